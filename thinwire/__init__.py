@@ -1,0 +1,37 @@
+"""Weight-sparse transformers: train them, find their task circuits, check them, show them.
+
+    run = thinwire.load_run("runs/demo/sparse")
+    circuit = thinwire.prune(run, task="single_double_quote")
+    thinwire.verify(run, circuit)
+
+Importing this package is cheap: each name is loaded when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from thinwire.circuits.graph import Circuit
+    from thinwire.workflows.prune import prune
+    from thinwire.workflows.run import load_run
+    from thinwire.workflows.verify import verify
+
+__version__ = "0.1.0"
+__all__ = ["Circuit", "__version__", "load_run", "prune", "verify"]
+
+_HOME = {
+    "Circuit": "thinwire.circuits.graph",
+    "load_run": "thinwire.workflows.run",
+    "prune": "thinwire.workflows.prune",
+    "verify": "thinwire.workflows.verify",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'thinwire' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,7 @@
+"""`python -m thinwire` is the command line `thinwire`."""
+
+import sys
+
+from thinwire.cli import main
+
+sys.exit(main())

@@ -1,0 +1,94 @@
+"""Ablation: a removed node's activation is replaced by its mean over held-out text.
+
+Source: Gao et al. 2025, section 2.3. All of it is taps and edge masks; nothing here changes a model.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from thinwire.circuits.graph import Edge
+from thinwire.model.gpt import GPT
+from thinwire.model.seams import EdgeMask, Tap
+from thinwire.model.sites import edge_matrices, node_sites, site_width
+from thinwire.progress import Progress, silent
+
+Means = Mapping[str, Float[Tensor, " width"]]
+"""Node site -> what stands in for each removed channel."""
+Nodes = Mapping[str, Sequence[int]]
+"""Node site -> channels; sites without any may be left out."""
+
+BATCH = 64
+
+
+def widths(model: GPT) -> dict[str, int]:
+    """Node site -> number of channels, in the order of the forward pass."""
+    c = model.config
+    return {site: site_width(site, c.d_model, c.d_mlp) for site in node_sites(c.n_layer)}
+
+
+@torch.no_grad()
+def node_means(model: GPT, windows: Int[Tensor, "N window"], progress: Progress = silent) -> dict[str, Tensor]:
+    """Mean activation of every node over all positions of the windows; float32, summed in float64."""
+    sums = {site: torch.zeros(width, dtype=torch.float64) for site, width in widths(model).items()}
+
+    def tap(site: str, x: Tensor) -> Tensor:
+        if site in sums:
+            sums[site] += x.flatten(0, -2).sum(0, dtype=torch.float64).cpu()
+        return x
+
+    inputs = windows[:, :-1]
+    with progress("node means", total=len(inputs), unit="window") as advance:
+        for batch in inputs.split(BATCH):
+            model(batch, tap)
+            advance(len(batch))
+    device = next(model.parameters()).device
+    return {site: (total / inputs.numel()).float().to(device) for site, total in sums.items()}
+
+
+def zero_means(model: GPT) -> dict[str, Tensor]:
+    """The stand-ins of zero ablation."""
+    device = next(model.parameters()).device
+    return {site: torch.zeros(width, device=device) for site, width in widths(model).items()}
+
+
+def masks_of(model: GPT, nodes: Nodes) -> dict[str, Bool[Tensor, " width"]]:
+    """Node lists as one boolean vector per site."""
+    device = next(model.parameters()).device
+    masks = {}
+    for site, width in widths(model).items():
+        masks[site] = torch.zeros(width, dtype=torch.bool, device=device)
+        masks[site][list(nodes.get(site, ()))] = True
+    return masks
+
+
+def _replace(removed: Mapping[str, Bool[Tensor, " width"]], means: Means) -> Tap:
+    def tap(site: str, x: Tensor) -> Tensor:
+        return torch.where(removed[site], means[site], x) if site in removed else x
+
+    return tap
+
+
+def keep_only(model: GPT, nodes: Nodes, means: Means) -> Tap:
+    """The circuit: every node outside `nodes` at its mean."""
+    return _replace({site: ~mask for site, mask in masks_of(model, nodes).items()}, means)
+
+
+def ablate(model: GPT, nodes: Nodes, means: Means) -> Tap:
+    """The model without `nodes`: these at their means, everything else as it is."""
+    return _replace({site: mask for site, mask in masks_of(model, nodes).items() if mask.any()}, means)
+
+
+def remove_edges(model: GPT, edges: Iterable[Edge], means: Means) -> dict[str, EdgeMask]:
+    """The model without these edges: each target sees the source's mean through the removed weight."""
+    matrices = edge_matrices(model.config.n_layer)
+    names = {ends: name for name, ends in matrices.items()}
+    keep: dict[str, Tensor] = {}
+    for edge in edges:
+        name = names[edge.source_site, edge.target_site]
+        if name not in keep:
+            keep[name] = torch.ones_like(model.get_parameter(name), dtype=torch.bool)
+        keep[name][edge.target, edge.source] = False
+    return {name: EdgeMask(mask, means[matrices[name][0]]) for name, mask in keep.items()}

@@ -1,0 +1,79 @@
+"""A circuit on disk: everything that is needed to evaluate it again, given the model.
+
+    circuits/<task>/<settings hash>/<seed>/  circuit.json  means.safetensors  pairs.safetensors  manifest.json
+
+The token ids of the pairs travel with the circuit, so that it gives the same test loss after a task's
+templates have changed.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thinwire.circuits.ablation import Means, keep_only
+from thinwire.circuits.graph import Circuit, Score
+from thinwire.circuits.prompts import Prompts
+from thinwire.circuits.score import last_logits, score
+from thinwire.errors import UserError
+from thinwire.model.checkpoint import fingerprint, read_tensors, write_tensors
+from thinwire.model.gpt import GPT
+from thinwire.storage import new_directory, read_sealed, to_json, write_atomic
+from thinwire.tasks.task import SPLITS, Split
+from thinwire.tasks.tokens import TaskTokens, from_arrays, to_arrays
+
+
+@dataclass(frozen=True)
+class StoredCircuit:
+    circuit: Circuit
+    means: dict[str, Tensor]
+    pairs: dict[Split, TaskTokens]
+
+
+def save_circuit(path: Path, circuit: Circuit, means: Means, pairs: dict[Split, TaskTokens]) -> None:
+    """Write a circuit's directory, whole or not at all."""
+    arrays = {
+        f"{split}.{name}": torch.from_numpy(np.ascontiguousarray(array))
+        for split, tokens in pairs.items()
+        for name, array in to_arrays(tokens).items()
+    }
+    with new_directory(path) as directory:
+        write_atomic(directory / "circuit.json", to_json(circuit.to_dict()))
+        write_tensors(directory / "means.safetensors", dict(means))
+        write_tensors(directory / "pairs.safetensors", arrays)
+
+
+def load_circuit(path: Path) -> StoredCircuit:
+    """Read a circuit's directory. Raises `MissingFile` or `CorruptFile`."""
+    circuit = Circuit.from_dict(json.loads(read_sealed(path, "circuit.json")))
+    stored = read_tensors(path, "pairs.safetensors")
+    pairs: dict[Split, TaskTokens] = {}
+    for split in SPLITS:
+        arrays = {n.removeprefix(f"{split}."): t.numpy() for n, t in stored.items() if n.startswith(f"{split}.")}
+        pairs[split] = from_arrays(arrays, circuit.answer_texts)
+    return StoredCircuit(circuit, read_tensors(path, "means.safetensors"), pairs)
+
+
+def check_belongs(circuit: Circuit, model: GPT) -> None:
+    """Raises `UserError` when the circuit was found in another model."""
+    if (actual := fingerprint(model)) != circuit.model_fingerprint:
+        raise UserError(
+            f"the circuit of {circuit.task} belongs to model {circuit.model_fingerprint[:12]}, this model is "
+            f"{actual[:12]}; give the run that it was found in"
+        )
+
+
+def evaluate_circuit(model: GPT, stored: StoredCircuit, split: Split = "test") -> Score:
+    """Score of a stored circuit from its own files and the model alone.
+
+    Raises `UserError` when the circuit belongs to another model.
+    """
+    check_belongs(stored.circuit, model)
+    device = next(model.parameters()).device
+    prompts = Prompts.of(stored.pairs[split], device)
+    means = {site: mean.to(device) for site, mean in stored.means.items()}
+    logits = last_logits(model, prompts, keep_only(model, stored.circuit.nodes, means))
+    return score(logits, last_logits(model, prompts), prompts)

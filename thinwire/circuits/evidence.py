@@ -1,0 +1,116 @@
+"""What a reader needs beside a circuit: its activations, attention and words on one pair of prompts."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thinwire.circuits.ablation import Means, keep_only
+from thinwire.circuits.graph import Circuit
+from thinwire.circuits.prompts import Prompts, answer_difference
+from thinwire.data.tokenizer import Tokenizer
+from thinwire.model.gpt import GPT
+from thinwire.model.seams import compose
+from thinwire.model.sites import EMBED, FINAL, edge_matrices
+
+N_WORDS = 6
+"""Tokens named per node, by largest magnitude of weight."""
+SIDES = ("clean", "corrupt")
+
+
+@torch.no_grad()
+def evidence(model: GPT, circuit: Circuit, means: Means, prompts: Prompts, pair: int, tokenizer: Tokenizer) -> dict:
+    """Evidence on pair number `pair` of `prompts`, as plain JSON values.
+
+    `pair`: the two prompts' token texts. `probability`: of `answer` among the two answers, in model and circuit.
+    `nodes`: "site:channel" -> activations per token on both sides inside the circuit, mean, and for channels of the
+    residual stream the tokens that write or read them most. `attention`: "layer.head" -> pattern (T, T) per side.
+    `unembed`: weights of kept `final` channels to (answer, other). All is recorded with only the circuit kept.
+    """
+    chosen = prompts.pairs(torch.tensor([pair], device=prompts.tokens.device))
+    recorded: dict[str, Tensor] = {}
+
+    def record(site: str, x: Tensor) -> Tensor:
+        recorded[site] = x.cpu()
+        return x
+
+    keep = keep_only(model, circuit.nodes, means)
+    model(chosen.tokens, compose(keep, record))
+    lengths = dict(zip(SIDES, chosen.lengths.tolist(), strict=True))
+    return {
+        "pair": {
+            f"{side}_tokens": [tokenizer.token_text(i) for i in chosen.tokens[row, : lengths[side]].tolist()]
+            for row, side in enumerate(SIDES)
+        },
+        "probability": {
+            "model": _probability(answer_difference(model, chosen)),
+            "circuit": _probability(answer_difference(model, chosen, keep)),
+        },
+        "nodes": _nodes(model, circuit, means, recorded, lengths, tokenizer),
+        "attention": _attention(circuit, recorded, lengths, model.config.d_head),
+        "unembed": {
+            f"{FINAL}:{channel}": model.unembed.weight[list(circuit.answer_tokens), channel].tolist()
+            for channel in circuit.nodes.get(FINAL, [])
+        },
+        "measured_in": "the circuit",
+    }
+
+
+def _probability(difference: Tensor) -> dict[str, float]:
+    return dict(zip(SIDES, difference.sigmoid().tolist(), strict=True))
+
+
+def _nodes(
+    model: GPT,
+    circuit: Circuit,
+    means: Means,
+    recorded: dict[str, Tensor],
+    lengths: dict[str, int],
+    tokenizer: Tokenizer,
+) -> dict[str, Any]:
+    nodes = {}
+    for site, channels in circuit.nodes.items():
+        for channel in channels:
+            nodes[f"{site}:{channel}"] = {
+                **{
+                    side: recorded[site][row, : lengths[side], channel].tolist()
+                    for row, side in enumerate(SIDES)
+                },
+                "mean": float(means[site][channel]),
+                **_words(model, site, channel, tokenizer),
+            }
+    return nodes
+
+
+def _words(model: GPT, site: str, channel: int, tokenizer: Tokenizer) -> dict[str, list[str]]:
+    """Tokens whose embedding writes to the channel, tokens whose logit it feeds; residual channels only."""
+
+    def top(table: Tensor) -> list[str]:
+        column = table[:, channel]
+        order = torch.sort(column.abs(), descending=True, stable=True).indices[:N_WORDS]
+        return [tokenizer.token_text(i) for i in order.tolist() if column[i] != 0]
+
+    reads = top(model.embed.weight) if site == EMBED or site.endswith(".in") else []
+    writes = top(model.unembed.weight) if site == FINAL or site.endswith(".out") else []
+    return {"reads": reads, "writes": writes}
+
+
+def _attention(
+    circuit: Circuit, recorded: dict[str, Tensor], lengths: dict[str, int], d_head: int
+) -> dict[str, dict[str, list]]:
+    """Patterns of the heads that carry a kept value channel."""
+    patterns = {}
+    for _, (source, target) in edge_matrices(_n_layer(circuit)).items():
+        if not target.endswith("attn.out"):
+            continue
+        layer = source.split(".")[0]
+        for head in sorted({channel // d_head for channel in circuit.nodes.get(source, [])}):
+            patterns[f"{layer}.{head}"] = {
+                side: recorded[f"{layer}.attn.pattern"][row, head, : lengths[side], : lengths[side]].tolist()
+                for row, side in enumerate(SIDES)
+            }
+    return patterns
+
+
+def _n_layer(circuit: Circuit) -> int:
+    return 1 + max((int(site.split(".")[0]) for site in circuit.nodes if site[0].isdigit()), default=-1)

@@ -1,0 +1,129 @@
+"""The Circuit: which nodes and edges of one model do one task, with the numbers measured on it.
+
+A circuit is an artefact. Everything about it is in `circuit.json`; it refers to its model by
+fingerprint and to its means and prompts by the files beside it.
+"""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, NamedTuple
+
+from thinwire.errors import CorruptFile
+
+SCHEMA_VERSION = 1
+
+Status = Literal["solved", "not_solved"]
+
+
+class Edge(NamedTuple):
+    """One nonzero weight between two kept nodes."""
+
+    source_site: str
+    source: int
+    target_site: str
+    target: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """How a model or circuit does on one split of a task's pairs."""
+
+    loss: float
+    """Cross-entropy between the two answer tokens, nats, mean over both sides of all pairs."""
+    accuracy: float
+    """Share of prompts on which the right answer token has the larger logit."""
+    kl: float
+    """KL(full model || circuit) over the whole vocabulary at the last position, nats, mean; 0 for the model itself."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Scale and shift of the difference of the two answer logits, fitted on validation pairs."""
+
+    scale: float = 1.0
+    shift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """A task circuit (Gao et al. 2025, section 2.3)."""
+
+    status: Status
+    """`solved` if the validation loss before calibration is at most `target_loss`."""
+    model_fingerprint: str
+    """sha256 over the model's canonical weights."""
+    tokenizer_sha256: str
+    task: str
+    task_version: int
+    answer_tokens: tuple[int, int]
+    """Token ids of (answer, other)."""
+    answer_texts: tuple[str, str]
+    target_loss: float
+    nodes: dict[str, list[int]]
+    """Site -> kept channels, ascending; sites without kept channels are left out."""
+    edges: list[Edge]
+    """Induced block edges: all nonzero weights between kept nodes."""
+    minimal_edges: list[Edge] | None
+    """Edges left after an edge sweep; None when no sweep was made."""
+    embed_edges: int
+    """Nonzero weights from tokens that occur in the task's prompts to kept `embed` nodes."""
+    unembed_edges: int
+    """Nonzero weights from kept `final` nodes to the two answer tokens."""
+    n_biases: int
+    """Nonzero biases on kept nodes."""
+    residual_links: int
+    """Pairs write(c) -> later read(c) of one kept residual channel; they carry no weight."""
+    scores: dict[str, Score]
+    """Split (train, validation, test) -> score before calibration."""
+    calibrated_scores: dict[str, Score]
+    model_scores: dict[str, Score]
+    """Split -> score of the whole model."""
+    calibration: Calibration
+    ablation: Literal["mean", "zero"]
+    loss_curve: list[tuple[int, float]]
+    """(number of nodes, validation loss) at every count that the bisection looked at, ascending."""
+    seed: int
+    hyperparameters: dict[str, Any]
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def n_nodes(self) -> int:
+        return sum(len(channels) for channels in self.nodes.values())
+
+    @property
+    def n_edges(self) -> int:
+        """Circuit size: the number of induced block edges."""
+        return len(self.edges)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `circuit.json`."""
+        values = asdict(self)
+        values["edges"] = [list(edge) for edge in self.edges]
+        values["minimal_edges"] = None if self.minimal_edges is None else [list(edge) for edge in self.minimal_edges]
+        return {"schema_version": SCHEMA_VERSION, "n_nodes": self.n_nodes, "n_edges": self.n_edges, **values}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Circuit":
+        """Inverse of `to_dict`. Raises `CorruptFile` on another schema version, unknown or missing keys."""
+        values = dict(values)
+        version = values.pop("schema_version", None)
+        if version != SCHEMA_VERSION:
+            raise CorruptFile(f"circuit.json has schema_version {version}, this thinwire reads {SCHEMA_VERSION}")
+        counts = {name: values.pop(name, None) for name in ("n_nodes", "n_edges")}
+        names = {f.name for f in fields(cls)}
+        if values.keys() != names:
+            wrong = ", ".join(sorted(values.keys() ^ names))
+            raise CorruptFile(f"circuit.json has missing or unknown keys: {wrong}")
+        for name in ("scores", "calibrated_scores", "model_scores"):
+            values[name] = {split: Score(**score) for split, score in values[name].items()}
+        values["calibration"] = Calibration(**values["calibration"])
+        values["edges"] = [Edge(*edge) for edge in values["edges"]]
+        if values["minimal_edges"] is not None:
+            values["minimal_edges"] = [Edge(*edge) for edge in values["minimal_edges"]]
+        values["answer_tokens"] = tuple(values["answer_tokens"])
+        values["answer_texts"] = tuple(values["answer_texts"])
+        values["loss_curve"] = [tuple(point) for point in values["loss_curve"]]
+        circuit = cls(**values)
+        if counts != {"n_nodes": circuit.n_nodes, "n_edges": circuit.n_edges}:
+            raise CorruptFile("circuit.json states counts that its own lists do not have")
+        return circuit

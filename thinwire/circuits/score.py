@@ -1,0 +1,46 @@
+"""Score of a model or circuit on one split of prompts."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from thinwire.circuits.graph import Calibration, Score
+from thinwire.circuits.prompts import Prompts, task_accuracy, task_loss
+from thinwire.model.gpt import GPT
+from thinwire.model.seams import Edges, Tap, identity
+
+
+@torch.no_grad()
+def last_logits(
+    model: GPT, prompts: Prompts, tap: Tap = identity, edges: Edges | None = None
+) -> Float[Tensor, "P V"]:
+    """Logits over the whole vocabulary at the last token of every prompt."""
+    return model.last_logits(prompts.tokens, prompts.lengths, tap, edges)
+
+
+def difference_of(logits: Float[Tensor, "P V"], prompts: Prompts) -> Float[Tensor, " P"]:
+    """logit(answer) - logit(other)."""
+    return logits[:, prompts.answer] - logits[:, prompts.other]
+
+
+def score(
+    logits: Float[Tensor, "P V"],
+    reference: Float[Tensor, "P V"],
+    prompts: Prompts,
+    calibration: Calibration | None = None,
+) -> Score:
+    """Score of `logits`; KL is taken against `reference`, the whole model's logits.
+
+    A calibration changes loss and accuracy, which know two tokens only; the KL stays the uncalibrated one.
+    """
+    difference = difference_of(logits, prompts)
+    if calibration is not None:
+        difference = calibration.scale * difference + calibration.shift
+    log_p, log_q = reference.log_softmax(-1), logits.log_softmax(-1)
+    kl = F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+    return Score(
+        loss=float(task_loss(difference, prompts.sign)),
+        accuracy=task_accuracy(difference, prompts.sign),
+        kl=max(0.0, float(kl)),
+    )

@@ -1,0 +1,72 @@
+"""Comparing a sparse model with its dense twin: which twin, which circuit, which means.
+
+Source: Gao et al. 2025, section 3.2: circuits are compared at matched pretraining loss, by the geometric mean
+of their number of edges over tasks.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from thinwire.circuits.graph import Circuit
+
+TWIN_RULE = (
+    "Dense twins have the sparse model's class, depth, data, number of tokens and training constants, density 1 and no "
+    "AbsTopK; only their width differs. Widths {widths} are trained in this order until one has a held-out loss at or "
+    "below the sparse model's; of those trained, the one whose held-out loss is nearest to the sparse model's is the twin. "
+    "No circuit is looked at before this choice."
+)
+
+
+def nearest_twin(sparse_loss: float, tried: Sequence[tuple[int, float]]) -> int:
+    """Position of the (width, held-out loss) nearest in loss; the wider one wins a tie."""
+    return min(range(len(tried)), key=lambda i: (abs(tried[i][1] - sparse_loss), -tried[i][0]))
+
+
+def smallest(circuits: Sequence[Circuit]) -> int:
+    """Position of the circuit with the fewest edges among those solved, else of the lowest validation loss.
+
+    Solved is decided on validation pairs; test scores play no part. Fewer nodes, then the earlier one, win ties.
+    """
+    solved = [i for i, c in enumerate(circuits) if c.status == "solved"]
+    if solved:
+        return min(solved, key=lambda i: (circuits[i].n_edges, circuits[i].n_nodes))
+    return min(range(len(circuits)), key=lambda i: circuits[i].scores["validation"].loss)
+
+
+def geometric_mean(sizes: Sequence[int]) -> float | None:
+    """Geometric mean of circuit sizes, a size of 0 counting as 1; None for no sizes."""
+    return math.exp(sum(math.log(max(1, size)) for size in sizes) / len(sizes)) if sizes else None
+
+
+def cell(circuit: Circuit, verification: Mapping[str, Any]) -> dict[str, float | None]:
+    """One task in one model, as summary.json holds it; every value is None when the task is not solved."""
+    test, necessity = circuit.scores["test"], verification["necessity"]
+    values = {
+        "n_nodes": circuit.n_nodes,
+        "n_edges": circuit.n_edges,
+        "heldout_loss": test.loss,
+        "heldout_accuracy": test.accuracy,
+        "necessity_loss": necessity["nodes_loss"],
+        "random_loss": necessity["random_mean"],
+    }
+    return values if circuit.status == "solved" else dict.fromkeys(values)
+
+
+def summarise(
+    heldout_loss: Mapping[str, float], tasks: Mapping[str, Mapping[str, Mapping[str, float | None]]], seconds: float
+) -> dict[str, Any]:
+    """The content of summary.json. Means and ratio are over the tasks that both models solve, which it names."""
+    compared = [
+        name for name, cells in tasks.items() if all(cells[kind]["n_edges"] is not None for kind in ("sparse", "dense"))
+    ]
+    means = {kind: geometric_mean([int(tasks[n][kind]["n_edges"] or 0) for n in compared]) for kind in ("sparse", "dense")}
+    sparse, dense = means["sparse"], means["dense"]
+    return {
+        "heldout_loss": dict(heldout_loss),
+        "tasks": {name: {kind: dict(values) for kind, values in cells.items()} for name, cells in tasks.items()},
+        "tasks_compared": compared,
+        "geomean_edges": means,
+        "edge_ratio": dense / sparse if sparse and dense else None,
+        "seconds": seconds,
+    }

@@ -1,0 +1,183 @@
+"""GPT: a pre-norm decoder whose every node site can be tapped. Dense models are the same class.
+
+Source: Gao et al. 2025, section 2.1 and appendix "Architecture". In a layer:
+
+    h = AbsTopK(norm(x))                                  attn.in
+    q, k, v = AbsTopK(W h + b)                            attn.q, attn.k, attn.v
+    x = x + AbsTopK(W_out softmax(q k / sqrt(K)) v + b)   attn.out
+    h = AbsTopK(norm(x))                                  mlp.in
+    x = x + AbsTopK(W_out AbsTopK(gelu(W h + b)) + b)     mlp.neuron, mlp.out
+
+and logits = W_U norm(x) + bigram[token]. Nothing is normalised twice and no bias hides in the norms, so that
+zero stays special in the residual stream.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from thinwire.model.config import ModelConfig
+from thinwire.model.seams import Edges, Tap, edge_linear, identity
+from thinwire.model.sites import EMBED, FINAL
+from thinwire.sparsity.topk import abs_topk, count_kept
+
+INIT_STD = 0.02
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) x gain, with torch's default eps (finfo of the dtype)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Float[Tensor, "*batch D"], site: str, tap: Tap) -> Float[Tensor, "*batch D"]:
+        if tap is identity:
+            return F.rms_norm(x, self.gain.shape, self.gain)
+        scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + torch.finfo(x.dtype).eps)
+        return x * tap(f"{site}.scale", scale) * self.gain
+
+
+class Attention(nn.Module):
+    """Causal self-attention with H heads of width K. Head h owns channels h K to (h + 1) K - 1 of q, k and v."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        width = config.d_model
+        self.layer, self.n_head, self.d_head = layer, config.n_head, config.d_head
+        self.n_kept = count_kept(width, config.activation_frac)
+        self.norm = RMSNorm(width)
+        self.q, self.k, self.v, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.sink = nn.Parameter(torch.zeros(config.n_head)) if config.sink else None
+
+    def forward(self, x: Float[Tensor, "B T D"], tap: Tap, edges: Edges) -> Float[Tensor, "B T D"]:
+        site, matrix = f"{self.layer}.attn", f"blocks.{self.layer}.attn"
+
+        def node(name: str, value: Tensor) -> Tensor:
+            return tap(f"{site}.{name}", abs_topk(value, self.n_kept))
+
+        h = node("in", self.norm(x, site, tap))
+        q = node("q", edge_linear(self.q, h, edges.get(f"{matrix}.q.weight")))
+        k = node("k", edge_linear(self.k, h, edges.get(f"{matrix}.k.weight")))
+        v = node("v", edge_linear(self.v, h, edges.get(f"{matrix}.v.weight")))
+        mixed, gain = self._mix(q, k, v, tap)
+        return node("out", edge_linear(self.out, mixed, edges.get(f"{matrix}.out.weight"), gain))
+
+    def _mix(self, q: Tensor, k: Tensor, v: Tensor, tap: Tap) -> tuple[Tensor, Tensor | None]:
+        """(values mixed over positions, total attention per channel where a sink makes it less than 1)."""
+        q, k, v = (x.unflatten(-1, (self.n_head, self.d_head)).transpose(1, 2) for x in (q, k, v))
+        if tap is identity and self.sink is None:
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            return mixed.transpose(1, 2).flatten(2), None
+        scores = q @ k.transpose(-1, -2) / math.sqrt(self.d_head)
+        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
+        scores = scores.masked_fill(future, -torch.inf)
+        if self.sink is not None:
+            sink = self.sink[:, None, None].expand(*scores.shape[:-1], 1)
+            scores = torch.cat([scores, sink], dim=-1)
+        pattern = tap(f"{self.layer}.attn.pattern", scores.softmax(-1)[..., : k.shape[-2]])
+        mixed = (pattern @ v).transpose(1, 2).flatten(2)
+        if self.sink is None:
+            return mixed, None
+        return mixed, pattern.sum(-1).transpose(1, 2).repeat_interleave(self.d_head, dim=-1)
+
+
+class MLP(nn.Module):
+    """GELU MLP with N neurons."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.n_kept = count_kept(config.d_model, config.activation_frac)
+        self.n_kept_neurons = count_kept(config.d_mlp, config.activation_frac)
+        self.norm = RMSNorm(config.d_model)
+        self.neuron = nn.Linear(config.d_model, config.d_mlp)
+        self.out = nn.Linear(config.d_mlp, config.d_model)
+
+    def forward(self, x: Float[Tensor, "B T D"], tap: Tap, edges: Edges) -> Float[Tensor, "B T D"]:
+        site, matrix = f"{self.layer}.mlp", f"blocks.{self.layer}.mlp"
+        h = tap(f"{site}.in", abs_topk(self.norm(x, site, tap), self.n_kept))
+        h = F.gelu(edge_linear(self.neuron, h, edges.get(f"{matrix}.neuron.weight")))
+        h = tap(f"{site}.neuron", abs_topk(h, self.n_kept_neurons))
+        return tap(f"{site}.out", abs_topk(edge_linear(self.out, h, edges.get(f"{matrix}.out.weight")), self.n_kept))
+
+
+class Block(nn.Module):
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.attn = Attention(config, layer)
+        self.mlp = MLP(config, layer)
+
+    def forward(self, x: Float[Tensor, "B T D"], tap: Tap, edges: Edges) -> Float[Tensor, "B T D"]:
+        x = x + self.attn(x, tap, edges)
+        return x + self.mlp(x, tap, edges)
+
+
+class GPT(nn.Module):
+    """The whole decoder. `GPT(config)` is initialised from torch's global generator."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Embedding(config.vocab_size, config.d_model)
+        self.positions = nn.Embedding(config.context, config.d_model) if config.positions == "learned" else None
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
+        self.norm = RMSNorm(config.d_model)
+        self.unembed = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.bigram = nn.Parameter(torch.empty(config.vocab_size, config.vocab_size)) if config.bigram else None
+        self._initialise()
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        """normal(0, 0.02); both output projections further by 1/sqrt(2 L); biases 0; bigram uniform(0, 0.02)."""
+        output_std = INIT_STD / math.sqrt(2 * self.config.n_layer)
+        for name, parameter in self.named_parameters():
+            if name == "bigram":
+                parameter.uniform_(0, INIT_STD)
+            elif name.endswith("bias"):
+                parameter.zero_()
+            elif parameter.ndim == 2:
+                parameter.normal_(0, output_std if name.endswith("out.weight") else INIT_STD)
+
+    def forward(
+        self, tokens: Int[Tensor, "B T"], tap: Tap = identity, edges: Edges | None = None
+    ) -> Float[Tensor, "B T V"]:
+        """Next-token logits at every position.
+
+        Raises `ValueError` when T is longer than the context.
+        """
+        return self.logits(self.residual(tokens, tap, edges or {}), tokens, tap)
+
+    def residual(self, tokens: Int[Tensor, "B T"], tap: Tap, edges: Edges) -> Float[Tensor, "B T D"]:
+        """The residual stream after the last block."""
+        if tokens.shape[1] > self.config.context:
+            raise ValueError(f"sequence of {tokens.shape[1]} tokens is longer than the context {self.config.context}")
+        x = self.embed(tokens)
+        if self.positions is not None:
+            x = x + self.positions.weight[: tokens.shape[1]]
+        x = tap(EMBED, x)
+        for block in self.blocks:
+            x = block(x, tap, edges)
+        return x
+
+    def logits(
+        self, x: Float[Tensor, "*batch D"], tokens: Int[Tensor, "*batch"], tap: Tap = identity
+    ) -> Float[Tensor, "*batch V"]:
+        """Logits after residual stream `x` at the positions of `tokens`."""
+        logits = self.unembed(tap(FINAL, self.norm(x, FINAL, tap)))
+        return logits if self.bigram is None else logits + F.embedding(tokens, self.bigram)
+
+    def last_logits(
+        self,
+        tokens: Int[Tensor, "B T"],
+        lengths: Int[Tensor, " B"],
+        tap: Tap = identity,
+        edges: Edges | None = None,
+    ) -> Float[Tensor, "B V"]:
+        """Logits at each row's last token, `lengths - 1`; what stands to its right does not matter."""
+        rows = torch.arange(len(tokens), device=tokens.device)
+        last = lengths - 1
+        return self.logits(self.residual(tokens, tap, edges or {})[rows, last], tokens[rows, last], tap)

@@ -1,0 +1,57 @@
+"""Which parameters are sparse, and which lines of them are protected.
+
+Source: Gao et al. 2025, section 2.1: every weight matrix and every bias is projected, token embedding and
+unembedding included; the bigram table, norm gains and sink logits stay dense.
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from thinwire.model.gpt import GPT
+from thinwire.sparsity.projection import Protect
+
+
+class SparseParameter(NamedTuple):
+    name: str
+    value: Tensor
+    protect: Protect
+    """Rows of the matrices into q/k/v and neurons, columns of the matrices out of values and neurons."""
+
+
+def is_sparse(name: str) -> bool:
+    """Whether the projection applies to the parameter of that name."""
+    return name.endswith((".weight", ".bias"))
+
+
+def is_decayed(name: str) -> bool:
+    """Whether weight decay applies: all weight matrices, no biases, norms, sinks or bigram table."""
+    return name.endswith(".weight")
+
+
+def protected_lines(name: str) -> Protect:
+    """Which lines of a parameter keep their own largest entries."""
+    if not name.startswith("blocks.") or not name.endswith(".weight"):
+        return None
+    return "columns" if name.endswith(".out.weight") else "rows"
+
+
+def sparse_parameters(model: GPT) -> list[SparseParameter]:
+    """The projected parameters in the order of `named_parameters`."""
+    return [SparseParameter(n, p, protected_lines(n)) for n, p in model.named_parameters() if is_sparse(n)]
+
+
+def density_floor(model: GPT, min_per_line: int) -> float:
+    """Smallest density at which every protected line can keep `min_per_line` entries: min_per_line / d_model."""
+    return min_per_line / model.config.d_model
+
+
+def count_parameters(model: GPT) -> dict[str, int]:
+    """Number of parameters and of nonzero ones, in all and in the projected tensors."""
+    sparse = sparse_parameters(model)
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "nonzero": sum(int(p.count_nonzero()) for p in model.parameters()),
+        "sparse_parameters": sum(p.value.numel() for p in sparse),
+        "sparse_nonzero": sum(int(p.value.count_nonzero()) for p in sparse),
+    }

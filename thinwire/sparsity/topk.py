@@ -1,0 +1,53 @@
+"""AbsTopK: keep the k entries of largest magnitude in every row, zero the rest.
+
+Source: Gao et al. 2025, section 2.1 ("activation sparsity"). Ties: lower index wins. The gradient
+passes through the kept entries, also where their value is exactly 0.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def count_kept(width: int, frac: float) -> int:
+    """Number of entries k that AbsTopK keeps of `width`: floor(frac x width), at least 1."""
+    return max(1, int(frac * width))
+
+
+def abs_topk_mask(x: Float[Tensor, "*batch width"], k: int) -> Bool[Tensor, "*batch width"]:
+    """Reference: the mask of the kept entries, by a stable sort."""
+    order = torch.sort(x.abs(), dim=-1, descending=True, stable=True).indices
+    return torch.zeros_like(x, dtype=torch.bool).scatter_(-1, order[..., :k], True)
+
+
+class _AbsTopK(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, k: int) -> Tensor:
+        if x.device.type == "cpu" and x.dtype == torch.float32:
+            from thinwire.sparsity.kernels import cpu
+
+            kept, mask = cpu.abs_topk(x.contiguous(), k)
+        else:
+            mask = abs_topk_mask(x, k)
+            kept = torch.where(mask, x, 0)
+        ctx.save_for_backward(mask)
+        return kept
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (mask,) = ctx.saved_tensors
+        if grad.device.type == "cpu" and grad.dtype == torch.float32:
+            from thinwire.sparsity.kernels import cpu
+
+            return cpu.masked(grad.contiguous(), mask), None
+        return torch.where(mask, grad, 0), None
+
+
+def abs_topk(x: Float[Tensor, "*batch width"], k: int) -> Float[Tensor, "*batch width"]:
+    """`x` with all but the `k` entries of largest magnitude of every row set to 0.
+
+    `k >= width` returns `x` itself.
+    """
+    return x if k >= x.shape[-1] else _AbsTopK.apply(x, k)  # pyright: ignore[reportReturnType]

@@ -1,0 +1,174 @@
+"""What a person sees when a verb is done: its result as tables on stdout, or as JSON.
+
+A result is a plain dictionary. Single values become a list of fields, nested ones a table each; verbs whose
+results nest deeper have a view of their own, which only rearranges rows.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from thinwire.console import value_text
+from thinwire.storage import to_json
+
+Result = Mapping[str, Any]
+Row = Mapping[str, Any]
+
+PLAIN_WIDTH = 140
+"""Width of tables in characters when stdout is no terminal."""
+
+
+def show_json(result: Result) -> None:
+    """The result as the one JSON document on stdout."""
+    sys.stdout.write(to_json(result))
+    sys.stdout.flush()
+
+
+def show(verb: str, result: Result) -> None:
+    """The result of a verb as tables on stdout."""
+    console = _console()
+    _VIEWS.get(verb, _show_any)(console, result)
+
+
+def show_verbs(summaries: Mapping[str, str]) -> None:
+    """The help of the command as a whole."""
+    console = _console()
+    console.print("Train weight-sparse transformers, find their task circuits, check and show them.\n")
+    console.print(_grid([f"  thinwire {verb}", summary] for verb, summary in summaries.items()))
+    console.print("\nthinwire VERB --help explains a verb and shows an example. Start with: thinwire demo")
+
+
+def _console() -> Console:
+    console = Console(highlight=False, markup=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=PLAIN_WIDTH)
+
+
+# --- views ----------------------------------------------------------------------------------------------------------
+
+
+def _show_any(console: Console, result: Result) -> None:
+    single = {name: value for name, value in result.items() if not _is_nested(value)}
+    if single:
+        console.print(_fields(single))
+    for name, value in result.items():
+        if _is_nested(value):
+            console.print(_table(_label(name), _rows(name, value)))
+
+
+def _show_demo(console: Console, result: Result) -> None:
+    """One row for each task and model; the rest of the summary as fields."""
+    rest = dict(result)
+    tasks = rest.pop("tasks", {})
+    rows = [
+        {"task": task, "model": model, **cells} for task, models in tasks.items() for model, cells in models.items()
+    ]
+    if rows:
+        console.print(_table("task circuits", rows))
+    console.print(_fields(rest))
+
+
+def _show_prune(console: Console, result: Result) -> None:
+    """One row for each circuit, with its test loss beside the whole model's."""
+    names = ("task", "seed", "status", "n_nodes", "n_edges")
+    rows = [
+        {name: circuit[name] for name in names}
+        | {"validation loss": circuit["validation"]["loss"], "test loss": circuit["test"]["loss"]}
+        | {"accuracy": circuit["test"]["accuracy"], "kl": circuit["test"]["kl"]}
+        | {"model loss": circuit["model_test"]["loss"]}
+        for circuit in result["circuits"]
+    ]
+    console.print(_table("circuits", rows))
+    console.print(_fields({circuit["task"]: circuit["path"] for circuit in result["circuits"]}))
+
+
+def _show_verify(console: Console, result: Result) -> None:
+    """One row for each circuit: the circuit alone, and the model without it beside random removals."""
+    rows = []
+    for circuit in result["circuits"]:
+        alone, without = circuit["sufficiency"], circuit["necessity"]
+        rows.append(
+            {"task": circuit["task"], "status": circuit["status"], "model loss": alone["model_loss"]}
+            | {"circuit alone": alone["loss"], "accuracy": alone["accuracy"], "kl": alone["kl"]}
+            | {"without nodes": without["nodes_loss"], "without edges": without["edges_loss"]}
+            | {"without random": without["random_mean"]}
+        )
+    console.print(_table("losses on test pairs", rows))
+
+
+def _show_task(console: Console, result: Result) -> None:
+    """The task's fields, then its prompt pairs."""
+    rest = dict(result)
+    pairs = rest.pop("pairs")
+    alternatives = rest.pop("alternatives")
+    rest["answers"] = "  or  ".join(f"{a['answer']!r} / {a['other']!r}" for a in alternatives)
+    console.print(_fields(rest))
+    rows = [
+        {"split": split} | {k: repr(v) for k, v in pair.items()} for split, found in pairs.items() for pair in found
+    ]
+    console.print(_table("pairs", rows))
+
+
+def _show_doctor(console: Console, result: Result) -> None:
+    colours = {"ok": "green", "warn": "yellow", "fail": "red"}
+    lines: list[Sequence[str | Text]] = []
+    for check in result["checks"]:
+        lines.append([Text(check["status"], style=colours[check["status"]]), check["name"], check["detail"]])
+        if check["remedy"]:
+            lines.append(["", "", Text(check["remedy"], style="bold")])
+    console.print(_grid(lines))
+
+
+_VIEWS: dict[str, Callable[[Console, Result], None]] = {
+    "demo": _show_demo,
+    "prune": _show_prune,
+    "verify": _show_verify,
+    "tasks show": _show_task,
+    "doctor": _show_doctor,
+}
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+def _is_nested(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and isinstance(value[0], Mapping)
+    return isinstance(value, Mapping) and bool(value)
+
+
+def _rows(name: str, value: Any) -> list[Row]:
+    """A list's items, or a mapping's items with their key in front, in a column without a name."""
+    if isinstance(value, list):
+        return value
+    return [{"": key, **(item if isinstance(item, Mapping) else {name: item})} for key, item in value.items()]
+
+
+def _fields(values: Row) -> Table:
+    return _grid([Text(_label(name), style="dim"), value_text(value, name)] for name, value in values.items())
+
+
+def _grid(lines: Iterable[Sequence[str | Text]]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for line in lines:
+        grid.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in line))
+    return grid
+
+
+def _table(title: str, rows: Sequence[Row]) -> Table:
+    """A table with the union of the rows' fields as columns; numbers stand to the right."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    for name in columns:
+        is_number = all(isinstance(row.get(name), int | float | None) for row in rows)
+        table.add_column(_label(name), justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(value_text(row.get(name), name)) for name in columns))
+    return table
+
+
+def _label(name: str) -> str:
+    return name.removeprefix("n_").replace("_", " ")

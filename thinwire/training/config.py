@@ -1,0 +1,72 @@
+"""TrainConfig and RunConfig: data only, no torch."""
+
+from dataclasses import dataclass, field
+
+from thinwire.data.config import DataConfig
+from thinwire.model.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained (Gao et al. 2025, section 2.1; constants of the released recipe)."""
+
+    n_tokens: int = 2_500_000
+    """Length of training, in tokens; rounded up to whole steps."""
+    batch_size: int = 64
+    """Sequences per step; each holds `model.context` tokens."""
+    learning_rate: float = 1.28e-2
+    """Peak rate, which belongs to the final density."""
+    warmup_frac: float = 0.01
+    """Share of steps over which the rate warms up; it then decays linearly to 0."""
+    density: float = 0.05
+    """Share of nonzero weights in every matrix after annealing; 1 trains a dense model."""
+    anneal_start_frac: float = 0.01
+    """Share of training after which the density starts to fall from 1."""
+    anneal_end_frac: float = 0.5
+    """Share of training after which the density is at its target."""
+    weight_decay: float = 0.1
+    """Decoupled decay of the matrices, per step times the learning rate."""
+    min_per_line: int = 4
+    """Nonzero weights that every neuron and attention channel keeps; sets the floor of the density."""
+    eval_every_steps: int = 100
+    """Steps between held-out losses in metrics.jsonl."""
+    checkpoint_every_steps: int = 200
+    """Steps between checkpoints; a kill loses at most the work since the last one."""
+    seed: int = 0
+    """Seed of the initialisation and of the order of the data."""
+
+    def __post_init__(self) -> None:
+        for name in ("n_tokens", "batch_size", "eval_every_steps", "checkpoint_every_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} is not positive")
+        if not 0 < self.density <= 1:
+            raise ValueError(f"density {self.density} is not in (0, 1]; 1 trains a dense model")
+        if not 0 <= self.anneal_start_frac < self.anneal_end_frac <= 1:
+            raise ValueError("anneal_start_frac and anneal_end_frac need 0 <= start < end <= 1")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that a training run is made from; `config.yaml` of a run directory holds it."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    recipe: str = "demo"
+    """Name of the recipe that gave the defaults."""
+    threads: int = 0
+    """CPU threads; 0 takes all cores. Results are the same only for the same number."""
+
+    def __post_init__(self) -> None:
+        floor = self.train.min_per_line / self.model.d_model
+        if self.train.density < min(1.0, floor):
+            raise ValueError(
+                f"density {self.train.density:g} is below the floor {floor:g} = min_per_line "
+                f"{self.train.min_per_line} / d_model {self.model.d_model}; raise train.density to {floor:g}, widen "
+                f"model.d_model or lower train.min_per_line"
+            )
+
+    @property
+    def n_steps(self) -> int:
+        """Number of optimizer steps."""
+        return -(-self.train.n_tokens // (self.train.batch_size * self.model.context))

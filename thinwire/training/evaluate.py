@@ -1,0 +1,49 @@
+"""Held-out loss, densities and activation statistics of a model."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int
+from torch import Tensor
+
+from thinwire.model.gpt import GPT
+from thinwire.model.sites import EMBED, FINAL
+from thinwire.model.structure import sparse_parameters
+from thinwire.progress import Progress, silent
+
+BATCH = 64
+
+
+def next_token_loss(model: GPT, windows: Int[Tensor, "B window"]) -> Tensor:
+    """Cross-entropy of every next token of `windows`, nats, mean."""
+    logits = model(windows[:, :-1])
+    return F.cross_entropy(logits.flatten(0, 1).float(), windows[:, 1:].flatten())
+
+
+@torch.no_grad()
+def heldout_loss(model: GPT, windows: Int[Tensor, "N window"], progress: Progress = silent) -> float:
+    """Mean next-token loss over held-out windows, nats."""
+    total = 0.0
+    with progress("held-out loss", total=len(windows), unit="window") as advance:
+        for batch in windows.split(BATCH):
+            total += float(next_token_loss(model, batch)) * len(batch)
+            advance(len(batch))
+    return total / len(windows)
+
+
+def densities(model: GPT) -> dict[str, float]:
+    """Share of nonzero entries of every projected tensor."""
+    return {p.name: int(p.value.count_nonzero()) / p.value.numel() for p in sparse_parameters(model)}
+
+
+@torch.no_grad()
+def active_shares(model: GPT, windows: Int[Tensor, "N window"]) -> dict[str, float]:
+    """Share of nonzero activations at every node site of the layers, over at most 64 windows."""
+    shares: dict[str, float] = {}
+
+    def tap(site: str, x: Tensor) -> Tensor:
+        if not site.endswith((".scale", ".pattern")) and site not in (EMBED, FINAL):
+            shares[site] = int(x.count_nonzero()) / x.numel()
+        return x
+
+    model(windows[:BATCH, :-1], tap)
+    return shares

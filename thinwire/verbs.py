@@ -1,0 +1,273 @@
+"""The verbs of the command line: what each takes, which workflow it calls.
+
+Workflows and configs are imported inside the functions, so that `--help` and mistakes cost no second.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from thinwire.arguments import Parser, add_alias, add_config, add_device, build, flat, run_defaults, stored_config
+from thinwire.console import RichProgress
+from thinwire.errors import UserError
+from thinwire.training.config import RunConfig
+
+Run = Callable[[Parser, Namespace], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: what its help says, what it takes and what it does."""
+
+    summary: str
+    usage: str
+    example: str
+    add_arguments: Callable[[Parser, list[str]], None]
+    run: Run
+
+
+# --- arguments ------------------------------------------------------------------------------------------------------
+
+
+def _no_arguments(parser: Parser, argv: list[str]) -> None:
+    return None
+
+
+def _run_arguments(parser: Parser, argv: list[str]) -> None:
+    parser.add_argument("run", type=Path, help="Run directory, as `thinwire train --out` made it.")
+    add_device(parser)
+
+
+def _demo_arguments(parser: Parser, argv: list[str]) -> None:
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/demo"), help="Directory for the two runs and the report."
+    )
+    parser.add_argument("--seed", type=int, default=0, help="Seed of everything that is drawn at random.")
+    _add_resume(parser)
+    add_device(parser)
+
+
+def _train_arguments(parser: Parser, argv: list[str]) -> None:
+    parser.add_argument("--out", type=Path | None, default=None, help="Run directory to make (or to continue).")
+    _add_resume(parser)
+    add_device(parser)
+    add_config(parser, run_defaults(argv))
+    add_alias(parser, "--train.seed", "--seed")
+
+
+def _add_resume(parser: Parser) -> None:
+    parser.add_argument("--resume", action="store_true", help="Continue what an interrupted call left in --out.")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="Tell what would be done and what it costs; start nothing."
+    )
+
+
+def _show_arguments(parser: Parser, argv: list[str]) -> None:
+    parser.add_argument("task", type=str, help="Name of a task; `thinwire tasks list` shows them.")
+    parser.add_argument("--pairs", type=int, default=3, help="Number of prompt pairs to show.")
+
+
+def _prune_arguments(parser: Parser, argv: list[str]) -> None:
+    from thinwire.circuits.config import PruneConfig
+
+    _run_arguments(parser, argv)
+    parser.add_argument("tasks", nargs="+", help="Names of tasks; `thinwire tasks check RUN` shows which are solved.")
+    parser.add_argument("--resume", action="store_true", help="Keep the circuits that are finished, make the others.")
+    parser.add_argument("--seeds", type=int, default=1, help="Circuits for each task, with the seeds from --seed on.")
+    add_config(parser, PruneConfig())
+
+
+def _verify_arguments(parser: Parser, argv: list[str]) -> None:
+    _run_arguments(parser, argv)
+    parser.add_argument(
+        "--circuits",
+        type=Path,
+        nargs="+",
+        default=None,
+        help="Circuit directories; without it, all circuits of the run.",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="Seed of the random removals that stand beside the circuit's."
+    )
+
+
+def _report_arguments(parser: Parser, argv: list[str]) -> None:
+    parser.add_argument("run", type=Path, help="Run directory with circuits.")
+    parser.add_argument(
+        "--out", type=Path | None, default=None, help="File to write; without it, report.html in the run."
+    )
+
+
+# --- verbs ----------------------------------------------------------------------------------------------------------
+
+
+def _demo(parser: Parser, arguments: Namespace) -> dict[str, Any]:
+    from thinwire.workflows.demo import demo, demo_plan
+
+    if arguments.dry_run:
+        return demo_plan()
+    return demo(
+        arguments.out, seed=arguments.seed, resume=arguments.resume, device=arguments.device, progress=RichProgress()
+    )
+
+
+def _train(parser: Parser, arguments: Namespace) -> dict[str, Any]:
+    from thinwire.workflows.train import dry_run, train
+
+    config = build(RunConfig, parser, arguments)
+    if arguments.dry_run:
+        return dry_run(config)
+    if arguments.out is None:
+        raise UserError("--out is missing; name the run directory to make: --out runs/NAME")
+    if arguments.resume and (stored := stored_config(arguments.out)):
+        _refuse_changes(config, stored, arguments.out)
+    return train(config, arguments.out, resume=arguments.resume, device=arguments.device, progress=RichProgress())
+
+
+def _refuse_changes(config: RunConfig, stored: RunConfig, out: Path) -> None:
+    """A run continues as it began; an option that says otherwise is a mistake."""
+    wanted, had = flat(asdict(config)), flat(asdict(stored))
+    wanted["threads"] = wanted["threads"] or had["threads"]
+    if changed := [key for key in wanted if wanted[key] != had[key]]:
+        raise UserError(f"{out} has other values of {', '.join(changed)}; drop these options to continue it")
+
+
+def _eval(parser: Parser, arguments: Namespace) -> dict[str, Any]:
+    from thinwire.workflows.evaluate import evaluate
+
+    return evaluate(arguments.run, device=arguments.device, progress=RichProgress())
+
+
+def _tasks_list(parser: Parser, arguments: Namespace) -> dict[str, Any]:
+    from thinwire.workflows.tasks import list_tasks
+
+    return list_tasks()
+
+
+def _tasks_show(parser: Parser, arguments: Namespace) -> dict[str, Any]:
+    from thinwire.workflows.tasks import show_task
+
+    return show_task(arguments.task, arguments.pairs)
+
+
+def _tasks_check(parser: Parser, arguments: Namespace) -> dict[str, Any]:
+    from thinwire.workflows.tasks import check_tasks
+
+    return check_tasks(arguments.run, device=arguments.device, progress=RichProgress())
+
+
+def _prune(parser: Parser, arguments: Namespace) -> dict[str, Any]:
+    from thinwire.circuits.config import PruneConfig
+    from thinwire.workflows.prune import prune_run
+
+    config = build(PruneConfig, parser, arguments)
+    return prune_run(
+        arguments.run,
+        arguments.tasks,
+        config,
+        seeds=arguments.seeds,
+        resume=arguments.resume,
+        device=arguments.device,
+        progress=RichProgress(),
+    )
+
+
+def _verify(parser: Parser, arguments: Namespace) -> dict[str, Any]:
+    from thinwire.workflows.verify import verify_run
+
+    return verify_run(
+        arguments.run, arguments.circuits, seed=arguments.seed, device=arguments.device, progress=RichProgress()
+    )
+
+
+def _report(parser: Parser, arguments: Namespace) -> dict[str, Any]:
+    from thinwire.workflows.report import report_run
+
+    return report_run(arguments.run, arguments.out)
+
+
+def _doctor(parser: Parser, arguments: Namespace) -> dict[str, Any]:
+    from thinwire.workflows.doctor import doctor
+
+    return doctor()
+
+
+VERBS = {
+    "demo": Verb(
+        "Train a sparse model and a dense twin, find and check their task circuits, write a report.",
+        "[--out DIR] [--resume] [options]",
+        "thinwire demo --out runs/demo",
+        _demo_arguments,
+        _demo,
+    ),
+    "train": Verb(
+        "Train one model, sparse or dense, into a run directory.",
+        "--out DIR [--recipe NAME] [--config FILE] [--GROUP.KEY VALUE ...]",
+        "thinwire train --recipe demo --out runs/sparse\n"
+        "thinwire train --recipe demo --out runs/short --train.n_tokens 500000 --model.d_model 128\n"
+        "thinwire train --recipe demo --print_config > run.yaml && thinwire train --config run.yaml --out runs/mine\n"
+        "thinwire train --out runs/sparse --resume",
+        _train_arguments,
+        _train,
+    ),
+    "eval": Verb(
+        "Measure a run: held-out loss, density of each matrix, share of nonzero activations at each site.",
+        "RUN [options]",
+        "thinwire eval runs/demo/sparse",
+        _run_arguments,
+        _eval,
+    ),
+    "tasks list": Verb(
+        "List the tasks: binary next-token choices on short Python prompts.",
+        "[--json]",
+        "thinwire tasks list",
+        _no_arguments,
+        _tasks_list,
+    ),
+    "tasks show": Verb(
+        "Show prompt pairs of one task.",
+        "TASK [--pairs N]",
+        "thinwire tasks show single_double_quote --pairs 5",
+        _show_arguments,
+        _tasks_show,
+    ),
+    "tasks check": Verb(
+        "Measure which tasks a model solves, before any pruning.",
+        "RUN [options]",
+        "thinwire tasks check runs/demo/sparse",
+        _run_arguments,
+        _tasks_check,
+    ),
+    "prune": Verb(
+        "Find the smallest circuit of a run that still does a task.",
+        "RUN TASK [TASK ...] [--KEY VALUE ...]",
+        "thinwire prune runs/demo/sparse single_double_quote\n"
+        "thinwire prune runs/demo/sparse bracket_brace else_elif --target_loss 0.1 --seed 1",
+        _prune_arguments,
+        _prune,
+    ),
+    "verify": Verb(
+        "Check circuits: is the circuit alone sufficient, is the model without it broken?",
+        "RUN [--circuits DIR ...] [options]",
+        "thinwire verify runs/demo/sparse",
+        _verify_arguments,
+        _verify,
+    ),
+    "report": Verb(
+        "Write a run's circuits as one self-contained HTML file.",
+        "RUN [--out FILE]",
+        "thinwire report runs/demo/sparse",
+        _report_arguments,
+        _report,
+    ),
+    "doctor": Verb(
+        "Check this machine: versions, compiler, threads, memory, disk, devices.",
+        "[--json]",
+        "thinwire doctor",
+        _no_arguments,
+        _doctor,
+    ),
+}

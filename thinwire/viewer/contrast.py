@@ -1,0 +1,36 @@
+"""Where the two prompts of a pair differ, and how much each node tells them apart."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The token at which a node's activation differs most between the two prompts."""
+
+    position: int
+    """Index of the token, the same in both prompts; -1 (the last) where their lengths differ."""
+    clean: float
+    corrupt: float
+    share: float
+    """|clean - corrupt| there, over the node's largest magnitude on either prompt; clipped to [0, 1]."""
+
+
+def contrast(node: Mapping[str, Any]) -> Contrast:
+    """Compare a node's activations token by token; prompts of unequal length only at their last token."""
+    clean, corrupt = node["clean"], node["corrupt"]
+    if len(clean) == len(corrupt):
+        position = max(range(len(clean)), key=lambda i: abs(clean[i] - corrupt[i]))
+    else:
+        position = -1
+    largest = max(map(abs, (*clean, *corrupt)))
+    a, b = clean[position], corrupt[position]
+    return Contrast(position, a, b, min(abs(a - b) / largest, 1.0) if largest else 0.0)
+
+
+def differing_tokens(clean: Sequence[str], corrupt: Sequence[str]) -> list[int]:
+    """Positions at which two prompts of the same length differ; empty where the lengths differ."""
+    if len(clean) != len(corrupt):
+        return []
+    return [i for i, (a, b) in enumerate(zip(clean, corrupt, strict=True)) if a != b]

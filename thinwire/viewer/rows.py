@@ -1,0 +1,52 @@
+"""The rows of a drawing: which site stands in which row, and how high the rows are."""
+
+from collections.abc import Mapping, Sequence
+
+HEAD_PARTS = ("q", "k", "v")
+_WRITES = ("embed", "attn.out", "mlp.out")
+_WEIGHT_GAP, _STREAM_GAP, _EMPTY_GAP, _ANSWER_GAP = 62.0, 36.0, 12.0, 66.0
+
+
+def row_key(site: str) -> str:
+    """The row in which a site's nodes stand."""
+    stem, _, part = site.rpartition(".")
+    return f"{stem}.qkv" if part in HEAD_PARTS and stem.endswith("attn") else site
+
+
+def row_keys(n_layer: int) -> list[str]:
+    """All rows from the bottom to the top."""
+    sites = ("attn.in", "attn.qkv", "attn.out", "mlp.in", "mlp.neuron", "mlp.out")
+    return ["embed", *(f"{layer}.{site}" for layer in range(n_layer) for site in sites), "final", "answers"]
+
+
+def is_residual(key: str) -> bool:
+    """Whether a row or site reads or writes the residual stream."""
+    return not key.endswith((".qkv", ".q", ".k", ".v", ".neuron"))
+
+
+def is_write(site: str) -> bool:
+    """Whether a site writes to the residual stream."""
+    return site.endswith(_WRITES)
+
+
+def _block(key: str) -> str:
+    return key.rpartition(".")[0]
+
+
+def row_heights(keys: Sequence[str], filled: Mapping[str, int]) -> dict[str, float]:
+    """Row -> pixels above the embedding row.
+
+    `filled` gives each row's number of nodes; a block (attention or MLP of a layer) without nodes is squeezed.
+    """
+    kept = {_block(key) for key in keys if filled[key]}
+    heights, y = {keys[0]: 0.0}, 0.0
+    for below, key in zip(keys, keys[1:], strict=False):
+        inside = bool(_block(key)) and _block(key) == _block(below)
+        if key == "answers":
+            y += _ANSWER_GAP
+        elif inside:
+            y += _WEIGHT_GAP if _block(key) in kept else _EMPTY_GAP
+        else:
+            y += _STREAM_GAP
+        heights[key] = y
+    return heights

@@ -1,0 +1,72 @@
+"""Activations over the tokens of a prompt as small bars, and attention patterns as squares."""
+
+from collections.abc import Sequence
+
+from thinwire.viewer.markup import Markup, join, tag, visible
+from thinwire.viewer.wording import signed
+
+_BAR, _HALF = 9.0, 13.0
+
+
+def _bars(values: Sequence[float], largest: float, positive: bool) -> str:
+    path = []
+    for i, value in enumerate(values):
+        height = _HALF * abs(value) / largest
+        if (value > 0) == positive and height >= 0.25:
+            path.append(f"M{i * _BAR + 1:.0f} {_HALF:.0f}v{'-' if positive else ''}{height:.1f}h{_BAR - 2:.0f}V{_HALF:.0f}z")
+    return "".join(path)
+
+
+def bar_strip(values: Sequence[float], tokens: Sequence[str], largest: float) -> Markup:
+    """One bar for each token: up and blue for positive, down and rust for negative; `largest` is full height."""
+    largest = largest or 1.0
+    words = join((f"{visible(text)} {signed(value)}" for text, value in zip(tokens, values, strict=True)), "  ")
+    width = f"{_BAR * len(values):.0f}"
+    return tag(
+        "svg",
+        tag("title", words),
+        tag("line", class_="zero", x1=0, x2=width, y1=f"{_HALF:.0f}", y2=f"{_HALF:.0f}"),
+        tag("path", class_="up", d=_bars(values, largest, True)),
+        tag("path", class_="down", d=_bars(values, largest, False)),
+        class_="strip", role="img", width=width, height=f"{2 * _HALF:.0f}", viewBox=f"0 0 {width} {2 * _HALF:.0f}",
+    )  # fmt: skip
+
+
+def attention_row(weights: Sequence[float], tokens: Sequence[str]) -> Markup:
+    """What one query attends to: each token on a ground as dark as its share, shares of 5 % and more in numbers."""
+    chips = []
+    for weight, text in zip(weights, tokens, strict=True):
+        level = min(int(weight * 10 + 0.5), 10)
+        share = tag("span", f"{100 * weight:.0f}%" if weight >= 0.05 else "", class_="share")
+        chips.append(tag("span", tag("code", visible(text)), share, class_=f"looked level-{level}"))
+    return tag("span", *chips, class_="tokens")
+
+
+def _cells(pattern: Sequence[Sequence[float]], tokens: Sequence[str], size: float) -> list[Markup]:
+    cells = []
+    for query, row in enumerate(pattern):
+        for key, weight in enumerate(row[: query + 1]):
+            if weight < 0.01:
+                continue
+            words = f"{visible(tokens[query])} to {visible(tokens[key])}: {100 * weight:.0f}%"
+            spot = {"x": f"{key * size:.0f}", "y": f"{query * size:.0f}", "width": size - 1, "height": size - 1}
+            cells.append(tag("rect", tag("title", words), fill_opacity=f"{weight:.2f}", **spot))
+    return cells
+
+
+def attention_map(pattern: Sequence[Sequence[float]], tokens: Sequence[str], title: str) -> Markup:
+    """A pattern as a lower triangle of squares: a row for each query token, a column for each key token."""
+    n, size = len(tokens), 14.0
+    left = 8.0 + 6.6 * max((len(visible(text)) for text in tokens), default=1)
+    rows = [
+        tag("text", visible(text), x=f"{-6:.0f}", y=f"{i * size + 10:.0f}", class_="end")
+        for i, text in enumerate(tokens)
+    ]  # fmt: skip
+    side = n * size
+    frame = tag("path", d=f"M0 0V{side:.0f}H{side:.0f}z", class_="triangle")
+    body = tag("g", frame, *_cells(pattern, tokens, size), *rows, transform=f"translate({left:.0f} 2)")
+    width, height = f"{left + side + 4:.0f}", f"{side + 6:.0f}"
+    return tag(
+        "svg", tag("title", title), body, class_="attention-map", role="img", width=width, height=height,
+        viewBox=f"0 0 {width} {height}",
+    )  # fmt: skip

@@ -1,0 +1,69 @@
+"""Numbers and lists in words, the same everywhere on the page."""
+
+import math
+from collections.abc import Sequence
+
+from thinwire.viewer.markup import Markup, tag
+
+
+def count(value: float) -> str:
+    """A whole number with thousands separated: 7,596."""
+    return f"{value:,.0f}"
+
+
+def short_count(value: float) -> str:
+    """About three digits: 950, 4.5M, 32k."""
+    for limit, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def loss(value: float) -> str:
+    """A loss in nats: three decimals, more where they would all be 0."""
+    return f"{value:.3f}" if value == 0 or abs(value) >= 0.001 else f"{value:.1e}"
+
+
+def signed(value: float) -> str:
+    """A weight or activation with its sign: +1.20, −0.80, 0."""
+    if value == 0:
+        return "0"
+    digits = f"{abs(value):.2f}" if abs(value) >= 0.005 else f"{abs(value):.0e}"
+    return ("+" if value > 0 else "−") + digits
+
+
+def percent(share: float) -> str:
+    """A share in per cent: 99.8 %, and 100 % only where it is exact."""
+    value = 100 * share
+    if value in (0, 100):
+        return f"{value:.0f} %"
+    return f"{min(max(value, 0.1), 99.9):.1f} %" if 0 < value < 100 else f"{value:.1f} %"
+
+
+def ratio(value: float) -> str:
+    """A factor: two decimals below 10, one up to 100."""
+    digits = max(0, 2 - max(0, math.floor(math.log10(value)))) if value > 0 else 2
+    return f"{value:,.{digits}f}"
+
+
+def seconds(value: float) -> str:
+    """A duration: 48 s, 3 min 05 s."""
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def listing(words: Sequence[str], final: str = "and") -> str:
+    """`a, b and c`."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} {final} {words[-1]}"
+
+
+def plural(number: int, singular: str, many: str | None = None) -> str:
+    """`1 edge`, `20 edges`."""
+    return f"{count(number)} {singular if number == 1 else many or singular + 's'}"
+
+
+def datum(value: float, shown: str) -> Markup:
+    """A number whose exact value stays in the page: `<data value="0.1423">0.142</data>`."""
+    return tag("data", shown, value=repr(value))

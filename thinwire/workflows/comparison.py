@@ -1,0 +1,63 @@
+"""summary.json and report.html of a demo, made again from its artefacts alone."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from thinwire.circuits.artefact import load_circuit
+from thinwire.frontier.compare import TWIN_RULE, cell, summarise
+from thinwire.storage import add_sealed, read_sealed, to_json
+from thinwire.viewer.report import render_report
+from thinwire.workflows.report import circuit_report, corpus_report, model_report, task_report
+from thinwire.workflows.run import Run
+
+LABELS = {"sparse": "weight-sparse", "dense": "dense twin"}
+
+
+def write_comparison(out: Path, runs: dict[str, Run]) -> dict[str, Any]:
+    """Write summary.json and report.html into a demo's directory; returns the summary.
+
+    Needs what the demo decided (demo.json) and the verified circuits that it names.
+    """
+    journal = json.loads(read_sealed(out, "demo.json"))
+    summary = _summary(out, journal)
+    add_sealed(out, "summary.json", to_json(summary))
+    add_sealed(out, "report.html", render_report(_report(out, journal, summary, runs)))
+    return summary
+
+
+def _summary(out: Path, journal: dict[str, Any]) -> dict[str, Any]:
+    cells = {
+        name: {
+            kind: cell(load_circuit(out / path).circuit, json.loads(read_sealed(out / path, "verify.json")))
+            for kind, path in paths.items()
+        }
+        for name, paths in journal["chosen"].items()
+    }
+    return summarise(journal["heldout_loss"], cells, sum(journal["seconds"].values()))
+
+
+def _report(out: Path, journal: dict[str, Any], summary: dict[str, Any], runs: dict[str, Run]) -> dict[str, Any]:
+    tasks = [
+        task_report(name, load_circuit(out / paths["sparse"]))
+        | {kind: circuit_report(runs[kind], out / path) for kind, path in paths.items()}
+        for name, paths in journal["chosen"].items()
+    ]
+    return {
+        "title": "Sparse circuits, measured",
+        "command": journal["command"],
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": runs["sparse"].environment,
+        "corpus": corpus_report(runs["sparse"]),
+        "models": {
+            kind: model_report(run, LABELS[kind], journal["heldout_loss"][kind]) for kind, run in runs.items()
+        },
+        "twin_rule": TWIN_RULE.format(widths=", ".join(map(str, journal["widths"]))),
+        "twins_tried": journal["twins"],
+        "selection": journal["selection"],
+        "target_loss": tasks[0]["sparse"]["circuit"]["target_loss"],
+        "tasks": tasks,
+        "summary": summary,
+        "stages": journal["stages"],
+    }

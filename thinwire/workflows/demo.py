@@ -1,0 +1,201 @@
+"""The whole pipeline on the standard library's own source: train, match, prune, check, compare, report.
+
+    out/sparse  out/dense       run directories
+    out/dense-dWIDTH            twins that were trained and not chosen
+    out/demo.json               what was decided and how long it took; a demo that was stopped goes on from it
+    out/summary.json  out/report.html
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from thinwire.circuits.config import PruneConfig
+from thinwire.circuits.graph import Circuit
+from thinwire.errors import UserError
+from thinwire.frontier.compare import nearest_twin, smallest
+from thinwire.progress import Progress, silent
+from thinwire.storage import MANIFEST, add_sealed, is_sealed, read_sealed, seal, to_json
+from thinwire.tasks.registry import all_tasks
+from thinwire.training import recipes
+from thinwire.training.config import RunConfig
+from thinwire.workflows.comparison import write_comparison
+from thinwire.workflows.prune import circuit_directory, means_of, prune
+from thinwire.workflows.run import Run, load_run
+from thinwire.workflows.tasks import SOLVED_ACCURACY, check_task
+from thinwire.workflows.train import dry_run, resolve, train
+from thinwire.workflows.verify import verify
+
+FIRST_TASK = "single_double_quote"
+N_TASKS = 5
+TWIN_WIDTHS = (16, 32, 48, 64, 96, 128)
+K_COEFS = (3e-4, 1e-3)
+"""Prices of a gate that are tried for every task and model: the search budget, the same on both sides."""
+BUDGET = {"train sparse": 330, "train dense": 240, "choose tasks": 30, "prune": 240, "check": 40, "report": 20}
+"""Seconds on two cores. Tokenising is part of the first stage."""
+SELECTION_RULE = (
+    f"A task counts as solved by a model that is right on at least {SOLVED_ACCURACY:.0%} of its validation prompts. "
+    f"{FIRST_TASK} comes first, then the tasks that the sparse model solves, by its loss, up to {N_TASKS} in all. "
+    f"The choice is made before any pruning and does not look at the dense model."
+)
+COMMAND = "make demo"
+
+
+class Journal:
+    """demo.json: decisions and seconds, written after every step."""
+
+    def __init__(self, out: Path, seed: int) -> None:
+        self.out = out
+        if is_sealed(out, "demo.json"):
+            self.values: dict[str, Any] = json.loads(read_sealed(out, "demo.json"))
+            if self.values["seed"] != seed:
+                raise UserError(f"{out} holds a demo with seed {self.values['seed']}; choose another --out")
+            return
+        if out.exists() and any(out.iterdir()):
+            raise UserError(f"{out} holds something else than a demo; choose another --out")
+        out.mkdir(parents=True, exist_ok=True)
+        seal(out, [])
+        self.values = {"seed": seed, "command": COMMAND, "widths": TWIN_WIDTHS, "seconds": {}, "stages": []}
+        self.write()
+
+    def write(self) -> None:
+        add_sealed(self.out, "demo.json", to_json(self.values))
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the block's wall time to the stage's seconds."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            seconds = self.values["seconds"]
+            seconds[name] = seconds.get(name, 0.0) + time.monotonic() - began
+            self.values["stages"] = stages(seconds)
+            self.write()
+
+
+def demo(
+    out: Path, *, seed: int = 0, resume: bool = False, device: str = "auto", progress: Progress = silent
+) -> dict[str, Any]:
+    """Run the whole pipeline into `out`, or go on with a demo of the same seed that was stopped there.
+
+    Returns summary.json's content with the path of the report. Raises `UserError` when `out` holds something else.
+    """
+    journal = Journal(Path(out), seed)
+    with journal.stage("train sparse"):
+        sparse_loss = _train(journal, "sparse", recipes.demo(), device, progress)
+    with journal.stage("train dense"):
+        _train_twin(journal, sparse_loss, device, progress)
+    runs = {kind: load_run(journal.out / kind, device) for kind in ("sparse", "dense")}
+    with journal.stage("choose tasks"):
+        names = _choose_tasks(journal, runs)
+    with journal.stage("prune"):
+        chosen = {name: {} for name in names}
+        for kind, run in runs.items():
+            _prune(run, kind, names, chosen, seed, progress)
+        journal.values["chosen"] = {
+            name: {kind: str(path.relative_to(journal.out)) for kind, path in paths.items()}
+            for name, paths in chosen.items()
+        }
+    with journal.stage("check"):
+        for paths in chosen.values():
+            for kind, path in paths.items():
+                verify(runs[kind], path, seed=seed, progress=progress)
+    with journal.stage("report"):
+        summary = write_comparison(journal.out, runs)
+    return {**summary, "report": str(journal.out / "report.html"), "stages": journal.values["stages"]}
+
+
+def stages(seconds: dict[str, float]) -> list[dict[str, Any]]:
+    """Stage, budget and seconds, in order."""
+    return [
+        {"name": name, "budget_seconds": budget, "seconds": seconds.get(name, 0.0)} for name, budget in BUDGET.items()
+    ]
+
+
+def _with_seed(config: RunConfig, seed: int) -> RunConfig:
+    return replace(config, train=replace(config.train, seed=seed))
+
+
+def _train(journal: Journal, name: str, config: RunConfig, device: str, progress: Progress) -> float:
+    """Train, or finish, one run; returns its held-out loss."""
+    path = journal.out / name
+    config = resolve(_with_seed(config, journal.values["seed"]))
+    resume = (path / MANIFEST).exists()
+    if resume and load_run(path, device).config != config:
+        raise UserError(f"{path} was made by another version of the demo; choose another --out")
+    return train(config, path, resume=resume, device=device, progress=progress)["heldout_loss"]
+
+
+def _train_twin(journal: Journal, sparse_loss: float, device: str, progress: Progress) -> None:
+    """Train dense models of growing width, keep the nearest in loss as out/dense."""
+    out, values = journal.out, journal.values
+    if "twins" not in values:
+        tried: list[tuple[int, float]] = []
+        for width in TWIN_WIDTHS:
+            loss = _train(journal, f"dense-d{width}", recipes.demo_dense(width), device, progress)
+            tried.append((width, loss))
+            if loss <= sparse_loss:
+                break
+        best = nearest_twin(sparse_loss, tried)
+        values["twins"] = [
+            {"d_model": width, "heldout_loss": loss, "chosen": i == best} for i, (width, loss) in enumerate(tried)
+        ]
+        values["heldout_loss"] = {"sparse": sparse_loss, "dense": tried[best][1]}
+        journal.write()
+    width = next(twin["d_model"] for twin in values["twins"] if twin["chosen"])
+    if (out / f"dense-d{width}").exists() and not (out / "dense").exists():
+        os.replace(out / f"dense-d{width}", out / "dense")
+
+
+def _choose_tasks(journal: Journal, runs: dict[str, Run]) -> list[str]:
+    """Fix the list of tasks by the whole models' accuracy, before any pruning."""
+    if "selection" not in journal.values:
+        checks = {kind: {name: check_task(run, name) for name in all_tasks()} for kind, run in runs.items()}
+        solved = [name for name, row in checks["sparse"].items() if row["solved"] and name != FIRST_TASK]
+        solved.sort(key=lambda name: checks["sparse"][name]["loss"])
+        names = [FIRST_TASK, *solved[: N_TASKS - 1]]
+        journal.values["selection"] = {
+            "rule": SELECTION_RULE,
+            "names": names,
+            "tasks": [
+                {
+                    "name": name,
+                    **{f"{kind}_{key}": checks[kind][name].get(key) for kind in runs for key in ("accuracy", "loss")},
+                    "solved": row["solved"],
+                    "selected": name in names,
+                    "unavailable": row.get("reason"),
+                }
+                for name, row in checks["sparse"].items()
+            ],
+        }
+        journal.write()
+    return journal.values["selection"]["names"]
+
+
+def _prune(
+    run: Run, kind: str, names: list[str], chosen: dict[str, dict[str, Path]], seed: int, progress: Progress
+) -> None:
+    """Prune every task at every price of a gate; keep the smallest circuit that validation calls solved."""
+    means = means_of(run, PruneConfig(), progress)
+    for name in names:
+        settings = [PruneConfig(k_coef=k_coef, seed=seed) for k_coef in K_COEFS]
+        circuits: list[Circuit] = [prune(run, name, s, means=means, progress=progress) for s in settings]
+        chosen[name][kind] = circuit_directory(run, name, settings[smallest(circuits)])
+
+
+def demo_plan() -> dict[str, Any]:
+    """What `demo` would do, stage by stage; starts nothing."""
+    return {
+        "budget_seconds": BUDGET,
+        "sparse": dry_run(recipes.demo()),
+        "dense": {f"d_model {width}": dry_run(recipes.demo_dense(width)) for width in TWIN_WIDTHS},
+        "first_task": FIRST_TASK,
+        "n_tasks": N_TASKS,
+        "k_coefs": list(K_COEFS),
+    }

@@ -1,0 +1,158 @@
+"""`thinwire doctor`: can this machine run the package, and if not, what would help?
+
+One function for each check; it measures something here and now, and reports trouble instead of raising it.
+"""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from thinwire.workflows.environment import PACKAGES, memory_bytes, usable_cores
+
+GIB = 1 << 30
+REINSTALL = "set the environment up again: rm -rf .venv && make test"
+
+
+@dataclass(frozen=True)
+class Check:
+    """Outcome of one check; `remedy` is empty when `status` is ok."""
+
+    name: str
+    status: Literal["ok", "warn", "fail"]
+    detail: str
+    remedy: str = ""
+
+
+def doctor() -> dict[str, Any]:
+    """Runs the checks: `{"checks": [{name, status, detail, remedy}], "ok": whether none failed}`."""
+    checks = [check() for check in FIRST_CHECKS]
+    if all(check.status != "fail" for check in checks):
+        checks += [check() for check in CHECKS]
+    return {"checks": [asdict(check) for check in checks], "ok": all(check.status != "fail" for check in checks)}
+
+
+def check_python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Check:
+    """Is the interpreter new enough? Default: the running one."""
+    detail = ".".join(map(str, version))
+    if version < (3, 11):
+        return Check("python", "fail", detail, "thinwire needs Python 3.11 or newer: make test PYTHON=python3.12")
+    return Check("python", "ok", detail)
+
+
+def check_packages(names: Sequence[str] = PACKAGES) -> Check:
+    """Can the compiled packages be loaded? The checks that use them run only if they can."""
+    try:
+        found = [f"{name} {import_module(name).__version__}" for name in names]
+    except (ImportError, OSError) as error:
+        return Check("packages", "fail", str(error), REINSTALL)
+    return Check("packages", "ok", ", ".join(found))
+
+
+def check_numba() -> Check:
+    """Does numba compile a kernel here, and does the kernel compute what Python computes?"""
+    import numba
+    from numba.core.errors import NumbaError
+
+    try:
+        total = numba.njit(_sum_below)(1000)
+    except (OSError, RuntimeError, NumbaError) as error:
+        return Check("numba", "fail", f"no kernel can be compiled: {error}", REINSTALL)
+    if total != _sum_below(1000):
+        return Check("numba", "fail", f"a compiled loop gives {total} instead of {_sum_below(1000)}", REINSTALL)
+    return Check("numba", "ok", f"{numba.__version__} compiles")
+
+
+def _sum_below(n: int) -> int:
+    total = 0
+    for i in range(n):
+        total += i
+    return total
+
+
+def check_threads(threads: int | None = None, cores: int | None = None) -> Check:
+    """Do the CPU threads fit the cores that this process may use? Defaults: torch's threads, this machine's cores."""
+    if threads is None:
+        import torch
+
+        threads = torch.get_num_threads()
+    cores = cores or usable_cores()
+    detail = f"{threads} threads on {cores} usable cores"
+    if threads > cores:
+        return Check(
+            "threads", "warn", detail, f"more threads than cores slow training: export OMP_NUM_THREADS={cores}"
+        )
+    return Check("threads", "ok", detail)
+
+
+def check_memory(available: int | None = None) -> Check:
+    """Is there the memory that the demo needs (4 GB)? Default: this machine's, in bytes."""
+    available = available or memory_bytes()
+    if available is None:
+        return Check("memory", "warn", "unknown on this platform", "the demo needs 4 GB")
+    detail = f"{available / GIB:.1f} GiB"
+    if available < 4e9:
+        return Check(
+            "memory", "warn", detail, "the demo needs 4 GB: close programs, or train with a smaller --model.d_model"
+        )
+    return Check("memory", "ok", detail)
+
+
+def check_disk(directory: Path = Path(), free: int | None = None) -> Check:
+    """Is there room for runs under `directory`? `free` in bytes; default: measured."""
+    free = shutil.disk_usage(directory).free if free is None else free
+    detail = f"{free / GIB:.1f} GiB free in {directory.resolve()}"
+    if free < 1 * GIB:
+        return Check("disk", "fail", detail, "a run needs up to 1 GiB: free space or choose another --out")
+    if free < 5 * GIB:
+        return Check("disk", "warn", detail, "room for few runs: free space or choose another --out")
+    return Check("disk", "ok", detail)
+
+
+def check_cache(directory: Path | None = None) -> Check:
+    """Can the cache of tokenizers and token shards be written?"""
+    if directory is None:
+        from thinwire.data.shards import default_cache
+
+        directory = default_cache()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(b"thinwire")
+    except OSError as error:
+        return Check(
+            "cache", "fail", f"{directory}: {error.strerror}", "name a writable directory: export THINWIRE_CACHE=DIR"
+        )
+    return Check("cache", "ok", f"{directory} is writable")
+
+
+def check_device() -> Check:
+    """Which accelerators can --device name?"""
+    import torch
+
+    found = ["cpu"]
+    if torch.cuda.is_available():
+        found.append(f"cuda ({torch.cuda.get_device_name(0)})")
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return Check("device", "ok", ", ".join(found))
+
+
+def check_repeatable() -> Check:
+    """Does the same matrix product give the same bytes twice? Seeds are worth nothing otherwise."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.randn(384, 384, generator=generator) for _ in range(2))
+    if not torch.equal(left @ right, left @ right):
+        remedy = "the same seed will not give the same run: export OMP_NUM_THREADS=1"
+        return Check("repeatable", "warn", "a matrix product differs between two calls", remedy)
+    return Check("repeatable", "ok", "a matrix product gives the same bytes twice")
+
+
+FIRST_CHECKS = (check_python, check_packages)
+CHECKS = (check_numba, check_threads, check_memory, check_disk, check_cache, check_device, check_repeatable)

@@ -1,0 +1,146 @@
+"""Train a model into a run directory, or go on with one."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from thinwire.data.batches import heldout_windows
+from thinwire.data.shards import PreparedData, prepare
+from thinwire.errors import CorruptFile, UserError
+from thinwire.model.checkpoint import fingerprint, load_model, read_tensors
+from thinwire.model.gpt import GPT
+from thinwire.model.structure import count_parameters, sparse_parameters
+from thinwire.progress import Progress, silent
+from thinwire.sparsity.projection import count_nonzero
+from thinwire.storage import sha256
+from thinwire.training.checkpoint import TrainState, checkpoint_directories, read_state
+from thinwire.training.config import RunConfig
+from thinwire.training.evaluate import heldout_loss
+from thinwire.training.loop import train as train_loop
+from thinwire.training.optimizer import SparseOptimizer
+from thinwire.workflows.run import create_run, load_run, pick_device
+
+CURVE_TOKENS = 1 << 15
+"""Held-out tokens behind each point of the curve in metrics.jsonl."""
+FINAL_TOKENS = 1 << 17
+"""Held-out tokens behind the loss that is reported."""
+
+
+def resolve(config: RunConfig) -> RunConfig:
+    """`config` with the number of threads that this machine gives."""
+    return replace(config, threads=config.threads or len(os.sched_getaffinity(0)))
+
+
+def train(
+    config: RunConfig | None,
+    out: Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Train `config` into the new directory `out`, or, with `resume`, go on with what `out` holds.
+
+    A resumed run follows its own config.yaml and ends with the weights that an uninterrupted run gives.
+    Raises `UserError` when `out` holds another run, `Diverged` when the loss is not finite.
+    """
+    if resume:
+        config = load_run(out, device).config
+    elif config is None:
+        raise UserError("nothing to train: give a recipe or a config file")
+    config = resolve(config)
+    torch.set_num_threads(config.threads)
+    torch.use_deterministic_algorithms(True)
+    data = prepare(config.data, config.model.vocab_size, progress=progress)
+    if not resume:
+        create_run(out, config, data)
+    _check_same_corpus(out, data)
+    model, optimizer, state = _take_up(out, config, device)
+    state = _finish(out, config, data, model, optimizer, state, progress)
+    model.requires_grad_(False)
+    windows = load_run(out, device).windows(FINAL_TOKENS)
+    return {
+        "run": str(out),
+        "steps": state.step,
+        "tokens": state.step * config.train.batch_size * config.model.context,
+        "seconds": state.seconds,
+        "heldout_loss": heldout_loss(model, windows, progress),
+        "fingerprint": fingerprint(model),
+        **count_parameters(model),
+    }
+
+
+def _check_same_corpus(out: Path, data: PreparedData) -> None:
+    recorded = load_run(out).corpus["sha256"]
+    if recorded != data.corpus_manifest["sha256"]:
+        raise UserError(f"the corpus has changed since {out} was started; restore it, or train into a new directory")
+
+
+def _take_up(out: Path, config: RunConfig, device: str) -> tuple[GPT, SparseOptimizer, TrainState]:
+    """Model, optimizer and state of the last checkpoint, or of step 0."""
+    where, t = pick_device(device), config.train
+    checkpoints = checkpoint_directories(out)
+    if not checkpoints:
+        torch.manual_seed(t.seed)
+        model = GPT(config.model).to(where)
+        return model, SparseOptimizer(model, t.weight_decay, t.min_per_line), _start(config)
+    try:
+        state = read_state(checkpoints[-1])
+        weights = read_tensors(checkpoints[-1], "model.safetensors")
+        moments = read_tensors(checkpoints[-1], "optimizer.safetensors")
+    except CorruptFile as error:
+        raise CorruptFile(f"{error}, or remove {checkpoints[-1]} to resume from the checkpoint before it") from None
+    model = load_model(config.model, weights, str(checkpoints[-1])).to(where)
+    optimizer = SparseOptimizer(model, t.weight_decay, t.min_per_line)
+    optimizer.load_state_tensors(moments, state.step)
+    return model, optimizer, state
+
+
+def _start(config: RunConfig) -> TrainState:
+    return TrainState(step=0, metrics_bytes=0, metrics_sha256=sha256(b""), seconds=0.0, threads=config.threads)
+
+
+def _finish(
+    out: Path,
+    config: RunConfig,
+    data: PreparedData,
+    model: GPT,
+    optimizer: SparseOptimizer,
+    state: TrainState,
+    progress: Progress,
+) -> TrainState:
+    if state.step == config.n_steps:
+        return state
+    device = next(model.parameters()).device
+    heldout = torch.from_numpy(heldout_windows(data.heldout, CURVE_TOKENS, config.model.context)).to(device)
+    return train_loop(out, config, model, optimizer, data.train, heldout, state, progress)
+
+
+def dry_run(config: RunConfig) -> dict[str, Any]:
+    """What `train` would do: parameters, nonzeros, tokens and an estimate of the memory, in bytes. Starts nothing."""
+    config = resolve(config)
+    with torch.device("meta"):
+        model = GPT(config.model)
+    n_parameters = sum(p.numel() for p in model.parameters())
+    sparse = {p.name: p.value for p in sparse_parameters(model)}
+    kept = sum(count_nonzero(p.numel(), config.train.density) for p in sparse.values())
+    dense = n_parameters - sum(p.numel() for p in sparse.values())
+    return {
+        "recipe": config.recipe,
+        "parameters": n_parameters,
+        "nonzero": kept + dense,
+        "steps": config.n_steps,
+        "tokens": config.n_steps * config.train.batch_size * config.model.context,
+        "memory_bytes": {"weights, gradients and moments": 16 * n_parameters, "activations": _activation_bytes(config)},
+        "threads": config.threads,
+    }
+
+
+def _activation_bytes(config: RunConfig) -> int:
+    """What autograd keeps for one batch: per token of a layer about 31 D + 9 N floats, and 4 V for the logits."""
+    m, t = config.model, config.train
+    per_token = m.n_layer * (31 * m.d_model + 9 * m.d_mlp) + 4 * m.vocab_size
+    return 4 * per_token * t.batch_size * m.context
