@@ -1,9 +1,11 @@
-# Every target sets up what it needs: a virtual environment in .venv with the versions of constraints.txt.
+# Every target sets up what it needs: a virtual environment in .venv with the versions of constraints.txt. The demo
+# needs the package alone; tests and checks also what pyproject.toml lists as `dev`.
 # Another interpreter: make test PYTHON=python3.12
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+DEV := .venv/.installed-dev
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 .PHONY: demo test test-all check bench clean
@@ -11,18 +13,18 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 demo: $(INSTALLED)
 	$(BIN)/thinwire demo --out runs/demo
 
-test: $(INSTALLED)
+test: $(DEV)
 	$(PYTEST) -m 'not slow'
 
-test-all: $(INSTALLED)
+test-all: $(DEV)
 	$(PYTEST)
 
-check: $(INSTALLED)
+check: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-bench: $(INSTALLED)
+bench: $(DEV)
 	@for script in $(sort $(wildcard benchmarks/*.py)); do \
 		echo "== $$script"; $(BIN)/python $$script || exit 1; \
 	done
@@ -32,10 +34,17 @@ clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find thinwire tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
 
-$(INSTALLED): pyproject.toml constraints.txt
+define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "thinwire needs Python 3.11 or newer, and $(PYTHON) is not; name one: make PYTHON=python3.12 ..." >&2; \
 		exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '$(1)'
 	touch $@
+endef
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(call install,.)
+
+$(DEV): pyproject.toml constraints.txt
+	$(call install,.[dev])

@@ -3,28 +3,35 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Before anything of thinwire is imported. The compiled kernels stay out: numba cannot compile a wrapped function.
-PACKAGES = ("data", "model", "tasks", "training", "circuits", "verification", "frontier", "viewer", "workflows")
-install_import_hook(
-    [
-        f"thinwire.{name}"
-        for name in (*PACKAGES, "storage", "sparsity.projection", "sparsity.schedules", "sparsity.topk")
-    ],
-    "beartype.beartype",
-)
+settings.register_profile("steady", deadline=None)  # a busy machine is no failure
+settings.load_profile("steady")
 
-from thinwire.progress import Advance, Progress  # noqa: E402
-from thinwire.tasks.task import Task  # noqa: E402
+# All of this happens before anything of thinwire is imported. The compiled kernels stay out: numba cannot compile
+# a function that a type check wraps.
+STAGES = ("data", "model", "tasks", "training", "circuits", "verification", "frontier", "viewer", "workflows")
+MODULES = (*STAGES, "storage", "sparsity.projection", "sparsity.schedules", "sparsity.topk")
+install_import_hook([f"thinwire.{name}" for name in MODULES], "beartype.beartype")
 
-for protocol in (Advance, Progress, Task):
-    runtime_checkable(protocol)  # beartype asks isinstance of what a caller hands over
+ProtocolType = type(Protocol)
+plain_init = ProtocolType.__init__
+
+
+def init_checkable(cls: Any, *args: Any, **kwargs: Any) -> None:
+    """Makes the package's protocols fit for the isinstance that beartype asks of them."""
+    plain_init(cls, *args, **kwargs)
+    if cls.__module__.startswith("thinwire") and cls._is_protocol:
+        runtime_checkable(cls)
+
+
+ProtocolType.__init__ = init_checkable  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.fixture(autouse=True, scope="session")

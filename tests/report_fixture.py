@@ -71,9 +71,9 @@ def _circuit(task: str, nodes: dict[str, list[int]], edges: list[Edge], loss: fl
         unembed_edges=6,
         n_biases=3,
         residual_links=11,
-        scores={split: score for split in ("train", "validation", "test")},
-        calibrated_scores={split: score for split in ("train", "validation", "test")},
-        model_scores={split: model for split in ("train", "validation", "test")},
+        scores=dict.fromkeys(("train", "validation", "test"), score),
+        calibrated_scores=dict.fromkeys(("train", "validation", "test"), score),
+        model_scores=dict.fromkeys(("train", "validation", "test"), model),
         calibration=Calibration(1.3, 0.02),
         ablation="mean",
         loss_curve=curve,
@@ -120,7 +120,8 @@ def evidence(circuit: dict[str, Any], d_head: int, clean: list[str], corrupt: li
             other = [value if i < spot else round(value + rng.gauss(0, 0.05), 4) for i, value in enumerate(base)]
             last = site.startswith(("1.attn.out", "1.mlp", "final"))
             kick = round(rng.choice((-1, 1)) * rng.uniform(0.8, 2.4), 4)
-            base[-1 if last else spot], other[-1 if last else spot] = kick, round(-kick * rng.uniform(0.1, 0.9), 4)
+            if channel % 5 != 2:
+                base[-1 if last else spot], other[-1 if last else spot] = kick, round(-kick * rng.uniform(-0.9, 0.9), 4)
             nodes[f"{site}:{channel}"] = {
                 "clean": base, "corrupt": other, "mean": round(rng.gauss(0, 0.1), 4),
                 "reads": ['"', ' "', '("'] if site == "embed" else [],
@@ -141,7 +142,10 @@ def evidence(circuit: dict[str, Any], d_head: int, clean: list[str], corrupt: li
         "probability": {"model": {"clean": 0.998, "corrupt": 0.004}, "circuit": {"clean": 0.91, "corrupt": 0.13}},
         "nodes": nodes,
         "attention": {head: {"clean": pattern(), "corrupt": pattern()} for head in heads},
-    }
+        "unembed": {f"final:{c}": [round(rng.gauss(0, 1), 4), round(rng.gauss(0, 1) * (c % 3), 4)]
+                    for c in circuit["nodes"].get("final", [])},
+        "measured_in": "the circuit",
+    }  # fmt: skip
 
 
 def _verification(loss: float, seed: int) -> dict[str, Any]:
@@ -212,9 +216,9 @@ def _task(name: str, index: int, clean: list[str], corrupt: list[str], dense_sta
 
 
 def _summary(tasks: list[dict[str, Any]]) -> dict[str, Any]:
-    cells = {task["name"]: {side: _cell(task[side]) for side in ("sparse", "dense")} for task in tasks}
+    cells: dict[str, Any] = {t["name"]: {side: _cell(t[side]) for side in ("sparse", "dense")} for t in tasks}
     both = [name for name, cell in cells.items() if cell["sparse"] and cell["dense"]]
-    mean = {
+    mean: dict[str, Any] = {
         side: math.exp(sum(math.log(max(cells[name][side]["n_edges"], 1)) for name in both) / len(both))
         if both else None
         for side in ("sparse", "dense")

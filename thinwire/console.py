@@ -110,7 +110,9 @@ def quantity(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """8s, 2:05, 1:02:03."""
+    """0.8s, 42s, 2:05, 1:02:03."""
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole}s"

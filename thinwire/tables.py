@@ -60,14 +60,15 @@ def _show_any(console: Console, result: Result) -> None:
 
 
 def _show_demo(console: Console, result: Result) -> None:
-    """One row for each task and model; the rest of the summary as fields."""
+    """One row for each task and model; the rest of the summary as fields. A dry run has no tasks yet."""
+    if "tasks" not in result:
+        return _show_any(console, result)
     rest = dict(result)
-    tasks = rest.pop("tasks", {})
+    tasks = rest.pop("tasks")
     rows = [
         {"task": task, "model": model, **cells} for task, models in tasks.items() for model, cells in models.items()
     ]
-    if rows:
-        console.print(_table("task circuits", rows))
+    console.print(_table("task circuits", rows))
     console.print(_fields(rest))
 
 

@@ -99,6 +99,7 @@ def _report_arguments(parser: Parser, argv: list[str]) -> None:
     parser.add_argument(
         "--out", type=Path | None, default=None, help="File to write; without it, report.html in the run."
     )
+    add_device(parser)
 
 
 # --- verbs ----------------------------------------------------------------------------------------------------------
@@ -186,7 +187,7 @@ def _verify(parser: Parser, arguments: Namespace) -> dict[str, Any]:
 def _report(parser: Parser, arguments: Namespace) -> dict[str, Any]:
     from thinwire.workflows.report import report_run
 
-    return report_run(arguments.run, arguments.out)
+    return report_run(arguments.run, arguments.out, device=arguments.device, progress=RichProgress())
 
 
 def _doctor(parser: Parser, arguments: Namespace) -> dict[str, Any]:

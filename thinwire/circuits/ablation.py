@@ -31,12 +31,15 @@ def widths(model: GPT) -> dict[str, int]:
 
 @torch.no_grad()
 def node_means(model: GPT, windows: Int[Tensor, "N window"], progress: Progress = silent) -> dict[str, Tensor]:
-    """Mean activation of every node over all positions of the windows; float32, summed in float64."""
+    """Mean activation of every node over all positions of the windows.
+
+    Summed in float32 within a batch of windows, in float64 over batches.
+    """
     sums = {site: torch.zeros(width, dtype=torch.float64) for site, width in widths(model).items()}
 
     def tap(site: str, x: Tensor) -> Tensor:
         if site in sums:
-            sums[site] += x.flatten(0, -2).sum(0, dtype=torch.float64).cpu()
+            sums[site] += x.flatten(0, -2).sum(0).double().cpu()
         return x
 
     inputs = windows[:, :-1]

@@ -53,7 +53,7 @@ def load_circuit(path: Path) -> StoredCircuit:
     pairs: dict[Split, TaskTokens] = {}
     for split in SPLITS:
         arrays = {n.removeprefix(f"{split}."): t.numpy() for n, t in stored.items() if n.startswith(f"{split}.")}
-        pairs[split] = from_arrays(arrays, circuit.answer_texts)
+        pairs[split] = from_arrays(arrays)
     return StoredCircuit(circuit, read_tensors(path, "means.safetensors"), pairs)
 
 

@@ -36,7 +36,7 @@ def evidence(model: GPT, circuit: Circuit, means: Means, prompts: Prompts, pair:
 
     keep = keep_only(model, circuit.nodes, means)
     model(chosen.tokens, compose(keep, record))
-    lengths = dict(zip(SIDES, chosen.lengths.tolist(), strict=True))
+    lengths: dict[str, int] = dict(zip(SIDES, chosen.lengths.tolist(), strict=True))
     return {
         "pair": {
             f"{side}_tokens": [tokenizer.token_text(i) for i in chosen.tokens[row, : lengths[side]].tolist()]
@@ -72,10 +72,7 @@ def _nodes(
     for site, channels in circuit.nodes.items():
         for channel in channels:
             nodes[f"{site}:{channel}"] = {
-                **{
-                    side: recorded[site][row, : lengths[side], channel].tolist()
-                    for row, side in enumerate(SIDES)
-                },
+                **{side: recorded[site][row, : lengths[side], channel].tolist() for row, side in enumerate(SIDES)},
                 "mean": float(means[site][channel]),
                 **_words(model, site, channel, tokenizer),
             }

@@ -11,9 +11,9 @@ Source: Gao et al. 2025, section 2.3 and appendix "Pruning":
 
 import platform
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from torch import Tensor
 
 import thinwire
 from thinwire.circuits.ablation import Means, Nodes, keep_only
@@ -37,6 +37,8 @@ from thinwire.tasks.task import SPLITS, Split
 from thinwire.tasks.tokens import TaskTokens
 
 BETAS = (0.9, 0.95)
+
+Logits = dict[Split, Tensor]
 
 
 @dataclass(frozen=True)
@@ -103,16 +105,16 @@ def describe(
 ) -> Circuit:
     """Calibrate on validation, count edges, score every split. This is where the test pairs are read."""
     device = next(model.parameters()).device
-    prompts = {split: Prompts.of(pairs[split], device) for split in SPLITS}
+    prompts: dict[Split, Prompts] = {split: Prompts.of(pairs[split], device) for split in SPLITS}
     tap = keep_only(model, nodes, means)
-    whole = {split: last_logits(model, p) for split, p in prompts.items()}
-    kept = {split: last_logits(model, p, tap) for split, p in prompts.items()}
+    whole: Logits = {split: last_logits(model, p) for split, p in prompts.items()}
+    kept: Logits = {split: last_logits(model, p, tap) for split, p in prompts.items()}
     validation = prompts["validation"]
     calibration = calibrate(difference_of(kept["validation"], validation), validation.sign)
     answers = (validation.answer, validation.other)
     seen = torch.cat([p.tokens.flatten() for p in prompts.values()])
 
-    def scores(of: dict[Split, Any], calibrated: bool = False) -> dict[str, Score]:
+    def scores(of: Logits, calibrated: bool = False) -> dict[str, Score]:
         return {s: score(of[s], whole[s], prompts[s], calibration if calibrated else None) for s in SPLITS}
 
     return Circuit(

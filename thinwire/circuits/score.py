@@ -12,9 +12,7 @@ from thinwire.model.seams import Edges, Tap, identity
 
 
 @torch.no_grad()
-def last_logits(
-    model: GPT, prompts: Prompts, tap: Tap = identity, edges: Edges | None = None
-) -> Float[Tensor, "P V"]:
+def last_logits(model: GPT, prompts: Prompts, tap: Tap = identity, edges: Edges | None = None) -> Float[Tensor, "P V"]:
     """Logits over the whole vocabulary at the last token of every prompt."""
     return model.last_logits(prompts.tokens, prompts.lengths, tap, edges)
 

@@ -13,9 +13,12 @@ from thinwire.circuits.graph import Circuit
 TWIN_RULE = (
     "Dense twins have the sparse model's class, depth, data, number of tokens and training constants, density 1 and no "
     "AbsTopK; only their width differs. Widths {widths} are trained in this order until one has a held-out loss at or "
-    "below the sparse model's; of those trained, the one whose held-out loss is nearest to the sparse model's is the twin. "
-    "No circuit is looked at before this choice."
+    "below the sparse model's; of those trained, the one whose held-out loss is nearest to the sparse model's is the "
+    "twin. No circuit is looked at before this choice."
 )
+
+
+Cell = dict[str, float | None]
 
 
 def nearest_twin(sparse_loss: float, tried: Sequence[tuple[int, float]]) -> int:
@@ -39,29 +42,35 @@ def geometric_mean(sizes: Sequence[int]) -> float | None:
     return math.exp(sum(math.log(max(1, size)) for size in sizes) / len(sizes)) if sizes else None
 
 
-def cell(circuit: Circuit, verification: Mapping[str, Any]) -> dict[str, float | None]:
-    """One task in one model, as summary.json holds it; every value is None when the task is not solved."""
-    test, necessity = circuit.scores["test"], verification["necessity"]
+def cell(circuit: Circuit, verification: Mapping[str, Any] | None) -> Cell:
+    """One task in one model, as summary.json holds it.
+
+    Every value is None when the task is not solved, those of necessity also when the circuit was not verified.
+    """
+    test, necessity = circuit.scores["test"], verification["necessity"] if verification else {}
     values = {
         "n_nodes": circuit.n_nodes,
         "n_edges": circuit.n_edges,
         "heldout_loss": test.loss,
         "heldout_accuracy": test.accuracy,
-        "necessity_loss": necessity["nodes_loss"],
-        "random_loss": necessity["random_mean"],
+        "necessity_loss": necessity.get("nodes_loss"),
+        "random_loss": necessity.get("random_mean"),
     }
     return values if circuit.status == "solved" else dict.fromkeys(values)
 
 
+def _edges(cells: Mapping[str, Cell], kind: str) -> float | None:
+    return cells[kind]["n_edges"] if kind in cells else None
+
+
 def summarise(
-    heldout_loss: Mapping[str, float], tasks: Mapping[str, Mapping[str, Mapping[str, float | None]]], seconds: float
+    heldout_loss: Mapping[str, float], tasks: Mapping[str, Mapping[str, Cell]], seconds: float
 ) -> dict[str, Any]:
-    """The content of summary.json. Means and ratio are over the tasks that both models solve, which it names."""
-    compared = [
-        name for name, cells in tasks.items() if all(cells[kind]["n_edges"] is not None for kind in ("sparse", "dense"))
-    ]
-    means = {kind: geometric_mean([int(tasks[n][kind]["n_edges"] or 0) for n in compared]) for kind in ("sparse", "dense")}
-    sparse, dense = means["sparse"], means["dense"]
+    """The content of summary.json. Means and ratio are over the tasks that all models solve, which it names."""
+    kinds = list(heldout_loss)
+    compared = [name for name, cells in tasks.items() if all(_edges(cells, kind) is not None for kind in kinds)]
+    means = {kind: geometric_mean([int(_edges(tasks[n], kind) or 0) for n in compared]) for kind in kinds}
+    sparse, dense = means.get("sparse"), means.get("dense")
     return {
         "heldout_loss": dict(heldout_loss),
         "tasks": {name: {kind: dict(values) for kind, values in cells.items()} for name, cells in tasks.items()},

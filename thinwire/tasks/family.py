@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from itertools import islice
+from itertools import islice, product
 from random import Random
 from typing import Any
 
@@ -45,15 +45,20 @@ class Family:
             draw(template, pools, Random(f"{self.name}/{self.version}/{split}/{place}"))
             for place, template in enumerate(self.templates[split])
         ]
-        return list(islice(dict.fromkeys(_take_turns(streams)), SIZES[split]))
+        pairs: dict[Pair, None] = {}
+        for pair in _take_turns(streams):
+            pairs[pair] = None
+            if len(pairs) == SIZES[split]:
+                break
+        return list(pairs)
 
 
 @cache
 def load_family(name: str) -> Family:
     """The family of templates/NAME.toml, which must exist."""
     values = _read(f"{name}.toml")
-    answers = tuple(_answers(*pair) for pair in values.pop("answers"))
-    templates = {split: tuple(values.pop(split)) for split in SPLITS}
+    answers = tuple(_answers(*sides) for sides in product(values.pop("answer"), values.pop("other")))
+    templates: dict[Split, tuple[str, ...]] = {split: tuple(values.pop(split)) for split in SPLITS}
     return Family(name=name, alternatives=answers, templates=templates, **values)
 
 
@@ -68,7 +73,7 @@ def _read(file: str) -> dict[str, Any]:
 
 
 def _answers(answer: str | list[str], other: str | list[str]) -> Answers:
-    """An answer stands alone, or as [answer, rest]."""
+    """One way to write the first answer with one way to write the second; each a text, or [text, rest]."""
     text, rest = (answer, "") if isinstance(answer, str) else answer
     other_text, other_rest = (other, "") if isinstance(other, str) else other
     return Answers(text, other_text, rest, other_rest)

@@ -27,12 +27,8 @@ def slots(template: str) -> dict[str, str]:
 
 def fill(template: str, values: Mapping[str, str]) -> Pair:
     """The pair that a template gives when every slot has a value."""
-
-    def side(group: int) -> str:
-        text = CONTRAST.sub(lambda match: match[group], template)
-        return SLOT.sub(lambda match: values[match[0]], text)
-
-    return Pair(clean=side(1), corrupt=side(2))
+    clean, corrupt = (CONTRAST.sub(rf"\{side}", template) for side in (1, 2))
+    return Pair(*(SLOT.sub(lambda match: values[match[0]], text) for text in (clean, corrupt)))
 
 
 def draw(template: str, pools: Pools, random: Random) -> Iterator[Pair]:

@@ -10,6 +10,9 @@ Source: Gao et al. 2025, section 2.1 and appendix "Training". After the gradient
 Zeroed weights stay trainable: they get gradients and moments and can come back at any later step.
 """
 
+# torch's fused loops over lists of tensors have no public name.
+# pyright: reportPrivateImportUsage=false
+
 import torch
 from torch import Tensor
 
@@ -42,7 +45,7 @@ class SparseOptimizer:
         self.names = [name for name, _ in model.named_parameters()]
         self.parameters = list(model.parameters())
         self.sparse = sparse_parameters(model)
-        self.decayed = [p for name, p in model.named_parameters() if is_decayed(name)]
+        self.decayed: list[Tensor] = [p for name, p in model.named_parameters() if is_decayed(name)]
         self.weight_decay, self.min_per_line = weight_decay, min_per_line
         self.adam = torch.optim.Adam(self.parameters, lr=0.0, betas=BETAS, eps=EPS, fused=True)
 

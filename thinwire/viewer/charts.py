@@ -110,13 +110,14 @@ def line_chart(
     log_x: bool = False,
     log_y: bool = False,
     target: float | None = None,
+    from_zero: bool = True,
     mark_text: Callable[[Series, float, float], str] | None = None,
 ) -> Markup:
     """A chart of a few lines. `target` is a horizontal line; `mark_text` is the tooltip of a marked point."""
     points = [point for line in series for point in (*line.points, *line.marks)]
     heights = [b for _, b in points] + ([target] if target is not None else [])
     x = Axis(x_label, *_extent([a for a, _ in points], log_x, True), _LEFT, _WIDTH - _RIGHT, log_x)
-    y = Axis(y_label, *_extent(heights, log_y, not log_y), _HEIGHT - _BOTTOM, _TOP, log_y)
+    y = Axis(y_label, *_extent(heights, log_y, from_zero), _HEIGHT - _BOTTOM, _TOP, log_y)
     drawn = []
     if target is not None:
         at = f"{y.at(target):.1f}"

@@ -20,10 +20,8 @@ class Contrast:
 def contrast(node: Mapping[str, Any]) -> Contrast:
     """Compare a node's activations token by token; prompts of unequal length only at their last token."""
     clean, corrupt = node["clean"], node["corrupt"]
-    if len(clean) == len(corrupt):
-        position = max(range(len(clean)), key=lambda i: abs(clean[i] - corrupt[i]))
-    else:
-        position = -1
+    shared = range(len(clean)) if len(clean) == len(corrupt) else (-1,)
+    position = max(shared, key=lambda i: abs(clean[i] - corrupt[i]))
     largest = max(map(abs, (*clean, *corrupt)))
     a, b = clean[position], corrupt[position]
     return Contrast(position, a, b, min(abs(a - b) / largest, 1.0) if largest else 0.0)

@@ -27,8 +27,9 @@ def _widest(n_edges: int) -> float:
 
 def _edge(edge: Edge, place: Layout, scale: float) -> Markup:
     source, target = place.nodes[edge.source], place.nodes[edge.target]
-    middle = (source.y + target.y) / 2
-    path = f"M{n(source.x)} {n(source.y)}C{n(source.x)} {n(middle)} {n(target.x)} {n(middle)} {n(target.x)} {n(target.y)}"
+    middle = n((source.y + target.y) / 2)
+    ends = n(source.x), n(source.y), n(target.x), n(target.y)
+    path = "M{0} {1}C{0} {4} {2} {4} {2} {3}".format(*ends, middle)
     width = max(scale * abs(edge.weight), _THINNEST)
     return tag(
         "path",
@@ -109,7 +110,10 @@ def _unembedding(place: Layout, circuit: Mapping[str, Any], evidence: Mapping[st
         (a, b), y, base = place.answers, place.answers[0].y + 12, finals[0].y - 10
         points = f"{n(left)},{n(base)} {n(a.x - 20)},{n(y)} {n(b.x + 20)},{n(y)} {n(right)},{n(base)}"
         title = f"unembedding: {plural(circuit['unembed_edges'], 'nonzero weight')}"
-        return tag("polygon", tag("title", title), class_="tw-unembed", points=points)
+        shape = tag("polygon", tag("title", title), class_="tw-unembed", points=points)
+        words = f"{plural(circuit['unembed_edges'], 'unembedding weight')}"
+        middle = {"x": n((left + right + a.x + b.x) / 4), "y": n((y + base) / 2 + 4)}
+        return tag("g", shape, tag("text", words, class_="tw-small tw-middle", **middle))
     strongest = max((abs(w) for pair in weights.values() for w in pair), default=1.0) or 1.0
     lines = []
     for node in finals:
@@ -129,11 +133,12 @@ def _answers(place: Layout, evidence: Mapping[str, Any] | None) -> Markup:
     for side, answer in zip(("clean", "corrupt"), place.answers, strict=False):
         label = visible(answer.text)
         width = 18 + 8.5 * len(label)
+        box = {"x": n(answer.x - width / 2), "y": n(answer.y - 12), "width": n(width), "height": 24, "rx": 4}
         parts += [
-            tag("rect", class_="tw-answer", x=n(answer.x - width / 2), y=n(answer.y - 12), width=n(width), height=24, rx=4),
+            tag("rect", class_="tw-answer", **box),
             tag("text", label, class_="tw-answer-text", x=n(answer.x), y=n(answer.y + 4.5)),
-        ]  # fmt: skip
-        said = f"right after {side}"
+        ]
+        said = f"{side} prompt"
         if shares:
             said += f": {percent(shares['clean'] if side == 'clean' else 1 - shares['corrupt'])}"
         parts.append(tag("text", said, class_="tw-small tw-middle", x=n(answer.x), y=n(answer.y - 19)))

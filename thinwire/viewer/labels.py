@@ -44,7 +44,8 @@ def row_labels(place: Layout) -> Markup:
             layer, part, _ = key.split(".")
             blocks.setdefault((layer, part), []).append(key)
     drawn = [_block(place, layer, part, keys) for (layer, part), keys in blocks.items()]
-    ends = [_single(place, "embed", "Embedding"), _single(place, "final", "Final"), _single(place, "answers", "Answers")]
+    names = {"embed": "Embedding", "final": "Final", "answers": "Answers"}
+    ends = [_single(place, key, name) for key, name in names.items()]
     return tag("g", *drawn, *ends, class_="tw-labels")
 
 
@@ -63,18 +64,21 @@ def legend(place: Layout, drawn: int, hidden: int, shaded: bool) -> tuple[Markup
     strongest = max((abs(edge.weight) for edge in place.edges), default=0.0)
     first, x = _entry(x, y, _line(x, y, "tw-edge tw-positive", 3), "positive weight")
     second, x = _entry(x, y, _line(x, y, "tw-edge tw-negative", 3), "negative weight")
-    width = tag("text", f"line width: |weight|, widest {strongest:.2f}", class_="tw-small", x=f"{x:.0f}", y=f"{y + 4:.0f}")
+    words = f"line width: |weight|, widest {strongest:.2f}"
+    width = tag("text", words, class_="tw-small", x=f"{x:.0f}", y=f"{y + 4:.0f}")
     entries, x, y = [first, second, width], 8.0, y + 22
     stream = tag("line", class_="tw-stream", x1=x, x2=x + 26, y1=y, y2=y)
     entry, x = _entry(x, y, stream, "residual channel")
     entries.append(entry)
     if shaded:
         pill = {"x": x, "y": y - 7, "width": 26, "height": 14, "rx": 7}
-        sign = tag("g", tag("rect", class_="tw-base", **pill), tag("rect", class_="tw-differs", **pill), class_="tw-node")
+        layers = [tag("rect", class_=kind, **pill) for kind in ("tw-base", "tw-differs")]
+        sign = tag("g", *layers, class_="tw-node")
         entry, x = _entry(x, y, sign, "activation differs between the two prompts")
         entries.append(entry)
     if hidden:
         y += 24
-        words = f"Showing the {count(drawn)} strongest of {count(drawn + hidden)} edges by |weight|; {count(hidden)} are hidden."
+        words = f"Showing the {count(drawn)} strongest of {count(drawn + hidden)} edges by |weight|; "
+        words += f"{count(hidden)} are hidden."
         entries.append(tag("text", words, class_="tw-hidden-note", x=8, y=f"{y + 4:.0f}"))
     return tag("g", *entries, class_="tw-legend"), y + 16 - place.height

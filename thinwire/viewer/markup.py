@@ -52,7 +52,9 @@ def page_json(value: Any) -> Markup:
 
 
 # Control, format (bidi overrides among them), line and paragraph separators, surrogates, byte order mark.
-_INVISIBLE = re.compile("[\x00-\x1f\x7f-\xa0\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\ud800-\udfff\ufeff]")
+_INVISIBLE = re.compile(
+    "[\x00-\x1f\x7f-\xa0\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\ud800-\udfff\ufeff]"
+)
 _SIGNS = {"\n": "⏎", "\t": "⇥", "\r": "␍"}
 
 

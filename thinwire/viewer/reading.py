@@ -152,9 +152,8 @@ def _head(reader: _Reader, layer: int, head: int, parts: Mapping[str, list[int]]
         last = pattern[side][-1]
         spots[side] = max(range(len(last)), key=last.__getitem__)
         where = token(pair[f"{side}_tokens"][spots[side]])
-        looks.append(join([where, f" (token {spots[side] + 1}, {percent(last[spots[side]])})"]))
-    sentences.append(join(["From the last token it attends most to ", looks[0], " on the clean prompt and to ", looks[1],
-                           " on the corrupt one."]))  # fmt: skip
+        looks.append(join([where, f" (token {spots[side] + 1}, {percent(last[spots[side]])}) on the {side} prompt"]))
+    sentences.append(join(["From the last token it attends most to ", looks[0], " and to ", looks[1], "."]))
     values = [(c, reader.known.get(f"{layer}.attn.v:{c}")) for c in parts.get("v", ())]
     there = [(c, v["clean"][spots["clean"]], v["corrupt"][spots["corrupt"]]) for c, v in values if v]
     for channel, a, b in sorted(there, key=lambda item: -abs(item[1] - item[2]))[:2]:
@@ -200,9 +199,7 @@ def _answer(reader: _Reader, texts: Sequence[str]) -> Step:
     return Step("The answer", tuple(sentences), tuple(finals))
 
 
-def reading(
-    circuit: Mapping[str, Any], evidence: Mapping[str, Any] | None, n_layer: int, d_head: int
-) -> list[Step]:
+def reading(circuit: Mapping[str, Any], evidence: Mapping[str, Any] | None, n_layer: int, d_head: int) -> list[Step]:
     """The steps from the embedding to the answer; a block that keeps nothing has no step.
 
     Every sentence states an edge, an activation or an attention weight of the given pair. Without

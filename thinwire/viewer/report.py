@@ -8,7 +8,8 @@ from typing import Any
 
 from thinwire.viewer.curves import ladder_charts, training_charts
 from thinwire.viewer.markup import Markup, join, page_json, static, tag, text, visible
-from thinwire.viewer.sections import attention, drawing, example_pair, node_table, steps, task_details
+from thinwire.viewer.sections import attention, drawing, example_pair, node_table, sentences, steps, task_details
+from thinwire.viewer.sides import NAMES, present
 from thinwire.viewer.story import (
     featured,
     headline_figures,
@@ -39,26 +40,30 @@ def _featured_section(task: Mapping[str, Any] | None, models: Mapping[str, Any])
     """The first circuit: drawing beside reading, then its nodes, its heads, and the dense twin's circuit."""
     if task is None:
         return tag("p", "No circuit was pruned in this run.")
-    words = tag("p", f"{task['description']} {task['excluded_cue']}")
+    first, *others = present(task)
+    words = tag("p", sentences(task["description"], task["excluded_cue"]))
     intro = tag("div", words, example_pair(task), class_="prose")
-    read = tag("div", tag("h3", "Step by step"), steps(task, "sparse", models), class_="reading")
-    picture = tag("div", drawing(task, "sparse", models), read, class_="beside wide")
-    parts = [intro, picture]
-    if (heads := attention(task, "sparse")) is not None:
+    read = tag("div", tag("h3", "Step by step"), steps(task, first, models), class_="reading")
+    parts = [intro, tag("div", drawing(task, first, models), read, class_="beside wide")]
+    if (heads := attention(task, first)) is not None:
         parts.append(tag("div", heads, class_="wide"))
-    if (nodes := node_table(task, "sparse", models)) is not None:
-        parts.append(tag("div", tag("h3", "Every node on both prompts"), _strip_note(), nodes, class_="wide"))
-    dense = tag("div", tag("h3", "The same task in the dense twin"), drawing(task, "dense", models), class_="wide")
-    return join([*parts, dense])
+    if (nodes := node_table(task, first, models)) is not None:
+        note = _strip_note(task[first]["evidence"])
+        parts.append(tag("div", tag("h3", "Every node on both prompts"), note, nodes, class_="wide"))
+    for side in others:
+        title = tag("h3", f"The same task in the {NAMES[side]}")
+        parts.append(tag("div", title, drawing(task, side, models), class_="wide"))
+    return join(parts)
 
 
-def _strip_note() -> Markup:
-    return tag(
-        "p",
+def _strip_note(evidence: Mapping[str, Any]) -> Markup:
+    where = f" Recorded in {evidence['measured_in']}." if evidence.get("measured_in") else ""
+    words = (
         "One bar for each token of the prompt, in order; up is positive, down is negative; both prompts of a node "
-        "share one scale. Mean is the value that replaces the node where it is removed.",
-        class_="note",
+        "share one scale. Mean is the value at which a removed node is held. Reads and writes are the circuit's edges "
+        "with their weights; for the embedding and the final norm, the tokens with the largest weights of either sign."
     )
+    return tag("p", words, where, class_="note")
 
 
 def _body(report: Mapping[str, Any]) -> dict[str, str]:
@@ -83,20 +88,40 @@ def _body(report: Mapping[str, Any]) -> dict[str, str]:
         "ladders": ladder_charts(report),
         "target": text(f"{report['target_loss']:g}"),
         "models_table": models_table(models),
-        "twin_rule": text(report["twin_rule"]),
-        "twins": twins_table(report),
-        "selection_rule": text(report["selection"]["rule"]),
-        "selection": selection_table(report["selection"]),
+        "choices": _choices(report),
         "corpus": facts(_corpus(report["corpus"])),
-        "stages": stages_table(report),
         "environment": facts({**report["environment"], "created": report["created"]}),
         "command": tag("code", visible_title(report["command"])),
     }
 
 
+def _choices(report: Mapping[str, Any]) -> Markup:
+    """How the twin and the tasks were chosen and how long it took; what a report lacks is left out."""
+    parts = []
+    if report["twins_tried"]:
+        rule, twins = tag("p", report["twin_rule"]), tag("div", twins_table(report), class_="prose")
+        parts += [tag("h3", "How the dense twin was chosen"), rule, twins]
+    if report["selection"]["tasks"]:
+        rule = tag("p", report["selection"]["rule"])
+        tasks = tag("div", selection_table(report["selection"]), class_="wide")
+        parts += [tag("h3", "How the tasks were chosen"), rule, tasks]
+    if report["stages"]:
+        parts += [tag("h3", "Time"), tag("div", stages_table(report), class_="prose")]
+    return join(parts)
+
+
 def visible_title(words: str) -> str:
     """One line of text with its invisible characters spelled out and its spaces left alone."""
     return " ".join(visible(part) for part in words.split(" "))
+
+
+def _rounded(value: Any, inside: bool = False) -> Any:
+    """A copy in which the numbers of every `evidence` have four digits, which keeps the page small."""
+    if isinstance(value, dict):
+        return {key: _rounded(item, inside or key == "evidence") for key, item in value.items()}
+    if isinstance(value, list) and inside:
+        return [_rounded(item, True) for item in value]
+    return float(f"{value:.4g}") if inside and isinstance(value, float) else value
 
 
 def _corpus(corpus: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,6 +144,6 @@ def render_report(report: Mapping[str, Any]) -> str:
         "policy": text(content_policy(style, script)),
         "style": style,
         "script": script,
-        "data": page_json(report),
+        "data": page_json({**report, "tasks": [_rounded(task) for task in report["tasks"]]}),
     }
     return Template(static("report.html")).substitute(values)

@@ -129,12 +129,14 @@ class Example(TypedDict):
 
 
 class TaskReport(TypedDict):
+    """A task in both models, or in the one that the report is about."""
+
     name: str
     description: str
     excluded_cue: str
     example: Example
-    sparse: TaskModel
-    dense: TaskModel
+    sparse: NotRequired[TaskModel]
+    dense: NotRequired[TaskModel]
 
 
 class CurvePoint(TypedDict):
@@ -163,8 +165,10 @@ class ModelReport(TypedDict):
 
 
 class ModelPair(TypedDict):
-    sparse: ModelReport
-    dense: ModelReport
+    """Both models, or the one that the report is about."""
+
+    sparse: NotRequired[ModelReport]
+    dense: NotRequired[ModelReport]
 
 
 class Corpus(TypedDict):
@@ -229,7 +233,11 @@ class Stage(TypedDict):
 
 
 class Report(TypedDict):
-    """Everything that a report page shows."""
+    """Everything that a report page shows.
+
+    A report of one run has one model, `edge_ratio` None, and may leave `twins_tried`, `selection.tasks` and
+    `stages` empty: the page then leaves these parts out.
+    """
 
     title: str
     command: str

@@ -8,13 +8,12 @@ from thinwire.viewer.contrast import contrast, differing_tokens
 from thinwire.viewer.draw import draw_svg
 from thinwire.viewer.markup import Markup, join, printable, tag, token, visible
 from thinwire.viewer.reading import reading
-from thinwire.viewer.rows import row_key, row_keys
+from thinwire.viewer.rows import is_write, row_key, row_keys
+from thinwire.viewer.sides import NAMES, best_loss, is_solved, present
 from thinwire.viewer.strips import attention_map, attention_row, bar_strip
-from thinwire.viewer.story import best_loss, is_solved
 from thinwire.viewer.tables import number, row_head, scrolling
 from thinwire.viewer.wording import loss, plural, signed
 
-MODEL_NAMES = {"sparse": "sparse model", "dense": "dense twin"}
 _MOST_NODES = 150
 
 
@@ -29,9 +28,14 @@ def _prompt(task: Mapping[str, Any], side: str, pair: Mapping[str, Any] | None) 
     return tag("span", *chips, class_="prompt")
 
 
+def sentences(*texts: str) -> str:
+    """Texts one after the other, each ending in a full stop."""
+    return " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in texts if text)
+
+
 def example_pair(task: Mapping[str, Any]) -> Markup:
     """The two prompts and their right answers; the tokens in which they differ are marked."""
-    evidence = task["sparse"]["evidence"] or task["dense"]["evidence"]
+    evidence = next((task[side]["evidence"] for side in present(task) if task[side]["evidence"]), None)
     pair = evidence["pair"] if evidence else None
     rows = []
     for side, answer in (("clean", "answer"), ("corrupt", "other")):
@@ -48,7 +52,7 @@ def drawing(task: Mapping[str, Any], side: str, models: Mapping[str, Any], capti
     circuit = part["circuit"]
     size = f"{plural(circuit['n_nodes'], 'node')}, {plural(circuit['n_edges'], 'edge')}"
     unsolved = "" if is_solved(part) else f" Not solved: the best loss was {loss(best_loss(circuit))}."
-    words = tag("figcaption", tag("strong", MODEL_NAMES[side].capitalize()), f": {size}.{unsolved} ", caption)
+    words = tag("figcaption", tag("strong", NAMES[side].capitalize()), f": {size}.{unsolved} ", caption)
     scroll = tag("div", Markup(svg), class_="scrolling", tabindex=0, role="region", aria_label=f"{name}, drawing")
     inspector = tag("div", class_="inspector", role="status", hidden=True)
     return tag("figure", words, scroll, inspector, class_="circuit", data_task=task["name"], data_side=side)
@@ -81,15 +85,22 @@ def _connections(edges: list[tuple[float, str]], tokens: list[str]) -> Markup:
     return tag("td", *parts, *(token(text) for text in tokens[:4]), class_="connections")
 
 
+def _stream() -> Markup:
+    return tag("td", "residual stream", class_="connections stream")
+
+
 def _node_row(key: str, evidence: Mapping[str, Any], lists: Mapping[str, Any]) -> Markup:
     node, pair = evidence["nodes"][key], evidence["pair"]
     largest = max(map(abs, (*node["clean"], *node["corrupt"])), default=0.0)
-    strips = [tag("td", bar_strip(node[s], pair[f"{s}_tokens"], largest), class_=f"strip-{s}") for s in ("clean", "corrupt")]
+    strips = [tag("td", bar_strip(node[side], pair[f"{side}_tokens"], largest)) for side in ("clean", "corrupt")]
     at = contrast(node)
     where = pair["clean_tokens"][at.position]
     widest = tag("td", f"{signed(at.clean)} / {signed(at.corrupt)} ", token(where), class_="words")
-    return tag("tr", row_head(tag("code", key)), *strips, widest, number(node["mean"], signed),
-               _connections(lists["in"][key], node["reads"]), _connections(lists["out"][key], node["writes"]))  # fmt: skip
+    site = key.split(":")[0]
+    tokens_in, tokens_out = node["reads"] if site == "embed" else [], node["writes"] if site == "final" else []
+    reads = _stream() if site.endswith((".in", "final")) else _connections(lists["in"][key], tokens_in)
+    writes = _stream() if is_write(site) else _connections(lists["out"][key], tokens_out)
+    return tag("tr", row_head(tag("code", key)), *strips, widest, number(node["mean"], signed), reads, writes)
 
 
 def node_table(task: Mapping[str, Any], side: str, models: Mapping[str, Any]) -> Markup | None:
@@ -104,9 +115,9 @@ def node_table(task: Mapping[str, Any], side: str, models: Mapping[str, Any]) ->
     known = [key for key in keys if key in evidence["nodes"] and evidence["nodes"][key]["clean"]]
     lists = _edge_lists(circuit)
     rows = [_node_row(key, evidence, lists) for key in known[:_MOST_NODES]]
-    head = ["Node", "Clean", "Corrupt", "Largest difference", "Mean", "Reads", "Writes"]
+    head = ["Node", "Clean", "Corrupt", "Largest difference, at", "Mean", "Reads", "Writes"]
     cells = [tag("th", name, scope="col", class_="number" if name == "Mean" else None) for name in head]
-    caption = f"Activations over the prompt's tokens, {MODEL_NAMES[side]}"
+    caption = f"Activations over the prompt's tokens, {NAMES[side]}"
     if len(known) > _MOST_NODES:
         caption += f" (the first {_MOST_NODES} of {len(known)} nodes)"
     body = tag("tbody", *rows)
@@ -130,24 +141,25 @@ def attention(task: Mapping[str, Any], side: str) -> Markup | None:
                 rows.append(tag("div", tag("dt", prompt), tag("dd", attention_row(pattern[-1], tokens))))
                 picture = attention_map(pattern, tokens, f"{name}, {prompt} prompt")
                 maps.append(tag("figure", tag("figcaption", prompt), picture))
-        whole = tag("details", tag("summary", "Whole pattern: a row for each token that looks"), tag("div", *maps, class_="maps"))
+        title = tag("summary", "Whole pattern: a row for each token that looks")
+        whole = tag("details", title, tag("div", *maps, class_="maps"))
         heads.append(tag("div", tag("h4", name), tag("dl", *rows, class_="pair"), whole, class_="head"))
-    title = tag("h3", "Where the last token looks")
-    return join([title, tag("div", *heads, class_="heads")])
+    return join([tag("h3", "Where the last token looks"), tag("div", *heads, class_="heads")])
 
 
 def task_details(task: Mapping[str, Any], models: Mapping[str, Any]) -> Markup:
     """One further task, folded: both drawings, the reading, the nodes."""
     sizes = []
-    for side, name in MODEL_NAMES.items():
-        circuit = task[side]["circuit"]
-        size = plural(circuit["n_edges"], "edge") if is_solved(task[side]) else "not solved"
-        sizes.append(f"{name} {size}")
+    for side in present(task):
+        size = plural(task[side]["circuit"]["n_edges"], "edge") if is_solved(task[side]) else "not solved"
+        sizes.append(f"{NAMES[side]} {size}")
+    first = present(task)[0]
     summary = tag("summary", tag("h3", task["name"]), tag("span", " · ".join(sizes), class_="sizes"))
-    words = tag("p", f"{task['description']} {task['excluded_cue']}", class_="prose")
-    drawings = tag("div", *(drawing(task, side, models) for side in MODEL_NAMES), class_="two")
-    read = tag("div", tag("h4", "Reading the sparse circuit"), steps(task, "sparse", models), class_="prose")
-    nodes = node_table(task, "sparse", models)
-    fold = tag("details", tag("summary", "Nodes of the sparse circuit"), nodes) if nodes else None
-    return tag("details", summary, words, example_pair(task), drawings, read, attention(task, "sparse"), fold,
+    words = tag("p", sentences(task["description"], task["excluded_cue"]), class_="prose")
+    drawings = tag("div", *(drawing(task, side, models) for side in present(task)), class_="two")
+    title = tag("h4", f"Reading the circuit of the {NAMES[first]}")
+    read = tag("div", title, steps(task, first, models), class_="prose")
+    nodes = node_table(task, first, models)
+    fold = tag("details", tag("summary", f"Nodes of the circuit of the {NAMES[first]}"), nodes) if nodes else None
+    return tag("details", summary, words, example_pair(task), drawings, read, attention(task, first), fold,
                class_="task", id=f"task-{task['name']}")  # fmt: skip

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from thinwire.viewer.markup import Markup, join, tag, text
+from thinwire.viewer.sides import NAMES, best_loss, is_solved, present
 from thinwire.viewer.wording import count, datum, listing, loss, percent, plural, ratio, short_count
 
 QUOTE_TASK = "single_double_quote"
 _CLOSE = 0.02
+"""Held-out losses less than this apart, in nats, are called equal."""
 
 
 def featured(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -16,30 +18,36 @@ def featured(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return next((task for task in tasks if task["name"] == QUOTE_TASK), tasks[0] if tasks else None)
 
 
-def best_loss(circuit: Mapping[str, Any]) -> float:
-    """The lowest validation loss that the pruning reached."""
-    return min([circuit["scores"]["validation"]["loss"], *(value for _, value in circuit["loss_curve"])])
-
-
-def is_solved(part: Mapping[str, Any]) -> bool:
-    return part["circuit"]["status"] == "solved"
-
-
 def _strong(words: str) -> Markup:
     return tag("strong", words)
 
 
+def _zeros(model: Mapping[str, Any]) -> str:
+    return f"{percent(1 - model['density'])} of the entries of every weight matrix are exactly zero"
+
+
+def _models(models: Mapping[str, Any]) -> str:
+    found = [models[side] for side in present(models)]
+    if len(found) == 1:
+        seen = short_count(found[0]["n_tokens"])
+        words = f"A small transformer was trained on {seen} tokens of Python code to predict"
+        kind = f"In it, {_zeros(found[0])}." if found[0]["density"] < 1 else "It is an ordinary dense one."
+        return f"{words} the next token. {kind}"
+    counts = [short_count(model["n_tokens"]) for model in found]
+    tokens = counts[0] if counts[0] == counts[1] else f"{counts[0]} (sparse) and {counts[1]} (dense)"
+    return (
+        f"Two small transformers were trained on {tokens} tokens of Python code to predict the next token. In one, "
+        f"{_zeros(found[0])}; the other is an ordinary dense twin."
+    )
+
+
 def trained(report: Mapping[str, Any]) -> Markup:
-    """What was trained, on what."""
-    sparse, dense = report["models"]["sparse"], report["models"]["dense"]
-    return join([
-        f"Two small transformers were trained to predict the next token of Python code ({report['corpus']['source']}). "
-        f"In the sparse one, {percent(1 - sparse['density'])} of the entries of every weight matrix are exactly zero; "
-        f"the other is an ordinary dense twin. They saw {short_count(sparse['n_tokens'])} and "
-        f"{short_count(dense['n_tokens'])} tokens. For each task we then looked for a circuit: the fewest channels with "
-        f"which the model still solves the task (loss at most {report['target_loss']:g}) when everything else is "
-        "replaced by its average. An edge is one nonzero weight between two channels of the circuit."
-    ])  # fmt: skip
+    """What was trained, and what a circuit is."""
+    return text(
+        f"{_models(report['models'])} For each of a few tasks we then looked for a circuit: the fewest channels with "
+        f"which a model still solves the task (loss at most {report['target_loss']:g}) when every other channel is "
+        "held at its average. An edge is one nonzero weight between two channels of the circuit."
+    )
 
 
 def _side(part: Mapping[str, Any], name: str) -> Markup:
@@ -56,7 +64,7 @@ def quote_headline(report: Mapping[str, Any]) -> Markup:
     if task is None:
         return Markup("No task was pruned, so there is nothing to compare.")
     does = "To close a string with the quote that opened it" if task["name"] == QUOTE_TASK else f"For {task['name']}"
-    return join([text(does), ": ", _side(task["sparse"], "sparse model"), "; ", _side(task["dense"], "dense twin"), "."])
+    return join([does, ", ", join((_side(task[side], NAMES[side]) for side in present(task)), "; "), "."])
 
 
 def _verdict(value: float) -> str:
@@ -69,40 +77,49 @@ def _verdict(value: float) -> str:
 
 def ratio_sentence(report: Mapping[str, Any]) -> Markup:
     """The geometric means and their ratio over the tasks that both models solve, or why there are none."""
-    summary, names = report["summary"], report["summary"]["tasks_compared"]
-    value = summary["edge_ratio"]
+    summary, names, sides = report["summary"], report["summary"]["tasks_compared"], present(report["models"])
+    value, means = summary["edge_ratio"], summary["geomean_edges"]
+    tasks = f"the {plural(len(names), 'task')} solved" if len(names) > 1 else f"{listing(names)} alone"
+    if len(sides) == 1:
+        mean = means.get(sides[0])
+        return text("" if mean is None else f"Over {tasks}, circuits have {ratio(mean)} edges (geometric mean). ")
     if value is None or not names:
-        return Markup("No task is solved by a circuit of both models, so no ratio can be given.")
-    sparse, dense = summary["geomean_edges"]["sparse"], summary["geomean_edges"]["dense"]
-    tasks = f"the {plural(len(names), 'task')} solved in both models" if len(names) > 1 else f"{names[0]} alone"
+        return Markup("No task is solved by a circuit of both models, so no ratio can be given. ")
+    tasks += " in both models" if len(names) > 1 else ""
+    sparse, dense = ratio(means["sparse"]), ratio(means["dense"])
     return join([
-        f"Over {tasks}, circuits have {ratio(sparse)} edges in the sparse model and {ratio(dense)} in the dense twin "
-        "(geometric means): ", _strong(f"{ratio(value)} times"), " as many in the dense twin. ", _verdict(value),
+        f"Over {tasks}, circuits have {sparse} edges in the sparse model and {dense} in the dense twin (geometric "
+        "means): ", _strong(f"{ratio(value)} times"), " as many in the dense twin. ",
+        _verdict(value),
     ])  # fmt: skip
 
 
 def loss_sentence(report: Mapping[str, Any]) -> Markup:
     """How well the two models are matched, said plainly."""
-    sparse, dense = report["summary"]["heldout_loss"]["sparse"], report["summary"]["heldout_loss"]["dense"]
+    losses = report["summary"]["heldout_loss"]
+    sides = present(report["models"])
+    if len(sides) == 1:
+        return join(["Its held-out loss is ", _strong(loss(losses[sides[0]])), " nats per token."])
+    sparse, dense = losses["sparse"], losses["dense"]
     gap = abs(sparse - dense)
     better = "The dense twin" if dense < sparse else "The sparse model"
     words = (
-        "The two predict held-out code equally well to within that."
+        f"They differ by {loss(gap)}: the two predict held-out code about equally well."
         if gap < _CLOSE
-        else f"{better} predicts held-out code better by {loss(gap)}, so this is not a comparison at exactly equal loss."
+        else f"{better} predicts held-out code better by {loss(gap)}, so this is not a comparison at equal loss."
     )
-    return join(["Held-out losses: ", _strong(loss(sparse)), " sparse, ", _strong(loss(dense)),
-                 f" dense (nats per token; they differ by {loss(gap)}). " if gap < _CLOSE else " dense (nats per token). ",
-                 words])  # fmt: skip
+    both = [_strong(loss(sparse)), " sparse, ", _strong(loss(dense)), " dense (nats per token). "]
+    return join(["Held-out losses: ", *both, words])
 
 
 def left_out(report: Mapping[str, Any]) -> Markup | None:
     """Which tasks are missing from the means, and why."""
     sentences = []
-    for side, name in (("sparse", "the sparse model"), ("dense", "the dense twin")):
-        missing = [task["name"] for task in report["tasks"] if not is_solved(task[side])]
+    for side in present(report["models"]):
+        missing = [task["name"] for task in report["tasks"] if side in present(task) and not is_solved(task[side])]
         if missing:
-            sentences.append(f"No circuit of {name} reached the target on {listing(missing)}, which the means leave out.")
+            words = f"No circuit of the {NAMES[side]} reached the target on {listing(missing)}"
+            sentences.append(f"{words}, which the means leave out.")
     return text(" ".join(sentences)) if sentences else None
 
 
@@ -111,15 +128,17 @@ def _figure(value: Markup | str, caption: str) -> Markup:
 
 
 def headline_figures(report: Mapping[str, Any]) -> Markup:
-    """The three numbers of the page, large."""
+    """The numbers of the page, large."""
     task, value = featured(report), report["summary"]["edge_ratio"]
+    if task is None:
+        return Markup("")
     figures = []
-    for side, name in (("sparse", "sparse model"), ("dense", "dense twin")):
-        if task is not None:
-            circuit = task[side]["circuit"]
-            number = datum(circuit["n_edges"], count(circuit["n_edges"])) if is_solved(task[side]) else "not solved"
-            figures.append(_figure(number, f"edges, {task['name']}, {name}"))
-    shown = datum(value, f"{ratio(value)}×") if value is not None else "none"
-    n = len(report["summary"]["tasks_compared"])
-    figures.append(_figure(shown, f"edges of dense over sparse, geometric mean of {plural(n, 'task')}"))
+    for side in present(task):
+        edges = task[side]["circuit"]["n_edges"]
+        shown = datum(edges, count(edges)) if is_solved(task[side]) else "not solved"
+        figures.append(_figure(shown, f"edges, {task['name']}, {NAMES[side]}"))
+    if len(present(report["models"])) == 2:
+        shown = datum(value, f"{ratio(value)}×") if value is not None else "none"
+        n = plural(len(report["summary"]["tasks_compared"]), "task")
+        figures.append(_figure(shown, f"edges of dense over sparse, geometric mean of {n}"))
     return tag("dl", *figures, class_="headline")

@@ -9,11 +9,11 @@ _BAR, _HALF = 9.0, 13.0
 
 
 def _bars(values: Sequence[float], largest: float, positive: bool) -> str:
-    path = []
+    path, direction = [], "-" if positive else ""
     for i, value in enumerate(values):
         height = _HALF * abs(value) / largest
         if (value > 0) == positive and height >= 0.25:
-            path.append(f"M{i * _BAR + 1:.0f} {_HALF:.0f}v{'-' if positive else ''}{height:.1f}h{_BAR - 2:.0f}V{_HALF:.0f}z")
+            path.append(f"M{i * _BAR + 1:.0f} {_HALF:.0f}v{direction}{height:.1f}h{_BAR - 2:.0f}V{_HALF:.0f}z")
     return "".join(path)
 
 
@@ -42,29 +42,28 @@ def attention_row(weights: Sequence[float], tokens: Sequence[str]) -> Markup:
     return tag("span", *chips, class_="tokens")
 
 
-def _cells(pattern: Sequence[Sequence[float]], tokens: Sequence[str], size: float) -> list[Markup]:
-    cells = []
+def _cells(pattern: Sequence[Sequence[float]], size: int) -> list[Markup]:
+    """One path for each of twenty shades, so that a long prompt's pattern stays small."""
+    shades: dict[int, list[str]] = {}
     for query, row in enumerate(pattern):
         for key, weight in enumerate(row[: query + 1]):
-            if weight < 0.01:
-                continue
-            words = f"{visible(tokens[query])} to {visible(tokens[key])}: {100 * weight:.0f}%"
-            spot = {"x": f"{key * size:.0f}", "y": f"{query * size:.0f}", "width": size - 1, "height": size - 1}
-            cells.append(tag("rect", tag("title", words), fill_opacity=f"{weight:.2f}", **spot))
-    return cells
+            if shade := round(20 * weight):
+                cell = f"M{key * size} {query * size}h{size - 1}v{size - 1}h{1 - size}z"
+                shades.setdefault(shade, []).append(cell)
+    return [tag("path", d="".join(cells), fill_opacity=f"{shade / 20:g}") for shade, cells in sorted(shades.items())]
 
 
 def attention_map(pattern: Sequence[Sequence[float]], tokens: Sequence[str], title: str) -> Markup:
     """A pattern as a lower triangle of squares: a row for each query token, a column for each key token."""
-    n, size = len(tokens), 14.0
+    n, size = len(tokens), 14
     left = 8.0 + 6.6 * max((len(visible(text)) for text in tokens), default=1)
     rows = [
         tag("text", visible(text), x=f"{-6:.0f}", y=f"{i * size + 10:.0f}", class_="end")
         for i, text in enumerate(tokens)
     ]  # fmt: skip
     side = n * size
-    frame = tag("path", d=f"M0 0V{side:.0f}H{side:.0f}z", class_="triangle")
-    body = tag("g", frame, *_cells(pattern, tokens, size), *rows, transform=f"translate({left:.0f} 2)")
+    frame = tag("path", d=f"M0 0V{side}H{side}z", class_="triangle")
+    body = tag("g", frame, *_cells(pattern, size), *rows, transform=f"translate({left:.0f} 2)")
     width, height = f"{left + side + 4:.0f}", f"{side + 6:.0f}"
     return tag(
         "svg", tag("title", title), body, class_="attention-map", role="img", width=width, height=height,

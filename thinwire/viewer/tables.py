@@ -4,11 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from thinwire.viewer.markup import Markup, tag
-from thinwire.viewer.story import best_loss, is_solved
-from thinwire.viewer.wording import count, datum, loss, percent, ratio, seconds
+from thinwire.viewer.sides import NAMES, best_loss, is_solved, present
+from thinwire.viewer.wording import count, datum, listing, loss, percent, ratio, seconds
 
-SIDES = (("sparse", "sparse"), ("dense", "dense twin"))
-_N_NUMBERS = 8
+_GROUPS = (("", 2), ("size", 2), ("the circuit alone", 3), ("loss of the whole model", 4))
+_COLUMNS = (
+    "Task", "Model", "Nodes", "Edges", "Loss", "Accuracy", "KL", "intact", "nodes out", "random out", "edges out",
+)  # fmt: skip
+_SORTED = {"Task": "task", "Edges": "edges", "Dense / sparse": "ratio"}
+_N_NUMBERS = 9
 
 
 def number(value: float | None, form: Callable[[float], str], **attributes: object) -> Markup:
@@ -44,67 +48,80 @@ def _measured(part: Mapping[str, Any], cell: Mapping[str, Any]) -> list[Markup]:
         number(cell["heldout_loss"], loss),
         number(cell["heldout_accuracy"], percent),
         number(suff.get("kl"), loss),
+        number(need.get("model_loss"), loss),
         number(cell["necessity_loss"], loss),
-        number(cell["random_loss"], loss),
+        _random(cell["random_loss"], need.get("random_losses", ())),
         number(need.get("edges_loss"), loss),
     ]
 
 
-def _main_row(task: Mapping[str, Any], side: str, cell: Mapping[str, Any] | None) -> list[Markup]:
-    part = task[side]
+def _random(mean: float | None, losses: Sequence[float]) -> Markup:
+    """The mean over the random sets, and the largest of them."""
+    if mean is None or not losses:
+        return number(mean, loss)
+    largest = tag("span", " ≤ ", datum(max(losses), loss(max(losses))), class_="largest")
+    return tag("td", datum(mean, loss(mean)), largest, class_="number")
+
+
+def _main_row(part: Mapping[str, Any], cell: Mapping[str, Any] | None) -> list[Markup]:
     if not is_solved(part) or cell is None:
-        return [tag("td", f"not solved (best loss {loss(best_loss(part['circuit']))})", colspan=_N_NUMBERS, class_="unsolved")]
+        words = f"not solved (best loss {loss(best_loss(part['circuit']))})"
+        return [tag("td", words, colspan=_N_NUMBERS, class_="unsolved")]
     return _measured(part, cell)
 
 
 def _edge_ratio(cells: Mapping[str, Mapping[str, Any] | None]) -> float | None:
-    sizes = [(cells.get(side) or {}).get("n_edges") for side, _ in SIDES]
-    return None if None in sizes else max(sizes[1] or 1, 1) / max(sizes[0] or 1, 1)
+    sparse, dense = ((cells.get(side) or {}).get("n_edges") for side in NAMES)
+    return None if sparse is None or dense is None else max(dense, 1) / max(sparse, 1)
 
 
-def _task_body(task: Mapping[str, Any], cells: Mapping[str, Mapping[str, Any] | None]) -> Markup:
-    value = _edge_ratio(cells)
+def _rows(head: Markup, sides: Sequence[str], cells: Mapping[str, list[Markup]], value: float | None) -> list[Markup]:
+    """One row per model; the head on the left and the ratio on the right span them."""
     rows = []
-    for i, (side, name) in enumerate(SIDES):
-        edge = [tag("th", tag("a", task["name"], href=f"#task-{task['name']}"), scope="rowgroup", rowspan=2)] if i == 0 else []
-        last = [number(value, ratio, rowspan=2)] if i == 0 else []
-        row = [*edge, tag("th", name, scope="row", class_="side"), *_main_row(task, side, cells.get(side)), *last]
-        rows.append(tag("tr", *row, class_=side))
-    size = (cells.get("sparse") or {}).get("n_edges")
-    return tag("tbody", *rows, data_task=task["name"], data_edges=size, data_ratio=value)
+    for i, side in enumerate(sides):
+        first = [head] if i == 0 else []
+        last = [number(value, ratio, rowspan=2)] if i == 0 and len(sides) == 2 else []
+        name = tag("th", side, scope="row", class_="side")
+        rows.append(tag("tr", *first, name, *cells[side], *last, class_=side))
+    return rows
 
 
-def _group_heads() -> Markup:
-    groups = [("", 2), ("size", 2), ("the circuit alone", 3), ("the model without it", 3), ("", 1)]
-    return tag("tr", *(tag("th" if name else "td", name, colspan=n, scope="colgroup" if name else None) for name, n in groups),
-               class_="groups")  # fmt: skip
+def _task_body(task: Mapping[str, Any], measured: Mapping[str, Any], sides: Sequence[str]) -> Markup:
+    link = tag("a", task["name"], href=f"#task-{task['name']}")
+    head = tag("th", link, scope="rowgroup", rowspan=len(sides))
+    cells = {side: _main_row(task[side], measured.get(side)) for side in sides}
+    value, size = _edge_ratio(measured), (measured.get("sparse") or {}).get("n_edges")
+    return tag("tbody", *_rows(head, sides, cells, value), data_task=task["name"], data_edges=size, data_ratio=value)
+
+
+def _heads(paired: bool) -> Markup:
+    groups = [*_GROUPS, ("", 1)] if paired else _GROUPS
+    names = [*_COLUMNS, "Dense / sparse"] if paired else _COLUMNS
+    first = [tag("th", n, colspan=w, scope="colgroup") if n else tag("td", colspan=w) for n, w in groups]
+    second = [
+        tag("th", name, scope="col", class_="number" if i > 1 else None, data_sort=_SORTED.get(name))
+        for i, name in enumerate(names)
+    ]
+    return tag("thead", tag("tr", *first, class_="groups"), tag("tr", *second))
 
 
 def main_table(report: Mapping[str, Any]) -> Markup:
     """Tasks x {sparse, dense}, and under it the geometric means."""
-    heads = [("Task", "task"), ("Model", None), ("Nodes", None), ("Edges", "edges"), ("Loss", None), ("Accuracy", None),
-             ("KL", None), ("Loss", None), ("Random", None), ("Edges cut", None), ("Dense / sparse", "ratio")]  # fmt: skip
-    head = [
-        tag("th", name, scope="col", class_="number" if i > 1 else None, data_sort=key)
-        for i, (name, key) in enumerate(heads)
-    ]  # fmt: skip
-    cells = report["summary"]["tasks"]
-    bodies = [_task_body(task, cells.get(task["name"], {})) for task in report["tasks"]]
-    caption = "Circuits of the sparse model and of its dense twin, on test pairs"
-    inside = [tag("caption", caption), tag("thead", _group_heads(), tag("tr", *head)), *bodies, _means(report["summary"])]
-    return scrolling(tag("table", *inside, id="main-table", class_="main"), caption)
+    sides, cells = present(report["models"]), report["summary"]["tasks"]
+    bodies = [_task_body(task, cells.get(task["name"], {}), present(task)) for task in report["tasks"]]
+    compared = report["summary"]["tasks_compared"]
+    caption = "Circuits, measured on test pairs. "
+    caption += f"Geometric means are over {listing(compared)}." if compared else "There is no task to take means over."
+    parts = [tag("caption", caption), _heads(len(sides) == 2), *bodies, _means(report["summary"], sides)]
+    return scrolling(tag("table", *parts, id="main-table", class_="main"), caption)
 
 
-def _means(summary: Mapping[str, Any]) -> Markup:
-    names, means = summary["tasks_compared"], summary["geomean_edges"]
-    over = f"Geometric mean of edges over {', '.join(names)}" if names else "Geometric mean: no task is solved by both"
-    rows = []
-    for i, (side, name) in enumerate(SIDES):
-        edge = [tag("th", over, scope="rowgroup", rowspan=2, class_="over")] if i == 0 else []
-        last = [number(summary["edge_ratio"], ratio, rowspan=2)] if i == 0 else []
-        cells = [*edge, tag("th", name, scope="row", class_="side"), tag("td"), number(means[side], ratio)]
-        rows.append(tag("tr", *cells, tag("td", colspan=6), *last, class_=side))
-    return tag("tfoot", *rows)
+def _means(summary: Mapping[str, Any], sides: Sequence[str]) -> Markup:
+    means = summary["geomean_edges"]
+    head = tag("th", "Geometric mean", scope="rowgroup", rowspan=len(sides))
+    rest = tag("td", colspan=_N_NUMBERS - 2)
+    cells = {side: [tag("td"), number(means.get(side), ratio), rest] for side in sides}
+    return tag("tfoot", *_rows(head, sides, cells, summary["edge_ratio"]))
 
 
 def models_table(models: Mapping[str, Any]) -> Markup:
@@ -116,13 +133,19 @@ def models_table(models: Mapping[str, Any]) -> Markup:
         ("training tokens", "n_tokens", count), ("held-out loss", "heldout_loss", loss),
         ("fingerprint", "fingerprint", lambda value: str(value)[:12]),
     ]  # fmt: skip
-    body = []
+    body, sides = [], present(models)
     for name, key, form in rows:
-        values = [models[side][key] for side, _ in SIDES]
-        plain = key in ("recipe", "fingerprint")
-        cells = [tag("td", form(v) if form else v, class_="number") if plain else number(v, form or str) for v in values]
+        values = [models[side][key] for side in sides]
+        if key in ("recipe", "fingerprint"):
+            cells = [tag("td", form(value) if form else value, class_="number") for value in values]
+        else:
+            cells = [number(value, form or str) for value in values]
         body.append([row_head(name), *cells])
-    return table("The two models", ["", *(models[side]["label"] for side, _ in SIDES)], body)
+    return table("Shape, size and training", ["", *(models[side]["label"] for side in sides)], body)
+
+
+def _gap(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
 
 
 def twins_table(report: Mapping[str, Any]) -> Markup:
@@ -130,7 +153,7 @@ def twins_table(report: Mapping[str, Any]) -> Markup:
     target = report["summary"]["heldout_loss"]["sparse"]
     rows = [
         [row_head(f"width {twin['d_model']}"), number(twin["heldout_loss"], loss),
-         number(twin["heldout_loss"] - target, lambda v: f"{v:+.3f}".replace("-", "−")), tag("td", "chosen" if twin["chosen"] else "")]
+         number(twin["heldout_loss"] - target, _gap), tag("td", "chosen" if twin["chosen"] else "")]
         for twin in report["twins_tried"]
     ]  # fmt: skip
     return table("Dense twins tried", ["Width", "Held-out loss", "Minus sparse", "Chosen"], rows)
@@ -140,9 +163,10 @@ def selection_table(selection: Mapping[str, Any]) -> Markup:
     """Every task with the whole models' scores, before any pruning."""
     rows = []
     for task in selection["tasks"]:
-        verdict = task["unavailable"] or ("selected" if task["selected"] else "solved" if task["solved"] else "not solved")
-        numbers = [number(task[f"{side}_accuracy"], percent) for side, _ in SIDES]
-        numbers += [number(task[f"{side}_loss"], loss) for side, _ in SIDES]
+        verdict = "selected" if task["selected"] else "solved" if task["solved"] else "not solved"
+        verdict = task["unavailable"] or verdict
+        numbers = [number(task.get(f"{side}_accuracy"), percent) for side in NAMES]
+        numbers += [number(task.get(f"{side}_loss"), loss) for side in NAMES]
         rows.append([row_head(task["name"]), *numbers, tag("td", verdict, class_="words")])
     head = ["Task", "Accuracy, sparse", "Accuracy, dense", "Loss, sparse", "Loss, dense", "Verdict"]
     return table("Tasks, scored by the whole models", head, rows)
@@ -159,5 +183,10 @@ def stages_table(report: Mapping[str, Any]) -> Markup:
 
 
 def facts(values: Mapping[str, Any]) -> Markup:
-    """Names and values as a definition list."""
-    return tag("dl", *(tag("div", tag("dt", str(key)), tag("dd", str(value))) for key, value in values.items()), class_="facts")
+    """Names and values as a definition list; a mapping among the values is told entry by entry."""
+    flat: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        inner = value.items() if isinstance(value, Mapping) else [("", value)]
+        flat += [(f"{key} {name}".strip(), told) for name, told in inner]
+    entries = (tag("div", tag("dt", name.replace("_", " ")), tag("dd", str(told))) for name, told in flat)
+    return tag("dl", *entries, class_="facts")

@@ -25,10 +25,11 @@ def loss(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """A weight or activation with its sign: +1.20, −0.80, 0."""
+    """A weight or activation with its sign: +1.20, −0.043, 0."""
     if value == 0:
         return "0"
-    digits = f"{abs(value):.2f}" if abs(value) >= 0.005 else f"{abs(value):.0e}"
+    size = abs(value)
+    digits = f"{size:.2f}" if size >= 0.1 else f"{size:.3f}" if size >= 0.0005 else f"{size:.0e}"
     return ("+" if value > 0 else "−") + digits
 
 

@@ -50,9 +50,7 @@ def _report(out: Path, journal: dict[str, Any], summary: dict[str, Any], runs: d
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": runs["sparse"].environment,
         "corpus": corpus_report(runs["sparse"]),
-        "models": {
-            kind: model_report(run, LABELS[kind], journal["heldout_loss"][kind]) for kind, run in runs.items()
-        },
+        "models": {kind: model_report(run, LABELS[kind], journal["heldout_loss"][kind]) for kind, run in runs.items()},
         "twin_rule": TWIN_RULE.format(widths=", ".join(map(str, journal["widths"]))),
         "twins_tried": journal["twins"],
         "selection": journal["selection"],

@@ -1,9 +1,9 @@
 """The whole pipeline on the standard library's own source: train, match, prune, check, compare, report.
 
-    out/sparse  out/dense       run directories
-    out/dense-dWIDTH            twins that were trained and not chosen
-    out/demo.json               what was decided and how long it took; a demo that was stopped goes on from it
-    out/summary.json  out/report.html
+out/sparse  out/dense       run directories
+out/dense-dWIDTH            twins that were trained and not chosen
+out/demo.json               what was decided and how long it took; a demo that was stopped goes on from it
+out/summary.json  out/report.html
 """
 
 import json

@@ -58,20 +58,14 @@ def check_numba() -> Check:
     import numba
     from numba.core.errors import NumbaError
 
+    kernel = lambda x: 3 * x + 1  # noqa: E731 - a lambda, since the tests' type checks wrap every def
     try:
-        total = numba.njit(_sum_below)(1000)
+        found = numba.njit(kernel)(5)
     except (OSError, RuntimeError, NumbaError) as error:
         return Check("numba", "fail", f"no kernel can be compiled: {error}", REINSTALL)
-    if total != _sum_below(1000):
-        return Check("numba", "fail", f"a compiled loop gives {total} instead of {_sum_below(1000)}", REINSTALL)
-    return Check("numba", "ok", f"{numba.__version__} compiles")
-
-
-def _sum_below(n: int) -> int:
-    total = 0
-    for i in range(n):
-        total += i
-    return total
+    if found != kernel(5):
+        return Check("numba", "fail", f"a compiled kernel gives {found} instead of {kernel(5)}", REINSTALL)
+    return Check("numba", "ok", "compiles")
 
 
 def check_threads(threads: int | None = None, cores: int | None = None) -> Check:

@@ -11,7 +11,7 @@ from thinwire.workflows.train import FINAL_TOKENS
 
 
 def evaluate(run_path: Path, *, device: str = "auto", progress: Progress = silent) -> dict[str, Any]:
-    """What `thinwire eval` prints: loss in nats per token, density per matrix, share of nonzero activations per site."""
+    """What `thinwire eval` prints: nats per token, density per matrix, share of nonzero activations per site."""
     run = load_run(run_path, device)
     windows = run.windows(FINAL_TOKENS)
     return {

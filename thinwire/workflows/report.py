@@ -1,6 +1,7 @@
 """report.html: reads artefacts, hands them to the viewer as plain JSON."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,18 @@ from typing import Any
 from thinwire.circuits.artefact import StoredCircuit, load_circuit
 from thinwire.circuits.evidence import evidence
 from thinwire.circuits.prompts import Prompts
-from thinwire.errors import MissingFile, UserError
+from thinwire.errors import UserError
+from thinwire.frontier.compare import cell, smallest, summarise
 from thinwire.model.structure import count_parameters
-from thinwire.storage import MANIFEST, is_sealed, read_sealed, write_atomic
+from thinwire.progress import Progress, silent
+from thinwire.storage import add_sealed, is_sealed, read_sealed, write_atomic
 from thinwire.tasks.registry import get_task
-from thinwire.training.checkpoint import latest_checkpoint, read_state
+from thinwire.training.evaluate import heldout_loss
 from thinwire.viewer.report import render_report
 from thinwire.workflows.run import Run, load_run
+from thinwire.workflows.train import FINAL_TOKENS
+
+CHOICE_RULE = "Of several circuits of a task the page shows the smallest that is solved on validation pairs."
 
 CURVE_POINTS = 240
 """At most so many points of a training curve go into a page."""
@@ -76,4 +82,65 @@ def task_report(name: str, stored: StoredCircuit) -> dict[str, Any]:
         "description": task.description,
         "excluded_cue": task.excluded_cue,
         "example": {"clean": pair.clean, "corrupt": pair.corrupt, "answer": answer, "other": other},
+    }
+
+
+def report_run(
+    run_path: Path, out: Path | None = None, *, device: str = "auto", progress: Progress = silent
+) -> dict[str, Any]:
+    """Write the report of one run's circuits to `out`, by default report.html inside the run.
+
+    Raises `UserError` when the run holds no circuits.
+    """
+    run = load_run(run_path, device)
+    found = _smallest_by_task(list(run.circuit_directories()))
+    if not found:
+        raise UserError(f"{run_path} holds no circuits; find some with: thinwire prune {run_path} single_double_quote")
+    loss = heldout_loss(run.model, run.windows(FINAL_TOKENS), progress)
+    page = render_report(_run_report(run, found, loss))
+    if out is None:
+        add_sealed(run.path, "report.html", page)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(out, page)
+    return {
+        "run": str(run_path),
+        "report": str(out or run.path / "report.html"),
+        "heldout_loss": loss,
+        "circuits": {name: str(path) for name, path in found.items()},
+    }
+
+
+def _smallest_by_task(paths: Sequence[Path]) -> dict[str, Path]:
+    """Task -> directory of its smallest circuit that is solved, else of the one with the lowest validation loss."""
+    by_task: dict[str, list[Path]] = {}
+    for path in paths:
+        by_task.setdefault(load_circuit(path).circuit.task, []).append(path)
+    return {
+        task: choices[smallest([load_circuit(path).circuit for path in choices])] for task, choices in by_task.items()
+    }
+
+
+def _run_report(run: Run, found: dict[str, Path], loss: float) -> dict[str, Any]:
+    kind, label = ("sparse", "weight-sparse") if run.config.train.density < 1 else ("dense", "dense")
+    tasks, cells = [], {}
+    for name, path in found.items():
+        stored, shown = load_circuit(path), circuit_report(run, path)
+        tasks.append(task_report(name, stored) | {kind: shown})
+        cells[name] = {kind: cell(stored.circuit, shown["verification"])}
+    summary = summarise({kind: loss}, cells, run.metrics[-1]["seconds"])
+    return {
+        "title": f"Circuits of {run.path.name}",
+        "command": f"thinwire report {run.path}",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": run.environment,
+        "corpus": corpus_report(run),
+        "models": {kind: model_report(run, label, loss)},
+        "twin_rule": "",
+        "twins_tried": [],
+        "selection": {"rule": CHOICE_RULE, "tasks": []},
+        "target_loss": tasks[0][kind]["circuit"]["target_loss"],
+        "tasks": tasks,
+        "summary": summary,
+        "stages": [],
     }

@@ -1,8 +1,8 @@
 """A run directory: what one training made, with everything that later steps read back.
 
-    config.yaml  env.json  tokenizer.json  corpus.json  heldout.bin  manifest.json   sealed at the start
-    metrics.jsonl  checkpoints/step-*/                                               as training goes
-    circuits/<task>/<settings hash>/<seed>/                                          one sealed circuit each
+config.yaml  env.json  tokenizer.json  corpus.json  heldout.bin  manifest.json   sealed at the start
+metrics.jsonl  checkpoints/step-*/                                               as training goes
+circuits/<task>/<settings hash>/<seed>/                                          one sealed circuit each
 """
 
 import json
@@ -39,7 +39,8 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
     if not there.get(name):
-        raise UserError(f"device '{name}' is not available here; there are: {', '.join(k for k, v in there.items() if v)}")
+        usable = ", ".join(kind for kind, is_there in there.items() if is_there)
+        raise UserError(f"device '{name}' is not available here; there are: {usable}")
     return torch.device(name)
 
 

@@ -7,9 +7,10 @@ from typing import Any
 from thinwire.circuits.prompts import Prompts
 from thinwire.circuits.score import last_logits, score
 from thinwire.progress import Progress, silent
+from thinwire.tasks.answers import Unavailable
 from thinwire.tasks.registry import all_tasks, get_task
 from thinwire.tasks.task import SPLITS, Split
-from thinwire.tasks.tokens import Unavailable, tokenize
+from thinwire.tasks.tokens import tokenize
 from thinwire.workflows.run import Run, load_run
 
 SOLVED_ACCURACY = 0.95
@@ -20,7 +21,8 @@ SOLVED_LOSS = 0.15
 
 def list_tasks() -> dict[str, Any]:
     """Names and descriptions of all tasks."""
-    return {"tasks": [{"name": t.name, "version": t.version, "description": t.description} for t in all_tasks().values()]}
+    found = all_tasks().values()
+    return {"tasks": [{"name": t.name, "version": t.version, "description": t.description} for t in found]}
 
 
 def show_task(name: str, n_pairs: int = 3) -> dict[str, Any]:

@@ -6,7 +6,7 @@ thread and no result depends on how rows are shared out, so any number of thread
 """
 
 # The compiled functions are untyped for pyright: numba types them at the first call.
-# pyright: reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportReturnType=false
 
 import numba
 import numpy as np
@@ -84,7 +84,7 @@ def _masked(x: np.ndarray, mask: np.ndarray, out: np.ndarray, n_blocks: int) -> 
 
 
 def _n_blocks() -> int:
-    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # pyright: ignore
     numba.set_num_threads(threads)
     return threads
 

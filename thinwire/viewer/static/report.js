@@ -3,7 +3,7 @@
 (() => {
   const report = JSON.parse(document.getElementById("report-data").textContent);
   const parts = new Map(report.tasks.flatMap((task) =>
-    ["sparse", "dense"].map((side) => [`${task.name}/${side}`, task[side]])));
+    ["sparse", "dense"].filter((side) => task[side]).map((side) => [`${task.name}/${side}`, task[side]])));
 
   const make = (name, text, className) => {
     const element = document.createElement(name);
@@ -58,8 +58,8 @@
     fact("reads", listed(edges.filter((e) => `${e[2]}:${e[3]}` === key), (e) => `${e[0]}:${e[1]}`));
     fact("writes", listed(edges.filter((e) => `${e[0]}:${e[1]}` === key), (e) => `${e[2]}:${e[3]}`));
     if (node) {
-      fact("largest embedding weights", node.reads.map(visible).join("   "));
-      fact("raises most", node.writes.map(visible).join("   "));
+      fact("largest embedding weights of the channel", node.reads.map(visible).join("   "));
+      fact("largest unembedding weights of the channel", node.writes.map(visible).join("   "));
     }
     panel.append(facts);
     panel.hidden = false;
@@ -119,7 +119,7 @@
   }
 
   for (const list of document.querySelectorAll(".steps")) {
-    const figure = list.closest(".beside, details.task").querySelector('figure.circuit[data-side="sparse"]');
+    const figure = list.closest(".beside, details.task").querySelector("figure.circuit");
     for (const item of list.children) {
       const title = item.querySelector("h4");
       const keys = item.dataset.nodes.split(" ").filter(Boolean);

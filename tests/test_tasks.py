@@ -1,0 +1,182 @@
+"""The built-in tasks as text, the registry, and tasks from files."""
+
+import json
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from thinwire.errors import MissingFile, UserError
+from thinwire.tasks.family import SIZES, load_family, names
+from thinwire.tasks.jsonl import load_jsonl_task, split_of
+from thinwire.tasks.registry import FURTHER, PAPER, all_tasks, get_task
+from thinwire.tasks.task import SPLITS, Pair
+from thinwire.tasks.template import CONTRAST, SLOT, draw, fill, slots
+
+NAMES = (*PAPER, *FURTHER)
+each_task = pytest.mark.parametrize("name", NAMES)
+
+
+def shape(template: str) -> str:
+    """A template without what does not make it another one: indentation and which slot of a pool stands where."""
+    return re.sub(r"[ \n]+", " ", SLOT.sub(r"$\1", template)).strip()
+
+
+def test_the_papers_twenty_tasks_come_first_and_every_data_file_is_registered():
+    assert len(PAPER) == 20
+    assert tuple(all_tasks()) == NAMES
+    assert all(load_family(name).paper == (name in PAPER) for name in NAMES)
+    shipped = {entry.name for entry in (files("thinwire.tasks") / "templates").iterdir()}
+    assert shipped == {f"{name}.toml" for name in NAMES} | {"names.toml"}
+
+
+def test_fill_puts_each_side_of_a_contrast_into_its_prompt():
+    pair = fill("<<for|while>> $name<<, $word|>> in", {"$name": "i", "$word": "x"})
+    assert pair == Pair(clean="for i, x in", corrupt="while i in")
+
+
+def test_slots_name_their_pools():
+    assert slots("$name = $func($name2, $name)") == {"$name": "name", "$func": "func", "$name2": "name"}
+
+
+def test_draw_gives_every_filling_with_different_values_once():
+    pools = {"name": ("a", "b", "c"), "word": ("c", "d")}
+    pairs = list(draw("$name $word <<x|y>>", pools, Random("0")))
+    # 3 x 2 fillings, without `c c`
+    assert sorted(pair.clean for pair in pairs) == ["a c x", "a d x", "b c x", "b d x", "c d x"]
+    assert pairs == list(draw("$name $word <<x|y>>", pools, Random("0")))
+    assert pairs != list(draw("$name $word <<x|y>>", pools, Random("1")))
+
+
+def test_no_name_is_in_two_splits_or_twice_in_a_pool():
+    for split in SPLITS:
+        assert all(len(set(pool)) == len(pool) > 0 for pool in names(split).values())
+    train, validation, test = ({name for pool in names(split).values() for name in pool} for split in SPLITS)
+    assert not (train & validation or train & test or validation & test)
+
+
+@each_task
+def test_no_template_is_in_two_splits(name):
+    templates = [{shape(template) for template in load_family(name).templates[split]} for split in SPLITS]
+    assert len(set().union(*templates)) == sum(map(len, templates))
+
+
+@each_task
+def test_at_least_a_thousand_distinct_pairs_disjoint_between_splits(name):
+    pairs = {split: load_family(name).pairs(split) for split in SPLITS}
+    assert len(pairs["train"]) >= 500
+    assert len(pairs["validation"]) == len(pairs["test"]) == 256
+    prompts = [{text for pair in pairs[split] for text in (pair.clean, pair.corrupt)} for split in SPLITS]
+    assert len(set().union(*prompts)) == sum(map(len, prompts))
+    assert sum(len(set(pairs[split])) for split in SPLITS) == sum(len(pairs[split]) for split in SPLITS) >= 1000
+
+
+@each_task
+def test_a_contrast_is_two_words_at_most(name):
+    for templates in load_family(name).templates.values():
+        for template in templates:
+            contrasts = CONTRAST.findall(template)
+            assert 1 <= len(contrasts) <= 2, template
+            texts = [SLOT.sub("name", side) for both in contrasts for side in both]
+            assert all(len(re.findall(r"\w+|[^\w\s]+|\n", text)) <= 2 for text in texts), template
+
+
+@each_task
+def test_templates_take_turns(name):
+    family = load_family(name)
+    n_templates = len(family.templates["train"])
+    # The first round has one pair of every template, so the second starts with the first template again.
+    first, second = family.pairs("train")[0], family.pairs("train")[n_templates]
+    template = family.templates["train"][0]
+    words = re.escape(CONTRAST.sub(r"\1", template))
+    pattern = re.sub(r"\\\$[a-z]+\d?", r"\\w+", words)
+    assert re.fullmatch(pattern, first.clean)
+    assert re.fullmatch(pattern, second.clean) or len(slots(template)) == 0
+
+
+def test_pairs_are_the_same_in_every_process_and_never_change_silently():
+    # A change here changes tasks: raise the family's version with it.
+    assert load_family("for_if_name").pairs("test")[:2] == [
+        Pair("    else:\n        for chunks", "    else:\n        if chunks"),
+        Pair("        self.check()\n        for chunks", "        self.check()\n        if chunks"),
+    ]
+
+
+def test_prompts_are_long_enough_for_python_and_short_enough_for_a_small_model():
+    assert SIZES == {"train": 768, "validation": 256, "test": 256}
+    for task in all_tasks().values():
+        for split in SPLITS:
+            assert max(len(pair.clean) for pair in task.pairs(split)) < 120
+
+
+def test_unknown_task_names_the_closest_and_the_verb_that_lists_all():
+    with pytest.raises(UserError, match=r"'while_true'; did you mean .*while_return_true.*`thinwire tasks list`"):
+        get_task("while_true")
+    with pytest.raises(UserError, match=r"no task 'zzz'; `thinwire tasks list`"):
+        get_task("zzz")
+
+
+LINES = [
+    {"clean": f'print("{word}', "corrupt": f"print('{word}", "answer": '")\n', "other": "')\n"}
+    for word in ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa")
+]
+
+
+def write(path: Path, lines: Sequence[object]) -> Path:
+    path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
+    return path
+
+
+def test_own_task_splits_its_pairs_by_hash_whatever_their_order(tmp_path):
+    task = get_task(str(write(tmp_path / "quotes.jsonl", [*LINES, ""])))
+    assert task.name == "quotes"
+    assert task.alternatives[0].answer == '")\n'
+    pairs = [pair for split in SPLITS for pair in task.pairs(split)]
+    assert len(pairs) == len(set(pairs)) == len(LINES)
+    assert all(split_of(pair) == split for split in SPLITS for pair in task.pairs(split))
+    reordered = load_jsonl_task(write(tmp_path / "reordered.jsonl", LINES[::-1]))
+    assert set(reordered.pairs("train")) == set(task.pairs("train"))
+    assert reordered.version != task.version
+
+
+def test_own_task_puts_half_of_many_pairs_into_train(tmp_path):
+    lines = [{**LINES[0], "clean": f"a{i}", "corrupt": f"b{i}"} for i in range(1000)]
+    task = load_jsonl_task(write(tmp_path / "many.jsonl", lines))
+    # Binomial(1000, 1/2) and Binomial(1000, 1/4): four standard deviations are 64 and 55.
+    assert abs(len(task.pairs("train")) - 500) < 64
+    assert abs(len(task.pairs("validation")) - 250) < 55
+
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        ("{'clean'", "line 11: not valid JSON"),
+        ("[1]", "line 11: not an object with exactly the keys clean, corrupt, answer, other"),
+        ({"clean": "a"}, "line 11: not an object with exactly the keys"),
+        ({**LINES[0], "extra": 1}, "line 11: not an object with exactly the keys"),
+        ({**LINES[0], "clean": 3}, "line 11: clean is not a text"),
+        ({**LINES[0], "other": ""}, "line 11: other is not a text"),
+        ({**LINES[0], "clean": "a", "corrupt": "a"}, "line 11: clean and corrupt are equal"),
+        ({**LINES[0], "answer": "')\n"}, "line 11: answer and other are equal"),
+        ({**LINES[0], "clean": "new", "answer": "]"}, "line 11: its answers differ from the first line's"),
+        (LINES[2], "line 11: repeats line 3"),
+    ],
+)
+def test_own_task_errors_name_file_and_line(tmp_path, line, reason):
+    with pytest.raises(UserError, match=re.escape(f"bad.jsonl, {reason}")):
+        load_jsonl_task(write(tmp_path / "bad.jsonl", [*LINES, line]))
+
+
+def test_own_task_that_is_missing_empty_binary_or_too_small_is_refused(tmp_path):
+    with pytest.raises(MissingFile, match="none.jsonl is missing"):
+        get_task(str(tmp_path / "none.jsonl"))
+    with pytest.raises(UserError, match="holds no pairs"):
+        load_jsonl_task(write(tmp_path / "empty.jsonl", []))
+    (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="give a UTF-8 file"):
+        load_jsonl_task(tmp_path / "binary.jsonl")
+    with pytest.raises(UserError, match="falls into the .* split; add more pairs"):
+        load_jsonl_task(write(tmp_path / "one.jsonl", LINES[:1]))

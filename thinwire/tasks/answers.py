@@ -1,0 +1,112 @@
+"""Which two tokens answer a task: they follow the tokenizer, not the other way round.
+
+An alternative holds if, behind every prompt of every split, the tokenizer turns the answer's text into one token of
+exactly that text and leaves the prompt's own tokens as they were. The first alternative that holds is used.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from thinwire.errors import UserError
+from thinwire.tasks.task import SPLITS, Answers, Pair, Split, Task
+
+PREFIX = "\n"
+"""Stands before every prompt, which thus begins a line, as nearly all code does. Training windows begin anywhere, so
+a prompt needs no more context than that. `<|endoftext|>` would say that a file begins: the model has seen it once per
+file, and files begin with docstrings and imports."""
+
+
+class Encoder(Protocol):
+    """What this stage needs of `thinwire.data.tokenizer.Tokenizer`."""
+
+    @property
+    def end_of_text(self) -> int: ...
+
+    @property
+    def vocab_size(self) -> int: ...
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]: ...
+
+    def token_text(self, token: int) -> str: ...
+
+
+class Unavailable(UserError):
+    """The tokenizer does not produce a task's answers as two single tokens."""
+
+
+@dataclass(frozen=True)
+class AnswerTokens:
+    """The answers that one tokenizer gives a task."""
+
+    answers: Answers
+    answer: int
+    """Token id of `answers.answer`, which continues clean prompts."""
+    other: int
+    """Token id of `answers.other`, which continues corrupt prompts."""
+
+
+class Side:
+    """The clean or the corrupt prompts of a task, tokenized once."""
+
+    def __init__(self, prompts: Sequence[str], tokenizer: Encoder) -> None:
+        self.prompts = prompts
+        self.tokenizer = tokenizer
+        self.ids = tokenizer.encode_batch([PREFIX + prompt for prompt in prompts])
+        """Token ids of every prompt, behind the prefix."""
+
+    def token(self, text: str, rest: str) -> int | str:
+        """The one token that `text` is behind every prompt when `rest` follows, or why there is none."""
+        first = self._tokens(slice(1), text, rest)  # most alternatives that fail do so at once
+        found = self._tokens(slice(None), text, rest) if isinstance(first, set) else first
+        return found if isinstance(found, str) else found.pop()
+
+    def _tokens(self, part: slice, text: str, rest: str) -> set[int] | str:
+        prompts, found = self.prompts[part], set()
+        continued = self.tokenizer.encode_batch([PREFIX + prompt + text + rest for prompt in prompts])
+        for prompt, before, after in zip(prompts, self.ids[part], continued, strict=True):
+            n = len(before)
+            if after[:n] != before or len(after) == n:
+                return f"{text!r} changes the tokens of the prompt {prompt!r}"
+            if after[n] not in found and (produced := self.tokenizer.token_text(after[n])) != text:
+                return f"{text!r} begins with the token {produced!r}"
+            found.add(after[n])
+        return found
+
+
+def choose_answers(task: Task, tokenizer: Encoder) -> AnswerTokens:
+    """The first of `task.alternatives` that holds for all its pairs.
+
+    Raises `Unavailable`, with the reasons of all alternatives, if none does; `UserError` if a split has no pairs.
+    """
+    pairs = [pair for split in SPLITS for pair in pairs_of(task, split)]
+    return choose_for_sides(task, *sides(pairs, tokenizer))
+
+
+def pairs_of(task: Task, split: Split) -> list[Pair]:
+    """`task.pairs(split)`, which a task of one's own may have left empty: then a `UserError`."""
+    pairs = task.pairs(split)
+    if not pairs:
+        raise UserError(f"task {task.name} has no pairs in its {split} split; give it some")
+    return pairs
+
+
+def sides(pairs: Sequence[Pair], tokenizer: Encoder) -> tuple[Side, Side]:
+    """The clean and the corrupt prompts of `pairs`, in their order."""
+    clean, corrupt = [pair.clean for pair in pairs], [pair.corrupt for pair in pairs]
+    return Side(clean, tokenizer), Side(corrupt, tokenizer)
+
+
+def choose_for_sides(task: Task, clean: Side, corrupt: Side) -> AnswerTokens:
+    """`choose_answers` on prompts that are tokenized already."""
+    reasons: dict[str, None] = {}
+    for answers in task.alternatives:
+        answer = clean.token(answers.answer, answers.answer_rest)
+        other = corrupt.token(answers.other, answers.other_rest)
+        if isinstance(answer, int) and isinstance(other, int):
+            return AnswerTokens(answers, answer, other)
+        reasons.update(dict.fromkeys(reason for reason in (answer, other) if isinstance(reason, str)))
+    raise Unavailable(
+        f"task {task.name} is unavailable with this tokenizer of {clean.tokenizer.vocab_size} tokens: "
+        f"{'; '.join(reasons)}; train with a larger vocab_size or give the task other answers"
+    )

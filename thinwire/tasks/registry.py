@@ -1,0 +1,55 @@
+"""All tasks by name."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from thinwire.errors import UserError
+from thinwire.tasks.family import load_family
+from thinwire.tasks.jsonl import load_jsonl_task
+from thinwire.tasks.task import Task
+
+PAPER = (
+    "single_double_quote",
+    "bracket_counting",
+    "set_or_string",
+    "set_or_string_fixedvarname",
+    "with_as",
+    "with_open",
+    "for_while",
+    "else_elif",
+    "if_ternary",
+    "if_equals",
+    "fstring_brace",
+    "bracket_brace",
+    "var_swap",
+    "var_if",
+    "indent_for",
+    "while_return_true",
+    "lambda_func",
+    "enumerate_range",
+    "final_kwarg",
+    "class_init",
+)
+"""The twenty tasks of Gao et al. 2025, in the order of method and tables."""
+FURTHER = ("for_if_name", "except_raise", "from_import")
+"""Easy tasks that the paper does not have, for small models."""
+
+
+def all_tasks() -> dict[str, Task]:
+    """Name -> task for every built-in task, the paper's first, in a fixed order."""
+    return {name: load_family(name) for name in (*PAPER, *FURTHER)}
+
+
+def get_task(name: str) -> Task:
+    """A built-in task by its name, or the task of a file whose name ends in `.jsonl`.
+
+    Raises `UserError` with the closest names if there is none, and as `load_jsonl_task` does.
+    """
+    if name.endswith(".jsonl"):
+        return load_jsonl_task(Path(name))
+    known = (*PAPER, *FURTHER)
+    if name in known:
+        return load_family(name)
+    close = get_close_matches(name, known)
+    hint = f"did you mean {', '.join(close)}? " if close else ""
+    raise UserError(f"there is no task {name!r}; {hint}`thinwire tasks list` shows all")
