@@ -2,7 +2,8 @@
 
 Source: Gao et al. 2025, section 2.1: "zero out all but the largest magnitude entries of each weight
 matrix", with a few entries kept for every neuron and attention channel. The protected entries count
-inside k = max(1, floor(density x size)). Ties: lower index wins.
+inside k = max(1, floor(density x size)); were k smaller than their number, they would all stay. Ties: lower
+index wins. Infinities count as the largest magnitudes, NaN as larger still.
 """
 
 from typing import Literal
@@ -29,14 +30,16 @@ def projection_mask(
     Every row (or column) first keeps its `min_per_line` largest entries; the rest of `k` goes to the
     largest of what remains.
     """
-    rank = weight.detach().abs().clone()
+    magnitude = weight.detach().abs()
+    protected = torch.zeros_like(magnitude, dtype=torch.bool)
     if protect and min_per_line:
         dim = 1 if protect == "rows" else 0
-        order = torch.sort(rank, dim=dim, descending=True, stable=True).indices
-        rank.scatter_(dim, order.narrow(dim, 0, min(min_per_line, rank.shape[dim])), torch.inf)
-    order = torch.sort(rank.flatten(), descending=True, stable=True).indices
-    mask = torch.zeros(rank.numel(), dtype=torch.bool, device=weight.device)
-    mask[order[:k]] = True
+        order = torch.sort(magnitude, dim=dim, descending=True, stable=True).indices
+        protected.scatter_(dim, order.narrow(dim, 0, min(min_per_line, weight.shape[dim])), True)
+    order = torch.sort(magnitude.flatten(), descending=True, stable=True).indices
+    order = order[torch.sort(protected.flatten()[order], descending=True, stable=True).indices]
+    mask = torch.zeros(weight.numel(), dtype=torch.bool, device=weight.device)
+    mask[order[: max(k, int(protected.sum()))]] = True
     return mask.view_as(weight)
 
 
@@ -51,4 +54,4 @@ def project_topk_(weight: Tensor, density: float, protect: Protect = None, min_p
 
         cpu.project_topk_(weight, k, protect, min_per_line)
     else:
-        weight.mul_(projection_mask(weight, k, protect, min_per_line))
+        weight.masked_fill_(~projection_mask(weight, k, protect, min_per_line), 0)

@@ -1,7 +1,8 @@
 """AbsTopK: keep the k entries of largest magnitude in every row, zero the rest.
 
 Source: Gao et al. 2025, section 2.1 ("activation sparsity"). Ties: lower index wins. The gradient
-passes through the kept entries, also where their value is exactly 0.
+passes through the kept entries, also where their value is exactly 0. Infinities count as the largest magnitudes,
+NaN as larger still.
 """
 
 from typing import Any
