@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from thinwire.viewer.markup import Markup, tag
-from thinwire.viewer.wording import short_count
+from thinwire.viewer.wording import Number, short_count
 
 _WIDTH, _HEIGHT = 460.0, 270.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 12.0, 30.0, 42.0
@@ -17,8 +17,8 @@ class Series:
 
     name: str
     kind: str
-    points: Sequence[tuple[float, float]]
-    marks: Sequence[tuple[float, float]] = ()
+    points: Sequence[tuple[Number, Number]]
+    marks: Sequence[tuple[Number, Number]] = ()
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Axis:
     """A scale from values to pixels, linear or logarithmic."""
 
     label: str
-    low: float
-    high: float
-    start: float
-    end: float
+    low: Number
+    high: Number
+    start: Number
+    end: Number
     log: bool = False
 
-    def at(self, value: float) -> float:
+    def at(self, value: Number) -> float:
         """Pixel of a value; values outside stand on the border."""
         low, high = self.low, self.high
         value = min(max(value, low), high)
@@ -40,7 +40,7 @@ class Axis:
             low, high, value = math.log(low), math.log(high), math.log(value)
         return self.start + (value - low) / (high - low) * (self.end - self.start)
 
-    def ticks(self) -> list[float]:
+    def ticks(self) -> list[Number]:
         """Round values within the range, about five."""
         if self.log:
             decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
@@ -57,7 +57,7 @@ def _round_step(raw: float) -> float:
     return next((unit * factor for factor in (1, 2, 5) if unit * factor >= raw * 0.999), unit * 10)
 
 
-def _extent(values: Sequence[float], log: bool, from_zero: bool) -> tuple[float, float]:
+def _extent(values: Sequence[Number], log: bool, from_zero: bool) -> tuple[Number, Number]:
     if log:
         values = [max(value, 1e-4) for value in values]
     low, high = min(values, default=1e-1 if log else 0.0), max(values, default=1.0)
@@ -68,11 +68,11 @@ def _extent(values: Sequence[float], log: bool, from_zero: bool) -> tuple[float,
     return low, high
 
 
-def _polyline(points: Sequence[tuple[float, float]], x: Axis, y: Axis) -> str:
+def _polyline(points: Sequence[tuple[Number, Number]], x: Axis, y: Axis) -> str:
     return " ".join(f"{x.at(a):.1f},{y.at(b):.1f}" for a, b in points)
 
 
-def _tick_text(value: float) -> str:
+def _tick_text(value: Number) -> str:
     return short_count(value) if value else "0"
 
 
@@ -109,9 +109,9 @@ def line_chart(
     title: str,
     log_x: bool = False,
     log_y: bool = False,
-    target: float | None = None,
+    target: Number | None = None,
     from_zero: bool = True,
-    mark_text: Callable[[Series, float, float], str] | None = None,
+    mark_text: Callable[[Series, Number, Number], str] | None = None,
 ) -> Markup:
     """A chart of a few lines. `target` is a horizontal line; `mark_text` is the tooltip of a marked point."""
     points = [point for line in series for point in (*line.points, *line.marks)]

@@ -8,14 +8,14 @@ from thinwire.viewer.labels import legend, row_labels
 from thinwire.viewer.layout import Edge, Layout, Node, layout
 from thinwire.viewer.markup import Markup, join, static, tag, visible
 from thinwire.viewer.rows import is_residual
-from thinwire.viewer.wording import count, percent, plural, signed
+from thinwire.viewer.wording import Number, count, percent, plural, signed
 
 MAX_EDGES = 300
 _THINNEST = 0.7
 _LABELLED_SLOT = 26.0
 
 
-def n(value: float) -> str:
+def n(value: Number) -> str:
     """A coordinate: one decimal is enough."""
     return f"{value:.1f}".removesuffix(".0")
 

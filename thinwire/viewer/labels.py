@@ -62,8 +62,8 @@ def legend(place: Layout, drawn: int, hidden: int, shaded: bool) -> tuple[Markup
     """The legend under the drawing, and its height. It says how many edges are not drawn."""
     x, y = 8.0, place.height + 8
     strongest = max((abs(edge.weight) for edge in place.edges), default=0.0)
-    first, x = _entry(x, y, _line(x, y, "tw-edge tw-positive", 3), "positive weight")
-    second, x = _entry(x, y, _line(x, y, "tw-edge tw-negative", 3), "negative weight")
+    first, x = _entry(x, y, _line(x, y, "tw-edge tw-positive", 3.0), "positive weight")
+    second, x = _entry(x, y, _line(x, y, "tw-edge tw-negative", 3.0), "negative weight")
     words = f"line width: |weight|, widest {strongest:.2f}"
     width = tag("text", words, class_="tw-small", x=f"{x:.0f}", y=f"{y + 4:.0f}")
     entries, x, y = [first, second, width], 8.0, y + 22

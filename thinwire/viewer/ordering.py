@@ -112,7 +112,7 @@ def arrange(columns: list[list[int]], rows: list[list[Block]], links: Links, n_n
     `columns` are the nodes of each residual channel, `rows` the blocks of each row between them;
     every node is in exactly one of them.
     """
-    width = max([len(columns), *(sum(block.width for block in row) for row in rows), 2.0])
+    width = float(max([len(columns), *(sum(block.width for block in row) for row in rows), 2.0]))
     x = np.full(n_nodes, width / 2)
     rows = [row for row in rows if row]
     _stand(columns, x, width)
@@ -122,4 +122,4 @@ def arrange(columns: list[list[int]], rows: list[list[Block]], links: Links, n_n
         if (cost := links.cost(x)) < best_cost - 1e-9:
             best, best_cost = x.copy(), cost
         columns = _move_columns(columns, x, links, width)
-    return best, float(width)
+    return best, width

@@ -49,7 +49,7 @@ class _Reader:
             if key in self.known:
                 at = contrast(self.known[key])
                 return abs(at.clean - at.corrupt)
-            return sum(abs(weight) for _, weight in self.inputs[key] + self.outputs[key])
+            return float(sum(abs(weight) for _, weight in self.inputs[key] + self.outputs[key]))
 
         return sorted(keys, key=lambda key: (-strength(key), key))
 

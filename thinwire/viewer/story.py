@@ -5,7 +5,7 @@ from typing import Any
 
 from thinwire.viewer.markup import Markup, join, tag, text
 from thinwire.viewer.sides import NAMES, best_loss, is_solved, present
-from thinwire.viewer.wording import count, datum, listing, loss, percent, plural, ratio, short_count
+from thinwire.viewer.wording import Number, count, datum, listing, loss, percent, plural, ratio, short_count
 
 QUOTE_TASK = "single_double_quote"
 _CLOSE = 0.02
@@ -67,7 +67,7 @@ def quote_headline(report: Mapping[str, Any]) -> Markup:
     return join([does, ", ", join((_side(task[side], NAMES[side]) for side in present(task)), "; "), "."])
 
 
-def _verdict(value: float) -> str:
+def _verdict(value: Number) -> str:
     if value <= 1:
         return "So in this run the sparse model's circuits are not smaller than the dense twin's. "
     if value < 2:

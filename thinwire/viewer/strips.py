@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from thinwire.viewer.markup import Markup, join, tag, visible
-from thinwire.viewer.wording import signed
+from thinwire.viewer.wording import Number, signed
 
 _BAR, _HALF = 9.0, 13.0
 
 
-def _bars(values: Sequence[float], largest: float, positive: bool) -> str:
+def _bars(values: Sequence[Number], largest: Number, positive: bool) -> str:
     path, direction = [], "-" if positive else ""
     for i, value in enumerate(values):
         height = _HALF * abs(value) / largest
@@ -17,7 +17,7 @@ def _bars(values: Sequence[float], largest: float, positive: bool) -> str:
     return "".join(path)
 
 
-def bar_strip(values: Sequence[float], tokens: Sequence[str], largest: float) -> Markup:
+def bar_strip(values: Sequence[Number], tokens: Sequence[str], largest: Number) -> Markup:
     """One bar for each token: up and blue for positive, down and rust for negative; `largest` is full height."""
     largest = largest or 1.0
     words = join((f"{visible(text)} {signed(value)}" for text, value in zip(tokens, values, strict=True)), "  ")
@@ -32,7 +32,7 @@ def bar_strip(values: Sequence[float], tokens: Sequence[str], largest: float) ->
     )  # fmt: skip
 
 
-def attention_row(weights: Sequence[float], tokens: Sequence[str]) -> Markup:
+def attention_row(weights: Sequence[Number], tokens: Sequence[str]) -> Markup:
     """What one query attends to: each token on a ground as dark as its share, shares of 5 % and more in numbers."""
     chips = []
     for weight, text in zip(weights, tokens, strict=True):
@@ -42,7 +42,7 @@ def attention_row(weights: Sequence[float], tokens: Sequence[str]) -> Markup:
     return tag("span", *chips, class_="tokens")
 
 
-def _cells(pattern: Sequence[Sequence[float]], size: int) -> list[Markup]:
+def _cells(pattern: Sequence[Sequence[Number]], size: int) -> list[Markup]:
     """One path for each of twenty shades, so that a long prompt's pattern stays small."""
     shades: dict[int, list[str]] = {}
     for query, row in enumerate(pattern):
@@ -53,7 +53,7 @@ def _cells(pattern: Sequence[Sequence[float]], size: int) -> list[Markup]:
     return [tag("path", d="".join(cells), fill_opacity=f"{shade / 20:g}") for shade, cells in sorted(shades.items())]
 
 
-def attention_map(pattern: Sequence[Sequence[float]], tokens: Sequence[str], title: str) -> Markup:
+def attention_map(pattern: Sequence[Sequence[Number]], tokens: Sequence[str], title: str) -> Markup:
     """A pattern as a lower triangle of squares: a row for each query token, a column for each key token."""
     n, size = len(tokens), 14
     left = 8.0 + 6.6 * max((len(visible(text)) for text in tokens), default=1)

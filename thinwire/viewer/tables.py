@@ -5,7 +5,7 @@ from typing import Any
 
 from thinwire.viewer.markup import Markup, tag
 from thinwire.viewer.sides import NAMES, best_loss, is_solved, present
-from thinwire.viewer.wording import count, datum, listing, loss, percent, ratio, seconds
+from thinwire.viewer.wording import Number, count, datum, listing, loss, percent, ratio, seconds
 
 _GROUPS = (("", 2), ("size", 2), ("the circuit alone", 3), ("loss of the whole model", 4))
 _COLUMNS = (
@@ -15,7 +15,7 @@ _SORTED = {"Task": "task", "Edges": "edges", "Dense / sparse": "ratio"}
 _N_NUMBERS = 9
 
 
-def number(value: float | None, form: Callable[[float], str], **attributes: object) -> Markup:
+def number(value: Number | None, form: Callable[[Any], str], **attributes: object) -> Markup:
     """A cell with a number, or a dash where there is none."""
     shown = tag("span", "–", aria_label="not measured") if value is None else datum(value, form(value))
     return tag("td", shown, class_="number", **attributes)
@@ -55,7 +55,7 @@ def _measured(part: Mapping[str, Any], cell: Mapping[str, Any]) -> list[Markup]:
     ]
 
 
-def _random(mean: float | None, losses: Sequence[float]) -> Markup:
+def _random(mean: Number | None, losses: Sequence[Number]) -> Markup:
     """The mean over the random sets, and the largest of them."""
     if mean is None or not losses:
         return number(mean, loss)
@@ -70,12 +70,12 @@ def _main_row(part: Mapping[str, Any], cell: Mapping[str, Any] | None) -> list[M
     return _measured(part, cell)
 
 
-def _edge_ratio(cells: Mapping[str, Mapping[str, Any] | None]) -> float | None:
+def _edge_ratio(cells: Mapping[str, Mapping[str, Any] | None]) -> Number | None:
     sparse, dense = ((cells.get(side) or {}).get("n_edges") for side in NAMES)
     return None if sparse is None or dense is None else max(dense, 1) / max(sparse, 1)
 
 
-def _rows(head: Markup, sides: Sequence[str], cells: Mapping[str, list[Markup]], value: float | None) -> list[Markup]:
+def _rows(head: Markup, sides: Sequence[str], cells: Mapping[str, list[Markup]], value: Number | None) -> list[Markup]:
     """One row per model; the head on the left and the ratio on the right span them."""
     rows = []
     for i, side in enumerate(sides):
@@ -144,7 +144,7 @@ def models_table(models: Mapping[str, Any]) -> Markup:
     return table("Shape, size and training", ["", *(models[side]["label"] for side in sides)], body)
 
 
-def _gap(value: float) -> str:
+def _gap(value: Number) -> str:
     return f"{value:+.3f}".replace("-", "−")
 
 

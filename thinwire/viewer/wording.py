@@ -5,13 +5,16 @@ from collections.abc import Sequence
 
 from thinwire.viewer.markup import Markup, tag
 
+Number = int | float
+"""What JSON holds: a whole number may stand where a float is meant."""
 
-def count(value: float) -> str:
+
+def count(value: Number) -> str:
     """A whole number with thousands separated: 7,596."""
     return f"{value:,.0f}"
 
 
-def short_count(value: float) -> str:
+def short_count(value: Number) -> str:
     """About three digits: 950, 4.5M, 32k."""
     for limit, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= limit:
@@ -19,12 +22,12 @@ def short_count(value: float) -> str:
     return f"{value:.3g}"
 
 
-def loss(value: float) -> str:
+def loss(value: Number) -> str:
     """A loss in nats: three decimals, more where they would all be 0."""
     return f"{value:.3f}" if value == 0 or abs(value) >= 0.001 else f"{value:.1e}"
 
 
-def signed(value: float) -> str:
+def signed(value: Number) -> str:
     """A weight or activation with its sign: +1.20, −0.043, 0."""
     if value == 0:
         return "0"
@@ -33,7 +36,7 @@ def signed(value: float) -> str:
     return ("+" if value > 0 else "−") + digits
 
 
-def percent(share: float) -> str:
+def percent(share: Number) -> str:
     """A share in per cent: 99.8 %, and 100 % only where it is exact."""
     value = 100 * share
     if value in (0, 100):
@@ -41,13 +44,13 @@ def percent(share: float) -> str:
     return f"{min(max(value, 0.1), 99.9):.1f} %" if 0 < value < 100 else f"{value:.1f} %"
 
 
-def ratio(value: float) -> str:
+def ratio(value: Number) -> str:
     """A factor: two decimals below 10, one up to 100."""
     digits = max(0, 2 - max(0, math.floor(math.log10(value)))) if value > 0 else 2
     return f"{value:,.{digits}f}"
 
 
-def seconds(value: float) -> str:
+def seconds(value: Number) -> str:
     """A duration: 48 s, 3 min 05 s."""
     minutes, rest = divmod(round(value), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
@@ -65,6 +68,6 @@ def plural(number: int, singular: str, many: str | None = None) -> str:
     return f"{count(number)} {singular if number == 1 else many or singular + 's'}"
 
 
-def datum(value: float, shown: str) -> Markup:
+def datum(value: Number, shown: str) -> Markup:
     """A number whose exact value stays in the page: `<data value="0.1423">0.142</data>`."""
     return tag("data", shown, value=repr(value))

@@ -1,0 +1,136 @@
+"""Real pages in a real browser: what is clicked lights up, what is shown is what was measured, nothing leaves."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chromium import chromium, opened
+from playwright.sync_api import Browser
+from report_fixture import QUOTE_EDGES, make_report
+from test_report_page import hostile_report
+from test_viewer_markup import HOSTILE
+
+from thinwire.viewer.report import render_report
+from thinwire.viewer.wording import count
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def report() -> dict[str, Any]:
+    return make_report()
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory, report: dict[str, Any]) -> Path:
+    file = tmp_path_factory.mktemp("report") / "report.html"
+    file.write_text(render_report(report), encoding="utf-8")
+    return file
+
+
+# --- the report -----------------------------------------------------------------------------------------------------
+
+
+def test_the_table_shows_the_numbers_of_the_circuits(browser: Browser, path: Path, report: dict[str, Any]) -> None:
+    with opened(browser, path) as (page, _):
+        shown = page.evaluate(
+            """() => Object.fromEntries([...document.querySelectorAll('#main-table tbody')].map(
+            body => [body.dataset.task, Object.fromEntries([...body.rows].map(row => [row.className,
+            [...row.querySelectorAll('td > data')].map(d => [Number(d.value), d.textContent])]))]))"""
+        )
+    for task in report["tasks"]:
+        for side in ("sparse", "dense"):
+            numbers = shown[task["name"]][side]
+            circuit, verified = task[side]["circuit"], task[side]["verification"]
+            expected = [circuit["n_nodes"], len(circuit["edges"])]
+            expected += [verified["sufficiency"][key] for key in ("loss", "accuracy", "kl")]
+            assert [value for value, _ in numbers[:5]] == expected
+            assert numbers[1][1] == count(len(circuit["edges"]))
+
+
+def test_the_table_sorts_by_a_click(browser: Browser, path: Path, report: dict[str, Any]) -> None:
+    edges = {t["name"]: len(t["sparse"]["circuit"]["edges"]) for t in report["tasks"]}
+    with opened(browser, path) as (page, _):
+        names = "[...document.querySelectorAll('#main-table tbody')].map(body => body.dataset.task)"
+        button = page.get_by_role("button", name="Edges")
+        button.click()
+        assert page.evaluate(names) == sorted(edges, key=lambda name: edges[name])
+        assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
+        button.press("Enter")
+        assert page.evaluate(names) == sorted(edges, key=lambda name: -edges[name])
+
+
+def test_picking_a_node_lights_its_edges_and_tells_its_weights(browser: Browser, path: Path) -> None:
+    with opened(browser, path) as (page, _):
+        figure = page.locator("figure.circuit[data-task=single_double_quote][data-side=sparse]")
+        figure.locator("[data-node='0.mlp.neuron:412']").click()
+        lit = figure.locator(".tw-edge.tw-on").evaluate_all("es => es.map(e => [e.dataset.source, e.dataset.target])")
+        key = "0.mlp.neuron:412"
+        expected = [[f"{a}:{s}", f"{b}:{t}"] for a, s, b, t, _ in QUOTE_EDGES if key in (f"{a}:{s}", f"{b}:{t}")]
+        assert sorted(lit) == sorted(expected)
+        told = figure.locator(".inspector").inner_text()
+        assert "0.mlp.in:41 +1.84" in told
+        assert "0.mlp.out:203 +0.58" in told
+        page.keyboard.press("Escape")
+        assert figure.locator(".tw-edge.tw-on").count() == 0
+
+
+def test_a_step_lights_the_nodes_it_speaks_of(browser: Browser, path: Path) -> None:
+    with opened(browser, path) as (page, _):
+        step = page.locator(".reading .steps").get_by_role("button", name="Layer 1, attention")
+        step.click()
+        assert step.get_attribute("aria-pressed") == "true"
+        figure = page.locator("figure.circuit").first
+        lit = figure.locator(".tw-edge.tw-on").evaluate_all("es => es.map(e => e.dataset.source)")
+        assert lit and all(key.startswith("1.attn") for key in lit)
+
+
+def test_nodes_can_be_reached_and_opened_by_keyboard(browser: Browser, path: Path) -> None:
+    with opened(browser, path) as (page, _):
+        node = page.locator("figure.circuit [data-node='1.attn.v:49']").first
+        node.focus()
+        page.keyboard.press("Enter")
+        assert page.locator(".inspector:visible h4").inner_text() == "1.attn.v:49"
+        assert node.get_attribute("role") == "button"
+
+
+def test_a_link_to_a_folded_task_opens_it(browser: Browser, path: Path) -> None:
+    with opened(browser, path) as (page, _):
+        page.locator("#main-table a", has_text="else_elif").click()
+        assert page.locator("#task-else_elif").evaluate("fold => fold.open")
+
+
+def test_the_saved_json_is_the_pages_data(browser: Browser, path: Path, report: dict[str, Any]) -> None:
+    with opened(browser, path) as (page, _):
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save the numbers as JSON").click()
+        saved = json.loads(Path(download.value.path()).read_text())
+        assert saved["summary"] == report["summary"]
+
+
+def test_the_page_is_whole_without_javascript(browser: Browser, path: Path) -> None:
+    with opened(browser, path, script=False) as (page, _):
+        assert page.locator("figure.circuit svg").first.is_visible()
+        assert page.locator("#main-table").is_visible()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_sticks_out_sideways(browser: Browser, path: Path, width: int) -> None:
+    with opened(browser, path, width=width) as (page, _):
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_no_hostile_token_runs(browser: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "hostile.html"
+    file.write_text(render_report(hostile_report("".join(HOSTILE))), encoding="utf-8")
+    with opened(browser, file) as (page, _):
+        page.on("dialog", lambda dialog: pytest.fail(f"ran: {dialog.message}"))
+        page.locator("figure.circuit [data-node]").first.click()
+        assert page.locator(".inspector:visible").count() == 1
+        assert page.locator("img").count() == 0
