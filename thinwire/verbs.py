@@ -123,9 +123,12 @@ def _train(parser: Parser, arguments: Namespace) -> dict[str, Any]:
         return dry_run(config)
     if arguments.out is None:
         raise UserError("--out is missing; name the run directory to make: --out runs/NAME")
-    if arguments.resume and (stored := stored_config(arguments.out)):
+    resume = arguments.resume
+    if resume and (stored := stored_config(arguments.out)):
         _refuse_changes(config, stored, arguments.out)
-    return train(config, arguments.out, resume=arguments.resume, device=arguments.device, progress=RichProgress())
+    elif config != run_defaults([]):  # the interrupted call had not come so far as to make its run
+        resume = False
+    return train(config, arguments.out, resume=resume, device=arguments.device, progress=RichProgress())
 
 
 def _refuse_changes(config: RunConfig, stored: RunConfig, out: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,13 +18,17 @@ from thinwire.storage import read_sealed
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors: to a temporary name, flushed, then renamed."""
+    """Write tensors as safetensors: to a temporary name, flushed, then renamed. Raises `OSError` as any file does."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except SafetensorError as error:
+        if found := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

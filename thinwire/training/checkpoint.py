@@ -2,14 +2,15 @@
 
     checkpoints/step-00000600/  model.safetensors  optimizer.safetensors  state.json  manifest.json
 
-The directory appears by one rename, so a kill leaves a whole checkpoint or none.
+The directory appears and goes by one rename each, so a kill leaves a whole checkpoint or none. Nothing in it depends
+on the clock: the same settings give the same bytes.
 """
 
 import json
 import re
-import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from shutil import rmtree
 
 from thinwire.errors import CorruptFile, MissingFile
 from thinwire.model.checkpoint import write_tensors
@@ -27,14 +28,10 @@ class TrainState:
 
     step: int
     """Steps done."""
-    metrics_bytes: int
-    """Length of metrics.jsonl at this checkpoint; resuming cuts the file back to it."""
     metrics_sha256: str
-    """Checksum of those bytes."""
-    seconds: float
-    """Wall time spent so far."""
+    """Checksum of metrics.jsonl's first `step` rows, their wall times left out; resuming cuts the file back to them."""
     threads: int
-    """CPU threads that the numbers were computed with."""
+    """CPU threads of each process that the numbers were computed with."""
 
 
 def checkpoint_directories(run: Path) -> list[Path]:
@@ -61,13 +58,21 @@ def save_checkpoint(run: Path, model: GPT, optimizer: SparseOptimizer, state: Tr
         write_tensors(directory / "optimizer.safetensors", optimizer.state_tensors())
         write_atomic(directory / "state.json", to_json(asdict(state)))
     for old in checkpoint_directories(run)[:-KEPT]:
-        shutil.rmtree(old)
+        rmtree(old.rename(old.with_name(f".{old.name}.old.tmp")))
     return path
+
+
+def remove_leftovers(run: Path) -> None:
+    """Remove what a kill left of checkpoints that were being written or dropped."""
+    for leftover in (run / "checkpoints").glob(".step-*.tmp"):
+        rmtree(leftover)
 
 
 def read_state(checkpoint: Path) -> TrainState:
     """The TrainState of a checkpoint. Raises `MissingFile` or `CorruptFile`."""
+    values = json.loads(read_sealed(checkpoint, "state.json"))
+    known = {field.name for field in fields(TrainState)}
     try:
-        return TrainState(**json.loads(read_sealed(checkpoint, "state.json")))
+        return TrainState(**{name: value for name, value in values.items() if name in known})
     except TypeError as error:
         raise CorruptFile(f"{checkpoint / 'state.json'} is of another version ({error}); train again") from None

@@ -1,4 +1,7 @@
-"""RunConfig <-> config.yaml, strictly: an unknown or missing key is an error that names file and key."""
+"""RunConfig <-> config.yaml, strictly: an unknown key is an error that names file and key.
+
+A missing key has its default: a run that was made before the key existed behaves as it did then.
+"""
 
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -31,13 +34,18 @@ def _plain(value: Any) -> Any:
 
 def _build(cls: type, values: Any, path: Path, prefix: str) -> Any:
     names = {f.name for f in fields(cls)}
-    if not isinstance(values, dict) or values.keys() != names:
-        wrong = sorted(names ^ values.keys()) if isinstance(values, dict) else [prefix or "everything"]
-        raise CorruptFile(f"{path}: missing or unknown keys: {', '.join(prefix + name for name in wrong)}")
+    if not isinstance(values, dict):
+        raise CorruptFile(f"{path}: {prefix.removesuffix('.') or 'the file'} holds no keys; restore it")
+    if unknown := values.keys() - names:
+        listed = ", ".join(sorted(f"{prefix}{name}" for name in unknown))
+        raise CorruptFile(f"{path}: unknown keys: {listed}; was it made by a newer version?")
     types = get_type_hints(cls)
     built = {}
     for name, value in values.items():
         if is_dataclass(types[name]):
             value = _build(types[name], value, path, f"{prefix}{name}.")  # pyright: ignore[reportArgumentType]
         built[name] = tuple(value) if isinstance(value, list) else value
-    return cls(**built)
+    try:
+        return cls(**built)
+    except (TypeError, ValueError) as error:
+        raise CorruptFile(f"{path}: {error}") from None

@@ -76,6 +76,15 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def use_threads(n: int) -> None:
+    """Compute with `n` CPU threads: exactly in torch, whose sums depend on it, at most in our kernels, which do not."""
+    import numba
+    import torch
+
+    torch.set_num_threads(n)
+    numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))  # pyright: ignore[reportPrivateImportUsage]
+
+
 def memory_bytes() -> int | None:
     """Physical memory."""
     try:

@@ -27,7 +27,7 @@ from thinwire.training.checkpoint import latest_checkpoint, read_state
 from thinwire.training.config import RunConfig
 from thinwire.training.config_file import from_yaml, to_yaml
 from thinwire.training.metrics import read_metrics
-from thinwire.workflows.environment import environment
+from thinwire.workflows.environment import environment, use_threads
 
 HELDOUT_TOKENS = 1 << 19
 """Held-out tokens that travel with a run (1 MiB): means, losses and statistics need no corpus."""
@@ -92,7 +92,7 @@ class Run:
                 f"{self.path} stopped at step {state.step} of {self.config.n_steps}; "
                 f"finish it with: thinwire train --resume --out {self.path}"
             )
-        torch.set_num_threads(min(self.config.threads or state.threads, torch.get_num_threads()))
+        use_threads(min(self.config.threads or state.threads, torch.get_num_threads()))
         weights = read_tensors(checkpoint, "model.safetensors")
         model = load_model(self.config.model, weights, str(checkpoint / "model.safetensors"))
         return model.requires_grad_(False).eval().to(self.device)

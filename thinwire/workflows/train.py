@@ -1,6 +1,5 @@
 """Train a model into a run directory, or go on with one."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from thinwire.training.config import RunConfig
 from thinwire.training.evaluate import heldout_loss
 from thinwire.training.loop import train as train_loop
 from thinwire.training.optimizer import SparseOptimizer
+from thinwire.workflows.environment import usable_cores, use_threads
 from thinwire.workflows.run import create_run, load_run, pick_device
 
 CURVE_TOKENS = 1 << 15
@@ -31,7 +31,7 @@ FINAL_TOKENS = 1 << 17
 
 def resolve(config: RunConfig) -> RunConfig:
     """`config` with the number of threads that this machine gives."""
-    return replace(config, threads=config.threads or len(os.sched_getaffinity(0)))
+    return replace(config, threads=config.threads or usable_cores())
 
 
 def train(
@@ -52,31 +52,35 @@ def train(
     elif config is None:
         raise UserError("nothing to train: give a recipe or a config file")
     config = resolve(config)
-    torch.set_num_threads(config.threads)
-    torch.use_deterministic_algorithms(True)
+    use_threads(config.threads)
+    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms imports a compiler, for seconds
     data = prepare(config.data, config.model.vocab_size, progress=progress)
     if not resume:
         create_run(out, config, data)
-    _check_same_corpus(out, data)
+    _check_same_text(out, data)
     model, optimizer, state = _take_up(out, config, device)
     state = _finish(out, config, data, model, optimizer, state, progress)
     model.requires_grad_(False)
-    windows = load_run(out, device).windows(FINAL_TOKENS)
+    run = load_run(out, device)
+    rows = run.metrics
     return {
         "run": str(out),
         "steps": state.step,
         "tokens": state.step * config.train.batch_size * config.model.context,
-        "seconds": state.seconds,
-        "heldout_loss": heldout_loss(model, windows, progress),
+        "seconds": rows[-1]["seconds"] if rows else None,
+        "heldout_loss": heldout_loss(model, run.windows(FINAL_TOKENS), progress),
         "fingerprint": fingerprint(model),
         **count_parameters(model),
     }
 
 
-def _check_same_corpus(out: Path, data: PreparedData) -> None:
-    recorded = load_run(out).corpus["sha256"]
-    if recorded != data.corpus_manifest["sha256"]:
+def _check_same_text(out: Path, data: PreparedData) -> None:
+    run = load_run(out)
+    if run.corpus["sha256"] != data.corpus_manifest["sha256"]:
         raise UserError(f"the corpus has changed since {out} was started; restore it, or train into a new directory")
+    if run.tokenizer.sha256 != data.tokenizer.sha256:
+        was = run.environment["versions"]["tokenizers"]
+        raise UserError(f"{out} was started with tokenizers {was}, which splits otherwise; install that version again")
 
 
 def _take_up(out: Path, config: RunConfig, device: str) -> tuple[GPT, SparseOptimizer, TrainState]:
@@ -100,7 +104,7 @@ def _take_up(out: Path, config: RunConfig, device: str) -> tuple[GPT, SparseOpti
 
 
 def _start(config: RunConfig) -> TrainState:
-    return TrainState(step=0, metrics_bytes=0, metrics_sha256=sha256(b""), seconds=0.0, threads=config.threads)
+    return TrainState(step=0, metrics_sha256=sha256(b""), threads=config.threads)
 
 
 def _finish(
