@@ -214,7 +214,7 @@ def _copy_weights() -> GPT:
 
 
 def _copy_prompts(n: int, seed: int, n_decoys: int = 3, n_between: int = 2) -> TaskTokens:
-    """decoys, marker, fillers, call, fillers, question. Decoys, all of one sign, outvote the marker in flat attention."""
+    """decoys, marker, fillers, call, fillers, question. Decoys of one sign outvote the marker in flat attention."""
     random = np.random.default_rng(seed)
 
     def fillers(count: int) -> list[int]:
