@@ -145,6 +145,9 @@ def evidence(circuit: dict[str, Any], d_head: int, clean: list[str], corrupt: li
         "unembed": {f"final:{c}": [round(rng.gauss(0, 1), 4), round(rng.gauss(0, 1) * (c % 3), 4)]
                     for c in circuit["nodes"].get("final", [])},
         "measured_in": "the circuit",
+        "with_all_heads": {"loss": 0.142, "accuracy": 0.99, "difference": 3.1},
+        "without_head": {head: {"loss": 0.69 - 0.06 * i, "accuracy": 0.51 + 0.06 * i, "difference": 0.1}
+                         for i, head in enumerate(heads)},
     }  # fmt: skip
 
 
@@ -152,8 +155,15 @@ def _verification(loss: float, seed: int) -> dict[str, Any]:
     rng = random.Random(seed)
     losses = [round(rng.uniform(0.018, 0.05), 4) for _ in range(20)]
     return {
-        "sufficiency": {"loss": loss, "accuracy": 0.9893, "kl": 0.3127},
+        "verdict": "sufficient only",
+        "reasons": ["interchange: patching 1.attn.v:49 moves the circuit by 0.81 of the way, the model by 0.34"],
+        "sufficiency": {"loss": loss, "accuracy": 0.9893, "kl": 0.3127, "passed": True,
+                        "threshold": "loss <= 0.15 + 2 standard errors, accuracy >= 90 %",
+                        "sentence": "The circuit alone is right on 98.9 % of the test prompts."},
+        "interchange": {"passed": False, "threshold": "same sign >= 90 %", "sentence": "Signs agree on 81 % of nodes."},
+        "controls": {"passed": None, "threshold": "no control is solved by so few nodes", "sentence": "not run"},
         "necessity": {
+            "passed": True, "threshold": "accuracy <= 75 %", "sentence": "Without the circuit accuracy is 50.3 %.",
             "model_loss": 0.0213, "nodes_loss": 2.9471 + seed / 100, "nodes_accuracy": 0.503,
             "edges_loss": 1.8832, "edges_accuracy": 0.512,
             "random_losses": losses, "random_mean": sum(losses) / len(losses),

@@ -1,11 +1,13 @@
 """What a reader needs beside a circuit: its activations, attention and words on one pair of prompts."""
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from thinwire.circuits.ablation import Means, keep_only
+from thinwire.circuits.effects import effect, head_effects
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.prompts import Prompts, answer_difference
 from thinwire.data.tokenizer import Tokenizer
@@ -15,6 +17,8 @@ from thinwire.model.sites import EMBED, FINAL, edge_matrices
 
 N_WORDS = 6
 """Tokens named per node, by largest magnitude of weight."""
+N_PAIRS = 64
+"""Pairs, the first ones, on which the effect of taking a head out is measured."""
 SIDES = ("clean", "corrupt")
 
 
@@ -25,7 +29,8 @@ def evidence(model: GPT, circuit: Circuit, means: Means, prompts: Prompts, pair:
     `pair`: the two prompts' token texts. `probability`: of `answer` among the two answers, in model and circuit.
     `nodes`: "site:channel" -> activations per token on both sides inside the circuit, mean, and for channels of the
     residual stream the tokens that write or read them most. `attention`: "layer.head" -> pattern (T, T) per side.
-    `unembed`: weights of kept `final` channels to (answer, other). All is recorded with only the circuit kept.
+    `unembed`: weights of kept `final` channels to (answer, other). `without_head`: what the circuit does on the first
+    `N_PAIRS` pairs without each of its heads, beside `with_all_heads`. All is recorded with only the circuit kept.
     """
     chosen = prompts.pairs(torch.tensor([pair], device=prompts.tokens.device))
     recorded: dict[str, Tensor] = {}
@@ -53,6 +58,16 @@ def evidence(model: GPT, circuit: Circuit, means: Means, prompts: Prompts, pair:
             for channel in circuit.nodes.get(FINAL, [])
         },
         "measured_in": "the circuit",
+        **_heads(model, circuit, means, prompts),
+    }
+
+
+def _heads(model: GPT, circuit: Circuit, means: Means, prompts: Prompts) -> dict[str, Any]:
+    few = prompts.pairs(torch.arange(min(N_PAIRS, prompts.n_pairs), device=prompts.tokens.device))
+    found = head_effects(model, circuit.nodes, means, few)
+    return {
+        "with_all_heads": asdict(effect(model, circuit.nodes, means, few)),
+        "without_head": {head: asdict(changed) for head, changed in found.items()},
     }
 
 

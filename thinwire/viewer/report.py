@@ -8,6 +8,7 @@ from typing import Any
 
 from thinwire.viewer.curves import ladder_charts, training_charts
 from thinwire.viewer.markup import Markup, join, page_json, static, tag, text, visible
+from thinwire.viewer.questions import questions
 from thinwire.viewer.sections import attention, drawing, example_pair, node_table, sentences, steps, task_details
 from thinwire.viewer.sides import NAMES, present
 from thinwire.viewer.story import (
@@ -20,6 +21,7 @@ from thinwire.viewer.story import (
     trained,
 )
 from thinwire.viewer.tables import facts, main_table, models_table, selection_table, stages_table, twins_table
+from thinwire.viewer.verdicts import MEANINGS, verdicts
 from thinwire.viewer.wording import count
 
 
@@ -43,15 +45,17 @@ def _featured_section(task: Mapping[str, Any] | None, models: Mapping[str, Any])
     first, *others = present(task)
     words = tag("p", sentences(task["description"], task["excluded_cue"]))
     intro = tag("div", words, example_pair(task), class_="prose")
-    read = tag("div", tag("h3", "Step by step"), steps(task, first, models), class_="reading")
+    read = tag("div", tag("h3", "Step by step", id="reading-title"), steps(task, first, models), class_="reading")
     parts = [intro, tag("div", drawing(task, first, models), read, class_="beside wide")]
     if (heads := attention(task, first)) is not None:
         parts.append(tag("div", heads, class_="wide"))
     if (nodes := node_table(task, first, models)) is not None:
         note = _strip_note(task[first]["evidence"])
         parts.append(tag("div", tag("h3", "Every node on both prompts"), note, nodes, class_="wide"))
+    if (tests := verdicts(task)) is not None:
+        parts.append(tag("div", tag("h3", "Is this how the model does it?"), tests, class_="wide"))
     for side in others:
-        title = tag("h3", f"The same task in the {NAMES[side]}")
+        title = tag("h3", f"The same task in the {NAMES[side]}", id=f"{side}-circuit")
         parts.append(tag("div", title, drawing(task, side, models), class_="wide"))
     return join(parts)
 
@@ -79,6 +83,8 @@ def _body(report: Mapping[str, Any]) -> dict[str, str]:
         "losses": loss_sentence(report),
         "left_out": tag("p", missing) if missing else "",
         "figures": headline_figures(report),
+        "questions": questions(task, report) if task else "",
+        "meanings": join(tag("li", tag("strong", name), f": {words}.") for name, words in MEANINGS.items()),
         "featured_anchor": text(anchor),
         "featured_name": text(task["name"] if task else "none"),
         "featured": _featured_section(task, models),

@@ -74,6 +74,14 @@ class AttentionEvidence(TypedDict):
     corrupt: list[list[float]]
 
 
+class EffectDict(TypedDict):
+    """The task inside a circuit from which a part was taken: loss (nats), accuracy (share), logit difference."""
+
+    loss: float
+    accuracy: float
+    difference: float
+
+
 class Evidence(TypedDict):
     """What one prompt pair does in one circuit."""
 
@@ -85,6 +93,9 @@ class Evidence(TypedDict):
     """`final:channel` -> weights [to the answer, to the other answer]; drawn where given."""
     measured_in: NotRequired[str]
     """Where activations and attention were recorded, in words (`the circuit`, `the whole model`)."""
+    with_all_heads: NotRequired[EffectDict]
+    without_head: NotRequired[dict[str, EffectDict]]
+    """`layer.head` -> the circuit without that head, on the same pairs as `with_all_heads`."""
 
 
 class Sufficiency(TypedDict):
@@ -109,8 +120,12 @@ class Necessity(TypedDict):
 
 
 class Verification(TypedDict):
+    """The content of `verify.json`. Each test may also say `passed` (true, false, null), `threshold` and `sentence`."""
+
     sufficiency: Sufficiency
     necessity: Necessity
+    verdict: NotRequired[str]
+    reasons: NotRequired[list[str]]
 
 
 class TaskModel(TypedDict):

@@ -12,6 +12,7 @@ from thinwire.viewer.rows import is_write, row_key, row_keys
 from thinwire.viewer.sides import NAMES, best_loss, is_solved, present
 from thinwire.viewer.strips import attention_map, attention_row, bar_strip
 from thinwire.viewer.tables import number, row_head, scrolling
+from thinwire.viewer.verdicts import verdicts
 from thinwire.viewer.wording import loss, plural, signed
 
 _MOST_NODES = 150
@@ -144,7 +145,9 @@ def attention(task: Mapping[str, Any], side: str) -> Markup | None:
         title = tag("summary", "Whole pattern: a row for each token that looks")
         whole = tag("details", title, tag("div", *maps, class_="maps"))
         heads.append(tag("div", tag("h4", name), tag("dl", *rows, class_="pair"), whole, class_="head"))
-    return join([tag("h3", "Where the last token looks"), tag("div", *heads, class_="heads")])
+    return join(
+        [tag("h3", "Where the last token looks", id=f"heads-{task['name']}"), tag("div", *heads, class_="heads")]
+    )
 
 
 def task_details(task: Mapping[str, Any], models: Mapping[str, Any]) -> Markup:
@@ -161,5 +164,7 @@ def task_details(task: Mapping[str, Any], models: Mapping[str, Any]) -> Markup:
     read = tag("div", title, steps(task, first, models), class_="prose")
     nodes = node_table(task, first, models)
     fold = tag("details", tag("summary", f"Nodes of the circuit of the {NAMES[first]}"), nodes) if nodes else None
-    return tag("details", summary, words, example_pair(task), drawings, read, attention(task, first), fold,
+    tests = verdicts(task)
+    judged = tag("details", tag("summary", "Tests of the circuits"), tests) if tests else None
+    return tag("details", summary, words, example_pair(task), drawings, read, attention(task, first), judged, fold,
                class_="task", id=f"task-{task['name']}")  # fmt: skip
