@@ -65,7 +65,7 @@ def save_checkpoint(run: Path, model: GPT, optimizer: SparseOptimizer, state: Tr
 def remove_leftovers(run: Path) -> None:
     """Remove what a kill left of checkpoints that were being written or dropped."""
     for leftover in (run / "checkpoints").glob(".step-*.tmp"):
-        rmtree(leftover)
+        rmtree(leftover, ignore_errors=True)
 
 
 def read_state(checkpoint: Path) -> TrainState:

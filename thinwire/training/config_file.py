@@ -48,4 +48,4 @@ def _build(cls: type, values: Any, path: Path, prefix: str) -> Any:
     try:
         return cls(**built)
     except (TypeError, ValueError) as error:
-        raise CorruptFile(f"{path}: {error}") from None
+        raise CorruptFile(f"{path}: {' '.join(str(error).split())}") from None

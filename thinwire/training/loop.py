@@ -124,7 +124,7 @@ class Clock:
     def seconds(self) -> float:
         return time.monotonic() - self._began
 
-    def rate(self, amount: float) -> float:
+    def rate(self, amount: int) -> float:
         """`amount` per step as a rate per second, over about the last ten steps."""
         now = time.monotonic()
         weight = 0.1 if self._step_seconds else 1.0

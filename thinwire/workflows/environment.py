@@ -82,7 +82,7 @@ def use_threads(n: int) -> None:
     import torch
 
     torch.set_num_threads(n)
-    numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))  # pyright: ignore[reportPrivateImportUsage]
+    numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))  # pyright: ignore
 
 
 def memory_bytes() -> int | None:

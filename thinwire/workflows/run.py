@@ -106,8 +106,9 @@ class Run:
         return read_metrics(self.path / "metrics.jsonl")
 
     def windows(self, n_tokens: int) -> Tensor:
-        """Held-out windows (N, T+1) that hold up to `n_tokens` tokens, on `device`."""
-        return torch.from_numpy(heldout_windows(self.heldout, n_tokens, self.config.model.context)).to(self.device)
+        """Held-out windows (N, T+1) that hold up to `n_tokens` tokens, at least one, on `device`."""
+        context = self.config.model.context
+        return torch.from_numpy(heldout_windows(self.heldout, max(n_tokens, context), context)).to(self.device)
 
     def circuit_directories(self) -> Iterator[Path]:
         """All sealed circuits of the run, sorted by task, settings and seed."""

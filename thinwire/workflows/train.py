@@ -6,16 +6,16 @@ from typing import Any
 
 import torch
 
-from thinwire.data.batches import heldout_windows
+from thinwire.data.batches import heldout_windows, n_windows
 from thinwire.data.shards import PreparedData, prepare
-from thinwire.errors import CorruptFile, UserError
+from thinwire.errors import CorruptFile, MissingFile, UserError
 from thinwire.model.checkpoint import fingerprint, load_model, read_tensors
 from thinwire.model.gpt import GPT
 from thinwire.model.structure import count_parameters, sparse_parameters
 from thinwire.progress import Progress, silent
 from thinwire.sparsity.projection import count_nonzero
 from thinwire.storage import sha256
-from thinwire.training.checkpoint import TrainState, checkpoint_directories, read_state
+from thinwire.training.checkpoint import TrainState, checkpoint_directories, read_state, remove_leftovers
 from thinwire.training.config import RunConfig
 from thinwire.training.evaluate import heldout_loss
 from thinwire.training.loop import train as train_loop
@@ -55,6 +55,8 @@ def train(
     use_threads(config.threads)
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms imports a compiler, for seconds
     data = prepare(config.data, config.model.vocab_size, progress=progress)
+    for stream in (data.train, data.heldout):
+        n_windows(len(stream), config.model.context)  # raises before anything is written
     if not resume:
         create_run(out, config, data)
     _check_same_text(out, data)
@@ -95,8 +97,8 @@ def _take_up(out: Path, config: RunConfig, device: str) -> tuple[GPT, SparseOpti
         state = read_state(checkpoints[-1])
         weights = read_tensors(checkpoints[-1], "model.safetensors")
         moments = read_tensors(checkpoints[-1], "optimizer.safetensors")
-    except CorruptFile as error:
-        raise CorruptFile(f"{error}, or remove {checkpoints[-1]} to resume from the checkpoint before it") from None
+    except (CorruptFile, MissingFile) as error:
+        raise type(error)(f"{error}, or remove {checkpoints[-1]} to resume from the checkpoint before it") from None
     model = load_model(config.model, weights, str(checkpoints[-1])).to(where)
     optimizer = SparseOptimizer(model, t.weight_decay, t.min_per_line)
     optimizer.load_state_tensors(moments, state.step)
@@ -117,9 +119,12 @@ def _finish(
     progress: Progress,
 ) -> TrainState:
     if state.step == config.n_steps:
+        remove_leftovers(out)
         return state
     device = next(model.parameters()).device
-    heldout = torch.from_numpy(heldout_windows(data.heldout, CURVE_TOKENS, config.model.context)).to(device)
+    heldout = torch.from_numpy(
+        heldout_windows(data.heldout, max(CURVE_TOKENS, config.model.context), config.model.context)
+    ).to(device)
     return train_loop(out, config, model, optimizer, data.train, heldout, state, progress)
 
 
