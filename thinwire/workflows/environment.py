@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import thinwire
+from thinwire.workflows.allocation import keep_freed_memory
 
 PACKAGES = ("torch", "numpy", "numba", "tokenizers", "safetensors")
 
@@ -81,6 +82,8 @@ def use_threads(n: int) -> None:
     import numba
     import torch
 
+    keep_freed_memory()
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore - nothing reads such memory
     torch.set_num_threads(n)
     numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))  # pyright: ignore
 
