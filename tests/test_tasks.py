@@ -12,7 +12,8 @@ import pytest
 from thinwire.errors import MissingFile, UserError
 from thinwire.tasks.family import SIZES, load_family, names
 from thinwire.tasks.jsonl import load_jsonl_task, split_of
-from thinwire.tasks.registry import FURTHER, PAPER, all_tasks, get_task
+from thinwire.tasks.registry import FURTHER, PAPER, all_tasks, get_task, resolve_task
+from thinwire.tasks.shifts import N_PAIRS, long_names, shifted_pairs, shifts_of
 from thinwire.tasks.task import SPLITS, Pair
 from thinwire.tasks.template import CONTRAST, SLOT, draw, fill, slots
 
@@ -30,7 +31,7 @@ def test_the_papers_twenty_tasks_come_first_and_every_data_file_is_registered():
     assert tuple(all_tasks()) == NAMES
     assert all(load_family(name).paper == (name in PAPER) for name in NAMES)
     shipped = {entry.name for entry in (files("thinwire.tasks") / "templates").iterdir()}
-    assert shipped == {f"{name}.toml" for name in NAMES} | {"names.toml"}
+    assert shipped == {f"{name}.toml" for name in NAMES} | {"names.toml", "shifts.toml"}
 
 
 def test_fill_puts_each_side_of_a_contrast_into_its_prompt():
@@ -110,6 +111,49 @@ def test_prompts_are_long_enough_for_python_and_short_enough_for_a_small_model()
     for task in all_tasks().values():
         for split in SPLITS:
             assert max(len(pair.clean) for pair in task.pairs(split)) < 120
+
+
+@each_task
+def test_shifted_prompts_are_new_and_differ_as_the_tasks_own(name):
+    family = load_family(name)
+    own = {pair for split in SPLITS for pair in family.pairs(split)}
+    for shift in shifts_of(family):
+        pairs = shifted_pairs(family, shift)
+        assert pairs == shifted_pairs(family, shift)
+        assert N_PAIRS // 2 <= len(set(pairs)) == len(pairs) <= N_PAIRS
+        assert not own & set(pairs)
+
+
+def test_shifts_do_what_they_say():
+    family = load_family("for_if_name")
+    assert shifts_of(family) == ("longer_names", "more_context", "deeper")
+    plain = shifted_pairs(family, "deeper")[0]
+    assert plain.clean.startswith("            else:\n                for ")
+    context = shifted_pairs(family, "more_context")[0].corrupt.split("\n")
+    assert [line[:4] for line in context[:4]] == ["    "] * 4 and context[2].startswith("    self.")
+    assert context[3] == "    else:"
+    long = {name for pool in long_names().values() for name in pool}
+    assert any(name in shifted_pairs(family, "longer_names")[0].clean for name in long)
+    assert not long & {name for split in SPLITS for pool in names(split).values() for name in pool}
+
+
+def test_the_bracket_lists_are_diluted_by_as_many_elements_as_the_shift_says():
+    for shift, n in (("dilution_4", 4), ("dilution_8", 8), ("dilution_12", 12)):
+        for name, before in (("bracket_counting", 1), ("bracket_brace", 0)):
+            assert all(pair.clean.count(",") == before + n for pair in shifted_pairs(load_family(name), shift))
+
+
+def test_a_shift_that_would_change_the_answers_is_refused():
+    with pytest.raises(UserError, match="indent_for has no shift 'deeper'; there are: longer_names, more_context"):
+        shifted_pairs(load_family("indent_for"), "deeper")
+
+
+def test_a_task_may_be_given_as_an_object():
+    family = load_family("with_as")
+    assert resolve_task(family) is family
+    assert resolve_task("with_as") is family
+    with pytest.raises(UserError, match=r"is no task: it lacks name, version, .*pairs; give a name, or an object with"):
+        resolve_task(object())
 
 
 def test_unknown_task_names_the_closest_and_the_verb_that_lists_all():

@@ -5,11 +5,12 @@ exactly that text and leaves the prompt's own tokens as they were. The first alt
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Protocol
 
 from thinwire.errors import UserError
-from thinwire.tasks.task import SPLITS, Answers, Pair, Split, Task
+from thinwire.tasks.task import Answers, Pair, Split, Task
 
 PREFIX = "\n"
 """Stands before every prompt, which thus begins a line, as nearly all code does. Training windows begin anywhere, so
@@ -32,7 +33,7 @@ class Encoder(Protocol):
 
 
 class Unavailable(UserError):
-    """The tokenizer does not produce a task's answers as two single tokens."""
+    """The tokenizer does not give a task what it needs: two answers of one token each, sides of equal length."""
 
 
 @dataclass(frozen=True)
@@ -55,32 +56,44 @@ class Side:
         self.ids = tokenizer.encode_batch([PREFIX + prompt for prompt in prompts])
         """Token ids of every prompt, behind the prefix."""
 
+    def only(self, rows: Sequence[int]) -> "Side":
+        """The same side with only the prompts of `rows`; nothing is tokenized again."""
+        part = copy(self)
+        part.prompts, part.ids = [self.prompts[row] for row in rows], [self.ids[row] for row in rows]
+        return part
+
+    @classmethod
+    def joined(cls, parts: Sequence["Side"]) -> "Side":
+        """All prompts of `parts`, at least one, in their order; nothing is tokenized again."""
+        whole = copy(parts[0])
+        whole.prompts = [prompt for part in parts for prompt in part.prompts]
+        whole.ids = [ids for part in parts for ids in part.ids]
+        return whole
+
     def token(self, text: str, rest: str) -> int | str:
         """The one token that `text` is behind every prompt when `rest` follows, or why there is none."""
-        first = self._tokens(slice(1), text, rest)  # most alternatives that fail do so at once
-        found = self._tokens(slice(None), text, rest) if isinstance(first, set) else first
-        return found if isinstance(found, str) else found.pop()
+        first = self.only([0]).tokens(text, rest)[0]  # most alternatives that fail do so at once
+        if isinstance(first, str):
+            return first
+        return next((found for found in self.tokens(text, rest) if isinstance(found, str)), first)
 
-    def _tokens(self, part: slice, text: str, rest: str) -> set[int] | str:
-        prompts, found = self.prompts[part], set()
-        continued = self.tokenizer.encode_batch([PREFIX + prompt + text + rest for prompt in prompts])
-        for prompt, before, after in zip(prompts, self.ids[part], continued, strict=True):
-            n = len(before)
-            if after[:n] != before or len(after) == n:
-                return f"{text!r} changes the tokens of the prompt {prompt!r}"
-            if after[n] not in found and (produced := self.tokenizer.token_text(after[n])) != text:
-                return f"{text!r} begins with the token {produced!r}"
-            found.add(after[n])
-        return found
+    def tokens(self, text: str, rest: str) -> list[int | str]:
+        """For every prompt the one token that `text` is behind it when `rest` follows, or why there is none.
 
+        The token is the same wherever there is one: no two tokens have the same text.
+        """
+        continued = self.tokenizer.encode_batch([PREFIX + prompt + text + rest for prompt in self.prompts])
+        return [
+            self._token(prompt, before, after, text)
+            for prompt, before, after in zip(self.prompts, self.ids, continued, strict=True)
+        ]
 
-def choose_answers(task: Task, tokenizer: Encoder) -> AnswerTokens:
-    """The first of `task.alternatives` that holds for all its pairs.
-
-    Raises `Unavailable`, with the reasons of all alternatives, if none does; `UserError` if a split has no pairs.
-    """
-    pairs = [pair for split in SPLITS for pair in pairs_of(task, split)]
-    return choose_for_sides(task, *sides(pairs, tokenizer))
+    def _token(self, prompt: str, before: list[int], after: list[int], text: str) -> int | str:
+        n = len(before)
+        if after[:n] != before or len(after) == n:
+            return f"{text!r} changes the tokens of the prompt {prompt!r}"
+        produced = self.tokenizer.token_text(after[n])
+        return after[n] if produced == text else f"{text!r} begins with the token {produced!r}"
 
 
 def pairs_of(task: Task, split: Split) -> list[Pair]:
@@ -97,8 +110,11 @@ def sides(pairs: Sequence[Pair], tokenizer: Encoder) -> tuple[Side, Side]:
     return Side(clean, tokenizer), Side(corrupt, tokenizer)
 
 
-def choose_for_sides(task: Task, clean: Side, corrupt: Side) -> AnswerTokens:
-    """`choose_answers` on prompts that are tokenized already."""
+def choose_answers(task: Task, clean: Side, corrupt: Side) -> AnswerTokens:
+    """The first of `task.alternatives` that holds behind all prompts of both sides.
+
+    Raises `Unavailable`, with the reasons of all alternatives, if none does.
+    """
     reasons: dict[str, None] = {}
     for answers in task.alternatives:
         answer = clean.token(answers.answer, answers.answer_rest)

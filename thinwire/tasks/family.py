@@ -1,7 +1,8 @@
 """Families: the tasks that ship with the package, each one data file of templates (templates/NAME.toml).
 
 The pairs of a split come from that split's own templates and that split's own names (templates/names.toml):
-1. every template walks through its fillings in an order drawn from the seed `NAME/VERSION/SPLIT/TEMPLATE'S PLACE`;
+1. every template walks through its fillings in an order drawn from the seed `NAME/VERSION/SPLIT/TEMPLATE'S PLACE`
+   (for a shift, `thinwire.tasks.shifts`, the shift's name stands for the split);
 2. templates take turns, one pair each, so that none dominates; one that has run out is passed over;
 3. it ends at `SIZES[split]` pairs.
 """
@@ -37,18 +38,23 @@ class Family:
     alternatives: tuple[Answers, ...]
     templates: Mapping[Split, tuple[str, ...]]
     """Split -> templates, in the notation of `thinwire.tasks.template`."""
+    shifts: Mapping[str, tuple[str, ...]]
+    """Shift -> templates that only this family has; none for a shift that would change the answers here."""
 
     def pairs(self, split: Split) -> list[Pair]:
         """Distinct pairs of a split, in a fixed order; at most `SIZES[split]`."""
-        pools = names(split)
+        return self.generate(self.templates[split], names(split), split, SIZES[split])
+
+    def generate(self, templates: Sequence[str], pools: Pools, part: str, size: int) -> list[Pair]:
+        """At most `size` distinct pairs of `templates`; `part` is the seed's share that the caller chooses."""
         streams = [
-            draw(template, pools, Random(f"{self.name}/{self.version}/{split}/{place}"))
-            for place, template in enumerate(self.templates[split])
+            draw(template, pools, Random(f"{self.name}/{self.version}/{part}/{place}"))
+            for place, template in enumerate(templates)
         ]
         pairs: dict[Pair, None] = {}
         for pair in _take_turns(streams):
             pairs[pair] = None
-            if len(pairs) == SIZES[split]:
+            if len(pairs) == size:
                 break
         return list(pairs)
 
@@ -56,19 +62,21 @@ class Family:
 @cache
 def load_family(name: str) -> Family:
     """The family of templates/NAME.toml, which must exist."""
-    values = _read(f"{name}.toml")
+    values = read_template_file(f"{name}.toml")
     answers = tuple(_answers(*sides) for sides in product(values.pop("answer"), values.pop("other")))
     templates: dict[Split, tuple[str, ...]] = {split: tuple(values.pop(split)) for split in SPLITS}
-    return Family(name=name, alternatives=answers, templates=templates, **values)
+    shifts = {shift: tuple(own) for shift, own in values.pop("shifts", {}).items()}
+    return Family(name=name, alternatives=answers, templates=templates, shifts=shifts, **values)
 
 
 @cache
 def names(split: Split) -> Pools:
     """Pool -> the values that slots draw from in this split; no value is in two splits."""
-    return {pool: tuple(values[split].split()) for pool, values in _read("names.toml").items()}
+    return {pool: tuple(values[split].split()) for pool, values in read_template_file("names.toml").items()}
 
 
-def _read(file: str) -> dict[str, Any]:
+def read_template_file(file: str) -> dict[str, Any]:
+    """Content of a data file of this package."""
     return tomllib.loads((files("thinwire.tasks") / "templates" / file).read_text(encoding="utf-8"))
 
 

@@ -2,6 +2,7 @@
 
 from difflib import get_close_matches
 from pathlib import Path
+from typing import cast
 
 from thinwire.errors import UserError
 from thinwire.tasks.family import load_family
@@ -31,6 +32,8 @@ PAPER = (
     "class_init",
 )
 """The twenty tasks of Gao et al. 2025, in the order of method and tables."""
+MEMBERS = ("name", "version", "description", "excluded_cue", "alternatives", "pairs")
+"""What an object needs to be a task."""
 FURTHER = ("for_if_name", "except_raise", "from_import")
 """Easy tasks that the paper does not have, for small models."""
 
@@ -53,3 +56,17 @@ def get_task(name: str) -> Task:
     close = get_close_matches(name, known)
     hint = f"did you mean {', '.join(close)}? " if close else ""
     raise UserError(f"there is no task {name!r}; {hint}`thinwire tasks list` shows all")
+
+
+def resolve_task(task: object) -> Task:
+    """`get_task` of a name; any other object must be a `Task` and is given back.
+
+    Raises `UserError` naming the members that the object lacks, and as `get_task` does.
+    """
+    if isinstance(task, str):
+        return get_task(task)
+    if missing := [member for member in MEMBERS if not hasattr(task, member)]:
+        raise UserError(
+            f"{task!r} is no task: it lacks {', '.join(missing)}; give a name, or an object with {', '.join(MEMBERS)}"
+        )
+    return cast(Task, task)
