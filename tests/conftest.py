@@ -10,6 +10,7 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # idle threads of numba's pool spin: 24 ms a call on a busy machine
 
 settings.register_profile("steady", deadline=None)  # a busy machine is no failure
 settings.load_profile("steady")
@@ -41,3 +42,31 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("THINWIRE_CACHE", str(cache))
         yield cache
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of Python in which two built-in tasks occur."""
+    from tiny_world import write_corpus
+
+    return write_corpus(tmp_path_factory.mktemp("world") / "corpus")
+
+
+@pytest.fixture(scope="session")
+def tiny_path(tmp_path_factory: pytest.TempPathFactory, tiny_corpus: Path) -> Path:
+    """The directory of a small trained run, shared by all tests: copy it before you change a file of it."""
+    from tiny_world import tiny_config
+
+    from thinwire.workflows.train import train
+
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    train(tiny_config(tiny_corpus), out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_path: Path) -> Any:
+    """The run in `tiny_path`, a `thinwire.workflows.run.Run` that solves `tiny_world.SOLVED`."""
+    from thinwire.workflows.run import load_run
+
+    return load_run(tiny_path)

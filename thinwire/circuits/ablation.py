@@ -15,7 +15,7 @@ from thinwire.model.seams import EdgeMask, Tap
 from thinwire.model.sites import edge_matrices, node_sites, site_width
 from thinwire.progress import Progress, silent
 
-Means = Mapping[str, Float[Tensor, " width"]]
+Means = Mapping[str, Float[Tensor, " _width"]]
 """Node site -> what stands in for each removed channel."""
 Nodes = Mapping[str, Sequence[int]]
 """Node site -> channels; sites without any may be left out."""
@@ -57,7 +57,7 @@ def zero_means(model: GPT) -> dict[str, Tensor]:
     return {site: torch.zeros(width, device=device) for site, width in widths(model).items()}
 
 
-def masks_of(model: GPT, nodes: Nodes) -> dict[str, Bool[Tensor, " width"]]:
+def masks_of(model: GPT, nodes: Nodes) -> dict[str, Bool[Tensor, " _width"]]:
     """Node lists as one boolean vector per site."""
     device = next(model.parameters()).device
     masks = {}
@@ -67,7 +67,7 @@ def masks_of(model: GPT, nodes: Nodes) -> dict[str, Bool[Tensor, " width"]]:
     return masks
 
 
-def _replace(removed: Mapping[str, Bool[Tensor, " width"]], means: Means) -> Tap:
+def _replace(removed: Mapping[str, Bool[Tensor, " _width"]], means: Means) -> Tap:
     def tap(site: str, x: Tensor) -> Tensor:
         return torch.where(removed[site], means[site], x) if site in removed else x
 
@@ -94,4 +94,14 @@ def remove_edges(model: GPT, edges: Iterable[Edge], means: Means) -> dict[str, E
         if name not in keep:
             keep[name] = torch.ones_like(model.get_parameter(name), dtype=torch.bool)
         keep[name][edge.target, edge.source] = False
+    return {name: EdgeMask(mask, means[matrices[name][0]]) for name, mask in keep.items()}
+
+
+def keep_edges(model: GPT, edges: Iterable[Edge], means: Means) -> dict[str, EdgeMask]:
+    """The model with these edges only: through all other weights each target sees the source's mean."""
+    matrices = edge_matrices(model.config.n_layer)
+    names = {ends: name for name, ends in matrices.items()}
+    keep = {name: torch.zeros_like(model.get_parameter(name), dtype=torch.bool) for name in matrices}
+    for edge in edges:
+        keep[names[edge.source_site, edge.target_site]][edge.target, edge.source] = True
     return {name: EdgeMask(mask, means[matrices[name][0]]) for name, mask in keep.items()}

@@ -1,0 +1,55 @@
+"""A world small enough to learn in seconds: a corpus of a few tasks' own prompts and answers, and a model of it."""
+
+from pathlib import Path
+from random import Random
+
+from thinwire.data.config import DataConfig
+from thinwire.model.config import ModelConfig
+from thinwire.tasks.registry import get_task
+from thinwire.tasks.task import SPLITS
+from thinwire.training.config import RunConfig, TrainConfig
+
+SOLVED = "while_return_true"
+"""What the tiny model solves after its few steps."""
+HARDER = "single_double_quote"
+"""What it has answers for, and learns more slowly; solved too."""
+N_FILES = 20
+
+
+def write_corpus(folder: Path) -> Path:
+    """Every line of the corpus is a prompt of one of the two tasks with its answer behind it."""
+    lines = []
+    for name in (SOLVED, HARDER):
+        task = get_task(name)
+        answers = task.alternatives[0]
+        for split in SPLITS:
+            for pair in task.pairs(split)[:128]:
+                lines += [pair.clean + answers.answer, pair.corrupt + answers.other]
+    Random(0).shuffle(lines)
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(N_FILES):
+        (folder / f"m{i}.py").write_text("".join(lines[i::N_FILES]))
+    return folder
+
+
+def tiny_config(
+    corpus: Path, *, d_model: int = 64, density: float = 0.3, steps: int = 240, recipe: str = "tiny"
+) -> RunConfig:
+    """One layer, 16 sequences of 32 tokens a step; dense where `density` is 1."""
+    model = ModelConfig(
+        vocab_size=448,
+        context=32,
+        n_layer=1,
+        d_model=d_model,
+        activation_frac=0.5 if density < 1 else 1.0,
+        bigram=False,
+    )
+    train = TrainConfig(
+        n_tokens=steps * 16 * model.context,
+        batch_size=16,
+        density=density,
+        min_per_line=2,
+        eval_every_steps=80,
+        checkpoint_every_steps=steps,
+    )
+    return RunConfig(DataConfig(str(corpus), heldout_frac=0.2), model, train, recipe=recipe, threads=1)
