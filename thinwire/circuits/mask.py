@@ -7,10 +7,10 @@ gradient goes straight through the step as if it were a sigmoid.
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means
+from thinwire.circuits.ablation import Means, Nodes
 from thinwire.model.seams import Tap
 
 INIT_MEAN, INIT_STD = 0.1, 0.01
@@ -34,12 +34,15 @@ class _Heaviside(torch.autograd.Function):
 class NodeGates:
     """Gates for all node sites; `tau` holds them end to end in the order of the forward pass."""
 
-    def __init__(self, means: Means, generator: torch.Generator) -> None:
+    def __init__(self, means: Means, generator: torch.Generator, forbidden: Nodes | None = None) -> None:
         self.means = means
         self.sizes = {site: len(mean) for site, mean in means.items()}
         device = next(iter(means.values())).device
         start = torch.randn(sum(self.sizes.values()), generator=generator) * INIT_STD + INIT_MEAN
         self.tau = start.to(device).requires_grad_()
+        self.forbidden = self._places(forbidden or {}).to(device)
+        """Nodes whose gates stay shut, as one mask over `tau`."""
+        self.clamp_()
 
     def open(self) -> Float[Tensor, " nodes"]:
         """1 for every open gate, 0 for every shut one, differentiable."""
@@ -56,9 +59,15 @@ class NodeGates:
         return tap
 
     def clamp_(self) -> None:
-        """Keep tau in [-1, 1], so that a gate can still change its mind."""
+        """Keep tau in [-1, 1], so that a gate can still change its mind; forbidden gates stay at -1."""
         with torch.no_grad():
-            self.tau.clamp_(-1, 1)
+            self.tau.clamp_(-1, 1)[self.forbidden] = -1.0
+
+    def _places(self, nodes: Nodes) -> Bool[Tensor, " nodes"]:
+        masks = {site: torch.zeros(size, dtype=torch.bool) for site, size in self.sizes.items()}
+        for site, channels in nodes.items():
+            masks[site][list(channels)] = True
+        return torch.cat(list(masks.values()))
 
     def nodes(self, chosen: Tensor) -> dict[str, list[int]]:
         """Site -> ascending channels of the chosen positions of `tau`; empty sites are left out."""

@@ -52,11 +52,17 @@ class Identity:
 
 
 def learn_gates(
-    model: GPT, train: Prompts, means: Means, config: PruneConfig, title: str = "prune", progress: Progress = silent
+    model: GPT,
+    train: Prompts,
+    means: Means,
+    config: PruneConfig,
+    title: str = "prune",
+    progress: Progress = silent,
+    forbidden: Nodes | None = None,
 ) -> NodeGates:
-    """Learn one gate per node on train pairs; the model stays as it is."""
+    """Learn one gate per node on train pairs, those of `forbidden` nodes left out; the model stays as it is."""
     generator = torch.Generator().manual_seed(config.seed)
-    gates = NodeGates(means, generator)
+    gates = NodeGates(means, generator, forbidden)
     adamw = torch.optim.AdamW([gates.tau], lr=config.learning_rate, betas=BETAS, weight_decay=config.weight_decay)
     warmup = max(1, round(config.warmup_frac * config.steps))
     order = torch.empty(0, dtype=torch.long)
@@ -84,6 +90,7 @@ def choose_nodes(
 ) -> tuple[dict[str, list[int]], Bisection]:
     """The smallest set of nodes, in the order of tau, that reaches `target` on validation pairs."""
     order = torch.sort(gates.tau, descending=True, stable=True).indices
+    order = order[~gates.forbidden[order]]
 
     def loss_at(count: int) -> float:
         tap = keep_only(model, gates.nodes(order[:count]), means)
@@ -152,14 +159,15 @@ def prune(
     config: PruneConfig,
     identity: Identity,
     progress: Progress = silent,
+    forbidden: Nodes | None = None,
 ) -> Circuit:
-    """Find the circuit of one task.
+    """Find the circuit of one task. `forbidden` nodes never become part of it.
 
     `pairs` holds the three splits: gates learn on train, the count and the calibration come from validation,
     test is read once for the report. A target that cannot be met gives a circuit of status `not_solved`.
     """
     device = next(model.parameters()).device
     train, validation = (Prompts.of(pairs[split], device) for split in ("train", "validation"))
-    gates = learn_gates(model, train, means, config, f"prune {identity.task}", progress)
+    gates = learn_gates(model, train, means, config, f"prune {identity.task}", progress, forbidden)
     nodes, found = choose_nodes(model, gates, validation, means, config.target_loss)
     return describe(model, nodes, found, pairs, means, config, identity)
