@@ -32,9 +32,9 @@ def calibrate(difference: Float[Tensor, " P"], sign: Float[Tensor, " P"]) -> Cal
         return value
 
     with torch.enable_grad():
-        before = lbfgs.step(closure)
-    after = loss()
-    if not bool(torch.isfinite(scale_and_shift).all()) or float(after) > float(before):
+        before = lbfgs.step(closure).detach()
+    after = loss().detach()
+    if not bool(torch.isfinite(scale_and_shift).all()) or bool(after > before):
         return Calibration()
     scale, shift = scale_and_shift.tolist()
     return Calibration(scale, shift)

@@ -5,7 +5,7 @@ fingerprint and to its means and prompts by the files beside it.
 """
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from thinwire.errors import CorruptFile
 
@@ -44,6 +44,17 @@ class Calibration:
     shift: float = 0.0
 
 
+T = TypeVar("T", Score, Calibration)
+
+
+def _strict(cls: type[T], values: dict[str, Any], where: str) -> T:
+    names = {f.name for f in fields(cls)}
+    if values.keys() != names:
+        wrong = ", ".join(sorted(values.keys() ^ names))
+        raise CorruptFile(f"{where} in circuit.json has missing or unknown keys: {wrong}")
+    return cls(**values)
+
+
 @dataclass(frozen=True)
 class Circuit:
     """A task circuit (Gao et al. 2025, section 2.3)."""
@@ -64,7 +75,7 @@ class Circuit:
     edges: list[Edge]
     """Induced block edges: all nonzero weights between kept nodes."""
     minimal_edges: list[Edge] | None
-    """Edges left after an edge sweep; None when no sweep was made."""
+    """Edges left after an edge sweep, the removed ones carrying their source's mean; None when no sweep was made."""
     embed_edges: int
     """Nonzero weights from tokens that occur in the task's prompts to kept `embed` nodes."""
     unembed_edges: int
@@ -79,12 +90,19 @@ class Circuit:
     model_scores: dict[str, Score]
     """Split -> score of the whole model."""
     calibration: Calibration
-    ablation: Literal["mean", "zero"]
+    ablation: Literal["mean", "task_mean", "zero"]
     loss_curve: list[tuple[int, float]]
-    """(number of nodes, validation loss) at every count that the bisection looked at, ascending."""
+    """(number of nodes, validation loss) in the order of tau: at counts spread over all sizes and at every count that
+    the bisection looked at, ascending in the count. The sweep's circuit is not on this curve."""
     seed: int
     hyperparameters: dict[str, Any]
     versions: dict[str, str] = field(default_factory=dict)
+    norm_scales: Literal["own", "whole"] = "own"
+    """RMSNorm scales under which the circuit was found and scored: its own, or held at the whole model's."""
+    unswept: tuple[int, int] | None = None
+    """(nodes, induced edges) before the sweep; None when no sweep was made."""
+    minimal_scores: dict[str, Score] | None = None
+    """Split -> score with the minimal edges only; None when no edge sweep was made."""
 
     @property
     def n_nodes(self) -> int:
@@ -94,6 +112,10 @@ class Circuit:
     def n_edges(self) -> int:
         """Circuit size: the number of induced block edges."""
         return len(self.edges)
+
+    @property
+    def n_minimal_edges(self) -> int | None:
+        return None if self.minimal_edges is None else len(self.minimal_edges)
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `circuit.json`."""
@@ -115,13 +137,14 @@ class Circuit:
             wrong = ", ".join(sorted(values.keys() ^ names))
             raise CorruptFile(f"circuit.json has missing or unknown keys: {wrong}")
         for name in ("scores", "calibrated_scores", "model_scores"):
-            values[name] = {split: Score(**score) for split, score in values[name].items()}
-        values["calibration"] = Calibration(**values["calibration"])
+            values[name] = {split: _strict(Score, score, name) for split, score in values[name].items()}
+        values["calibration"] = _strict(Calibration, values["calibration"], "calibration")
         values["edges"] = [Edge(*edge) for edge in values["edges"]]
         if values["minimal_edges"] is not None:
             values["minimal_edges"] = [Edge(*edge) for edge in values["minimal_edges"]]
         values["answer_tokens"] = tuple(values["answer_tokens"])
         values["answer_texts"] = tuple(values["answer_texts"])
+        values["unswept"] = None if values["unswept"] is None else tuple(values["unswept"])
         values["loss_curve"] = [tuple(point) for point in values["loss_curve"]]
         circuit = cls(**values)
         if counts != {"n_nodes": circuit.n_nodes, "n_edges": circuit.n_edges}:

@@ -17,8 +17,7 @@ TWIN_RULE = (
     "twin. No circuit is looked at before this choice."
 )
 
-
-Cell = dict[str, float | None]
+Cell = dict[str, int | float | None]
 
 
 def nearest_twin(sparse_loss: float, tried: Sequence[tuple[int, float]]) -> int:
@@ -59,7 +58,7 @@ def cell(circuit: Circuit, verification: Mapping[str, Any] | None) -> Cell:
     return values if circuit.status == "solved" else dict.fromkeys(values)
 
 
-def _edges(cells: Mapping[str, Cell], kind: str) -> float | None:
+def _edges(cells: Mapping[str, Cell], kind: str) -> int | float | None:
     return cells[kind]["n_edges"] if kind in cells else None
 
 

@@ -1,0 +1,144 @@
+"""Which twin, which circuit, which means: fixed rules on numbers made by hand."""
+
+import pytest
+from hand_circuit import circuit_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thinwire.circuits.graph import Edge, Score
+from thinwire.frontier.compare import cell, geometric_mean, nearest_twin, smallest, summarise
+
+CELL = ("n_nodes", "n_edges", "heldout_loss", "heldout_accuracy", "necessity_loss", "random_loss")
+
+
+def sized(n_edges: int, n_nodes: int = 2, status: str = "solved", validation: float = 0.1, test: float = 0.1):
+    scores = {"train": Score(0.2, 0.9, 0.1), "validation": Score(validation, 0.9, 0.1), "test": Score(test, 0.8, 0.2)}
+    edges = [Edge("0.mlp.in", i, "0.mlp.neuron", 0, 1.0) for i in range(n_edges)]
+    return circuit_of(edges=edges, nodes={"embed": list(range(n_nodes))}, status=status, scores=scores)
+
+
+def cells_of(n_edges: int | None) -> dict[str, float | None]:
+    return dict.fromkeys(CELL, n_edges)
+
+
+# --- twin -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_twin_is_the_nearest_in_loss_from_either_side() -> None:
+    assert nearest_twin(3.30, [(16, 3.50), (32, 3.35), (48, 3.20)]) == 1
+    assert nearest_twin(3.30, [(16, 3.50), (32, 3.40), (48, 3.29)]) == 2
+    assert nearest_twin(3.30, [(16, 3.00)]) == 0
+
+
+def test_the_wider_twin_wins_a_tie() -> None:
+    assert nearest_twin(3.0, [(16, 3.25), (32, 2.75)]) == 1
+    assert nearest_twin(3.0, [(32, 2.75), (16, 3.25)]) == 0
+
+
+@given(st.floats(1, 5), st.lists(st.tuples(st.integers(1, 300), st.floats(1, 5)), min_size=1))
+def test_no_twin_is_nearer_than_the_chosen(loss: float, tried: list[tuple[int, float]]) -> None:
+    chosen = nearest_twin(loss, tried)
+    assert all(abs(tried[chosen][1] - loss) <= abs(other - loss) for _, other in tried)
+
+
+# --- circuit --------------------------------------------------------------------------------------------------------
+
+
+def test_the_smallest_solved_circuit_is_taken() -> None:
+    assert smallest([sized(30), sized(12), sized(20)]) == 1
+    assert smallest([sized(3, status="not_solved"), sized(12)]) == 1
+
+
+def test_fewer_nodes_then_the_earlier_one_win_ties() -> None:
+    assert smallest([sized(5, n_nodes=4), sized(5, n_nodes=3)]) == 1
+    assert smallest([sized(5, n_nodes=3), sized(5, n_nodes=3)]) == 0
+
+
+def test_without_a_solved_circuit_the_lowest_validation_loss_counts() -> None:
+    found = [sized(9, status="not_solved", validation=v) for v in (0.5, 0.3, 0.4)]
+    assert smallest(found) == 1
+
+
+def test_test_scores_play_no_part_in_the_choice() -> None:
+    circuits = [sized(9, validation=0.1, test=9.0), sized(10, validation=0.1, test=0.0)]
+    assert smallest(circuits) == 0
+    unsolved = [sized(9, status="not_solved", validation=0.3, test=9.0), sized(9, status="not_solved", validation=0.4)]
+    assert smallest(unsolved) == 0
+
+
+# --- means ----------------------------------------------------------------------------------------------------------
+
+
+def test_geometric_mean_by_hand() -> None:
+    """(2 x 4 x 8)^(1/3) = 4; a size of 0 counts as 1: (1 x 9)^(1/2) = 3."""
+    assert geometric_mean([2, 4, 8]) == pytest.approx(4)
+    assert geometric_mean([0, 9]) == pytest.approx(3)
+    assert geometric_mean([0]) == 1
+    assert geometric_mean([]) is None
+
+
+@given(st.lists(st.integers(1, 10**6), min_size=1))
+def test_the_mean_lies_between_the_smallest_and_the_largest(sizes: list[int]) -> None:
+    mean = geometric_mean(sizes)
+    assert mean is not None
+    assert min(sizes) * (1 - 1e-9) <= mean <= max(sizes) * (1 + 1e-9)
+
+
+# --- summary.json ---------------------------------------------------------------------------------------------------
+
+
+def verification(nodes: float, random: float) -> dict:
+    return {"necessity": {"nodes_loss": nodes, "random_mean": random, "edges_loss": 7.0}}
+
+
+def test_a_cell_holds_test_numbers_under_the_promised_names() -> None:
+    found = cell(sized(9, n_nodes=5, test=0.12), verification(2.5, 0.03))
+    assert tuple(found) == CELL
+    assert tuple(found.values()) == (5, 9, 0.12, 0.8, 2.5, 0.03)
+
+
+def test_a_cell_is_null_where_the_task_is_not_solved() -> None:
+    assert cell(sized(9, status="not_solved"), verification(2.5, 0.03)) == dict.fromkeys(CELL)
+
+
+def test_a_circuit_that_was_not_verified_has_no_necessity() -> None:
+    found = cell(sized(9), None)
+    assert found["necessity_loss"] is None and found["random_loss"] is None
+    assert found["n_edges"] == 9
+
+
+def test_means_and_ratio_are_over_tasks_that_both_solve() -> None:
+    """Sparse (4 x 9)^(1/2) = 6, dense (16 x 36)^(1/2) = 24, ratio 4; c and d are not solved by both."""
+    tasks = {
+        "a": {"sparse": cells_of(4), "dense": cells_of(16)},
+        "b": {"sparse": cells_of(9), "dense": cells_of(36)},
+        "c": {"sparse": cells_of(1), "dense": cells_of(None)},
+        "d": {"sparse": cells_of(None), "dense": cells_of(1)},
+    }
+    found = summarise({"sparse": 3.3, "dense": 3.2}, tasks, 12.5)
+    assert found["tasks_compared"] == ["a", "b"]
+    assert found["geomean_edges"] == {"sparse": pytest.approx(6), "dense": pytest.approx(24)}
+    assert found["edge_ratio"] == pytest.approx(4)
+    assert found["heldout_loss"] == {"sparse": 3.3, "dense": 3.2}
+    assert found["seconds"] == 12.5
+    assert found["tasks"] == tasks
+    assert set(found) == {"heldout_loss", "tasks", "tasks_compared", "geomean_edges", "edge_ratio", "seconds"}
+
+
+def test_a_circuit_without_edges_is_solved_and_counts_as_one() -> None:
+    found = summarise({"sparse": 1.0, "dense": 1.0}, {"a": {"sparse": cells_of(0), "dense": cells_of(8)}}, 1.0)
+    assert found["tasks_compared"] == ["a"]
+    assert found["edge_ratio"] == pytest.approx(8)
+
+
+def test_nothing_solved_by_both_gives_no_means_and_no_ratio() -> None:
+    found = summarise({"sparse": 1.0, "dense": 1.0}, {"a": {"sparse": cells_of(3), "dense": cells_of(None)}}, 1.0)
+    assert found["tasks_compared"] == []
+    assert found["geomean_edges"] == {"sparse": None, "dense": None}
+    assert found["edge_ratio"] is None
+
+
+def test_one_model_alone_has_means_and_no_ratio() -> None:
+    found = summarise({"sparse": 1.0}, {"a": {"sparse": cells_of(3)}}, 1.0)
+    assert found["geomean_edges"] == {"sparse": pytest.approx(3)}
+    assert found["edge_ratio"] is None
