@@ -3,10 +3,12 @@
 Workflows and configs are imported inside the functions, so that `--help` and mistakes cost no second.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import Namespace
 
@@ -53,6 +55,13 @@ def _demo_arguments(parser: Parser, argv: list[str]) -> None:
 def _train_arguments(parser: Parser, argv: list[str]) -> None:
     parser.add_argument("--out", type=Path | None, default=None, help="Run directory to make (or to continue).")
     _add_resume(parser)
+    parser.add_argument(
+        "--watch",
+        type=Literal["tensorboard", "wandb"],
+        nargs="+",
+        default=[],
+        help="Who else is told of every step, beside metrics.jsonl.",
+    )
     add_device(parser)
     add_config(parser, run_defaults(argv))
     add_alias(parser, "--train.seed", "--seed")
@@ -116,6 +125,7 @@ def _demo(parser: Parser, arguments: Namespace) -> dict[str, Any]:
 
 
 def _train(parser: Parser, arguments: Namespace) -> dict[str, Any]:
+    from thinwire.training.distributed import ProcessLost
     from thinwire.workflows.train import dry_run, train
 
     config = build(RunConfig, parser, arguments)
@@ -128,7 +138,31 @@ def _train(parser: Parser, arguments: Namespace) -> dict[str, Any]:
         _refuse_changes(config, stored, arguments.out)
     elif config != run_defaults([]):  # the interrupted call had not come so far as to make its run
         resume = False
-    return train(config, arguments.out, resume=resume, device=arguments.device, progress=RichProgress())
+    with _one_voice(ProcessLost):
+        return train(
+            config,
+            arguments.out,
+            resume=resume,
+            device=arguments.device,
+            watchers=arguments.watch,
+            progress=RichProgress(),
+        )
+
+
+@contextmanager
+def _one_voice(heard: type[UserError]) -> Iterator[None]:
+    """Of the processes that torchrun started only the first tells what came out, whatever went wrong but `heard`."""
+    rank, code = int(os.environ.get("RANK", "0")), 0
+    try:
+        yield
+    except heard:
+        raise
+    except UserError:
+        if not rank:
+            raise
+        code = 2
+    if rank:
+        raise SystemExit(code)
 
 
 def _refuse_changes(config: RunConfig, stored: RunConfig, out: Path) -> None:

@@ -32,6 +32,8 @@ class TrainState:
     """Checksum of metrics.jsonl's first `step` rows, their wall times left out; resuming cuts the file back to them."""
     threads: int
     """CPU threads of each process that the numbers were computed with."""
+    processes: int = 1
+    """Processes that shared each batch. With other numbers of threads or processes, sums round otherwise."""
 
 
 def checkpoint_directories(run: Path) -> list[Path]:

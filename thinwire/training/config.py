@@ -13,7 +13,9 @@ class TrainConfig:
     n_tokens: int = 2_500_000
     """Length of training, in tokens; rounded up to whole steps."""
     batch_size: int = 64
-    """Sequences per step; each holds `model.context` tokens."""
+    """Sequences per step, of all processes together; each holds `model.context` tokens."""
+    micro_batches: int = 1
+    """Parts of a batch that are computed one after the other: less memory, the same step to float tolerance."""
     learning_rate: float = 1.28e-2
     """Peak rate, which belongs to the final density."""
     warmup_frac: float = 0.01
@@ -32,13 +34,19 @@ class TrainConfig:
     """Steps between held-out losses in metrics.jsonl."""
     checkpoint_every_steps: int = 200
     """Steps between checkpoints; a kill loses at most the work since the last one."""
+    spike_factor: float = 0.0
+    """Stop when a step's loss is this many times the mean of the 100 steps before; 0 never stops."""
     seed: int = 0
     """Seed of the initialisation and of the order of the data."""
 
     def __post_init__(self) -> None:
-        for name in ("n_tokens", "batch_size", "eval_every_steps", "checkpoint_every_steps"):
+        for name in ("n_tokens", "batch_size", "micro_batches", "eval_every_steps", "checkpoint_every_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} is not positive")
+        if self.batch_size % self.micro_batches:
+            raise ValueError(f"batch_size {self.batch_size} is not a multiple of micro_batches {self.micro_batches}")
+        if self.spike_factor and self.spike_factor <= 1:
+            raise ValueError(f"spike_factor {self.spike_factor} is not above 1; 0 switches the guard off")
         if not 0 < self.density <= 1:
             raise ValueError(f"density {self.density} is not in (0, 1]; 1 trains a dense model")
         if not 0 <= self.anneal_start_frac < self.anneal_end_frac <= 1:

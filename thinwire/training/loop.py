@@ -3,6 +3,7 @@
 Source: Gao et al. 2025, section 2.1 and appendix "Training". Each step:
 
     1. learning rate: warm-up, linear decay, times sqrt(final density / current density)
+       gradients of the batch: summed over its parts, averaged over the processes
     2. gradients rescaled to rms 1      \
     3. Adam                              | thinwire.training.optimizer
     4. projection to the largest weights |
@@ -12,7 +13,6 @@ Source: Gao et al. 2025, section 2.1 and appendix "Training". Each step:
 import math
 import time
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +26,22 @@ from thinwire.errors import UserError
 from thinwire.model.gpt import GPT
 from thinwire.progress import Progress, silent
 from thinwire.sparsity.schedules import density_at, learning_rate_at
-from thinwire.training.checkpoint import TrainState, remove_leftovers, save_checkpoint
-from thinwire.training.config import RunConfig
+from thinwire.training.checkpoint import TrainState
+from thinwire.training.config import RunConfig, TrainConfig
+from thinwire.training.distributed import ALONE, Processes
 from thinwire.training.evaluate import heldout_loss, next_token_loss
-from thinwire.training.metrics import WALL_TIME, MetricsLog
+from thinwire.training.journal import Journal
 from thinwire.training.optimizer import SparseOptimizer
+from thinwire.training.watchers import Watch, unwatched
 
 CHECKED = ("loss", "grad_rms", "heldout_loss")
 """Numbers of a step that must stay finite."""
+RECENT = 100
+"""Steps whose mean loss is the usual one, for the spike guard."""
 
 
 class Diverged(UserError):
-    """The loss is no longer a finite number."""
+    """Training has gone wrong: a number is not finite, or the loss has jumped."""
 
 
 def schedule(config: RunConfig, step: int) -> tuple[float, float]:
@@ -48,12 +52,24 @@ def schedule(config: RunConfig, step: int) -> tuple[float, float]:
 
 
 def train_step(
-    model: GPT, optimizer: SparseOptimizer, windows: Int[Tensor, "B window"], learning_rate: float, density: float
+    model: GPT,
+    optimizer: SparseOptimizer,
+    windows: Int[Tensor, "share window"],
+    learning_rate: float,
+    density: float,
+    micro_batches: int = 1,
+    processes: Processes = ALONE,
 ) -> tuple[float, float]:
-    """One step on one batch; returns (loss in nats, gradient rms before normalisation)."""
+    """One step on this process's share of a batch; returns (loss of the whole batch in nats, gradient rms before
+    normalisation). The share is split into `micro_batches` equal parts, one after the other.
+    """
     optimizer.zero_grad()
-    loss = next_token_loss(model, windows)
-    loss.backward()
+    loss = torch.zeros((), device=windows.device)
+    for part in windows.chunk(micro_batches):
+        part_loss = next_token_loss(model, part) / micro_batches
+        part_loss.backward()
+        loss += part_loss.detach()
+    processes.average_([loss, *(p.grad for p in model.parameters() if p.grad is not None)])
     rms = optimizer.step(learning_rate, density)
     return loss.item(), rms.item()
 
@@ -67,67 +83,71 @@ def train(
     heldout: Int[Tensor, "N window"],
     start: TrainState,
     progress: Progress = silent,
+    processes: Processes = ALONE,
+    watch: Watch = unwatched,
 ) -> TrainState:
     """Train from `start` to the end, writing metrics and checkpoints into `run`.
 
-    Raises `Diverged` when the loss is not finite; the run keeps its last good checkpoint.
+    Raises `Diverged` when a number is not finite or the loss jumps; the run keeps its last good checkpoint.
     """
     t, device = config.train, next(model.parameters()).device
     batches = Batches(tokens, t.batch_size, config.model.context, t.seed)
-    state = start
+    tokens_per_step = t.batch_size * config.model.context
     with (
-        closing(MetricsLog(run / "metrics.jsonl", start.step, start.metrics_sha256)) as log,
+        closing(Journal(run, start, processes.first)) as journal,
         progress(f"train {run.name}", total=config.n_steps, unit="step") as advance,
     ):
-        remove_leftovers(run)
-        clock = Clock(log.rows)
         advance(start.step)
+        speed = Speed()
         for step in range(start.step, config.n_steps):
             learning_rate, density = schedule(config, step)
-            windows = torch.from_numpy(batches.at(step)).to(device)
-            loss, rms = train_step(model, optimizer, windows, learning_rate, density)
+            windows = torch.from_numpy(processes.share(batches.at(step))).to(device)
+            loss, rms = train_step(model, optimizer, windows, learning_rate, density, t.micro_batches, processes)
             done, last = step + 1, step + 1 == config.n_steps
-            row = {"step": done, "tokens": done * windows[:, 1:].numel(), "loss": loss, "density": density}
+            row = {"step": done, "tokens": done * tokens_per_step, "loss": loss, "density": density}
             row |= {"learning_rate": learning_rate, "grad_rms": rms}
-            if math.isfinite(loss) and (done % t.eval_every_steps == 0 or last):
+            check_step(row, journal, t)
+            if done % t.eval_every_steps == 0 or last:
                 row["heldout_loss"] = heldout_loss(model, heldout)
-            _check_finite(row, config, run, state)
-            log.append(row | {WALL_TIME: clock.seconds()})
+                check_step(row, journal, t)
+            watch(journal.append(row))
             if done % t.checkpoint_every_steps == 0 or last:
-                log.sync()
-                state = replace(state, step=done, metrics_sha256=log.checksum)
-                save_checkpoint(run, model, optimizer, state)
-            speed = {"tokens/s": round(clock.rate(windows[:, 1:].numel()))}
-            advance(1, loss=loss, density=density, rate=learning_rate, **speed)
-    return state
+                processes.check_same(list(model.parameters()))
+                journal.save(model, optimizer)
+            rate = {"tokens/s": round(speed.of(tokens_per_step))}
+            advance(1, loss=loss, density=density, rate=learning_rate, **rate)
+    return journal.state
 
 
-def _check_finite(row: dict[str, Any], config: RunConfig, run: Path, state: TrainState) -> None:
-    """Raises `Diverged` when a number of a step is not finite, saying what is left and what to try."""
+def check_step(row: dict[str, Any], journal: Journal, config: TrainConfig) -> None:
+    """Raises `Diverged`, saying what is left and what to try, when a number of a step is not finite or, with
+    `config.spike_factor`, when the loss is that many times the mean of the steps before.
+    """
     wrong = [f"{name} {row[name]}" for name in CHECKED if not math.isfinite(row.get(name, 0.0))]
+    recent = [before["loss"] for before in journal.rows[-RECENT:]]
+    if not wrong and config.spike_factor and len(recent) == RECENT:
+        usual = sum(recent) / RECENT
+        if row["loss"] > config.spike_factor * usual:
+            wrong = [f"loss {row['loss']:.4g} against {usual:.4g}, the mean of {RECENT} steps,"]
     if wrong:
-        kept = f"the last good checkpoint is step {state.step}" if state.step else "there is no checkpoint yet"
+        step = journal.state.step
+        kept = f"the last good checkpoint is step {step}" if step else "there is no checkpoint yet"
         raise Diverged(
-            f"{wrong[0]} at step {row['step']} of {run}; {kept}; train into a new directory with a "
-            f"train.learning_rate below {config.train.learning_rate:g} or a longer train.warmup_frac"
+            f"{wrong[0]} at step {row['step']} of {journal.run}; {kept}; train into a new directory with a "
+            f"train.learning_rate below {config.learning_rate:g} or a train.warmup_frac above {config.warmup_frac:g}"
         )
 
 
-class Clock:
-    """Wall time of a run, the time before a resume included, and the rate of the last steps."""
+class Speed:
+    """Something per second, over about the last ten steps."""
 
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
-        self._last = time.monotonic()
-        self._began = self._last - (rows[-1][WALL_TIME] if rows else 0.0)
-        self._step_seconds = 0.0
+    def __init__(self) -> None:
+        self._last, self._seconds = time.monotonic(), 0.0
 
-    def seconds(self) -> float:
-        return time.monotonic() - self._began
-
-    def rate(self, amount: int) -> float:
-        """`amount` per step as a rate per second, over about the last ten steps."""
+    def of(self, amount: int) -> float:
+        """The rate, when `amount` was done since the last call."""
         now = time.monotonic()
-        weight = 0.1 if self._step_seconds else 1.0
-        self._step_seconds += weight * (now - self._last - self._step_seconds)
+        weight = 0.1 if self._seconds else 1.0
+        self._seconds += weight * (now - self._last - self._seconds)
         self._last = now
-        return amount / self._step_seconds
+        return amount / self._seconds

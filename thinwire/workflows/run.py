@@ -6,6 +6,7 @@ circuits/<task>/<settings hash>/<seed>/                                         
 """
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,6 +42,8 @@ def pick_device(name: str) -> torch.device:
     if not there.get(name):
         usable = ", ".join(kind for kind, is_there in there.items() if is_there)
         raise UserError(f"device '{name}' is not available here; there are: {usable}")
+    if name == "cuda" and "LOCAL_RANK" in os.environ:  # one of several processes that torchrun started
+        return torch.device(name, int(os.environ["LOCAL_RANK"]))
     return torch.device(name)
 
 

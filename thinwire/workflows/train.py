@@ -1,5 +1,6 @@
 """Train a model into a run directory, or go on with one."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from thinwire.sparsity.projection import count_nonzero
 from thinwire.storage import sha256
 from thinwire.training.checkpoint import TrainState, checkpoint_directories, read_state, remove_leftovers
 from thinwire.training.config import RunConfig
+from thinwire.training.distributed import Processes, joined, launched, on_this_machine
 from thinwire.training.evaluate import heldout_loss
 from thinwire.training.loop import train as train_loop
 from thinwire.training.optimizer import SparseOptimizer
+from thinwire.training.watchers import Watch, watching
 from thinwire.workflows.environment import usable_cores, use_threads
 from thinwire.workflows.run import create_run, load_run, pick_device
 
@@ -30,8 +33,8 @@ FINAL_TOKENS = 1 << 17
 
 
 def resolve(config: RunConfig) -> RunConfig:
-    """`config` with the number of threads that this machine gives."""
-    return replace(config, threads=config.threads or usable_cores())
+    """`config` with the number of threads that this machine gives each process."""
+    return replace(config, threads=config.threads or max(1, usable_cores() // on_this_machine()))
 
 
 def train(
@@ -40,28 +43,37 @@ def train(
     *,
     resume: bool = False,
     device: str = "auto",
+    watchers: Sequence[str] = (),
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Train `config` into the new directory `out`, or, with `resume`, go on with what `out` holds.
 
-    A resumed run follows its own config.yaml and ends with the weights that an uninterrupted run gives.
-    Raises `UserError` when `out` holds another run, `Diverged` when the loss is not finite.
+    A resumed run follows its own config.yaml and ends with the weights that an uninterrupted run gives. Under
+    torchrun all processes train it together; only the first shows progress.
+    Raises `UserError` when `out` holds another run, `Diverged` when the loss is not finite, `ProcessLost` when
+    another process has ended.
     """
     if resume:
         config = load_run(out, device).config
     elif config is None:
         raise UserError("nothing to train: give a recipe or a config file")
     config = resolve(config)
+    _check_shares(config, launched())
     use_threads(config.threads)
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms imports a compiler, for seconds
-    data = prepare(config.data, config.model.vocab_size, progress=progress)
-    for stream in (data.train, data.heldout):
-        n_windows(len(stream), config.model.context)  # raises before anything is written
-    if not resume:
-        create_run(out, config, data)
-    _check_same_text(out, data)
-    model, optimizer, state = _take_up(out, config, device)
-    state = _finish(out, config, data, model, optimizer, state, progress)
+    with joined(pick_device(device)) as processes:
+        progress = progress if processes.first else silent
+        data = processes.first_then_all(lambda: prepare(config.data, config.model.vocab_size, progress=progress))
+        for stream in (data.train, data.heldout):
+            n_windows(len(stream), config.model.context)  # raises before anything is written
+        if not resume:
+            processes.on_first(lambda: create_run(out, config, data))
+        _check_same_text(out, data)
+        model, optimizer, state = _take_up(out, config, device)
+        state = replace(state, threads=config.threads, processes=processes.count)
+        watchers = watchers if processes.first else ()
+        with watching(watchers, out, config, state.step) as watch:
+            state = _finish(out, config, data, model, optimizer, state, progress, processes, watch)
     model.requires_grad_(False)
     run = load_run(out, device)
     rows = run.metrics
@@ -74,6 +86,16 @@ def train(
         "fingerprint": fingerprint(model),
         **count_parameters(model),
     }
+
+
+def _check_shares(config: RunConfig, n_processes: int) -> None:
+    """Every process gets equally many rows of a batch, and so does every part of its share."""
+    t = config.train
+    if t.batch_size % (n_processes * t.micro_batches):
+        raise UserError(
+            f"train.batch_size {t.batch_size} is not a multiple of {n_processes} processes x train.micro_batches "
+            f"{t.micro_batches}; start another number of processes"
+        )
 
 
 def _check_same_text(out: Path, data: PreparedData) -> None:
@@ -117,6 +139,8 @@ def _finish(
     optimizer: SparseOptimizer,
     state: TrainState,
     progress: Progress,
+    processes: Processes,
+    watch: Watch,
 ) -> TrainState:
     if state.step == config.n_steps:
         remove_leftovers(out)
@@ -125,7 +149,7 @@ def _finish(
     heldout = torch.from_numpy(
         heldout_windows(data.heldout, max(CURVE_TOKENS, config.model.context), config.model.context)
     ).to(device)
-    return train_loop(out, config, model, optimizer, data.train, heldout, state, progress)
+    return train_loop(out, config, model, optimizer, data.train, heldout, state, progress, processes, watch)
 
 
 def dry_run(config: RunConfig) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+"""What training leaves on disk as it goes: a row of metrics.jsonl for every step, a checkpoint now and then."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from thinwire.model.gpt import GPT
+from thinwire.training.checkpoint import TrainState, remove_leftovers, save_checkpoint
+from thinwire.training.metrics import WALL_TIME, MetricsLog, read_metrics
+from thinwire.training.optimizer import SparseOptimizer
+
+
+class Journal:
+    """Opens a run's metrics at `start`, cut back to it; `writes` is false in all processes but the first."""
+
+    def __init__(self, run: Path, start: TrainState, writes: bool = True) -> None:
+        self.run, self.state = run, start
+        """`state`: the last checkpoint's."""
+        path = run / "metrics.jsonl"
+        self._log = MetricsLog(path, start.step, start.metrics_sha256) if writes else None
+        self.rows = self._log.rows if self._log else read_metrics(path)[: start.step]
+        self._began = time.monotonic() - (self.rows[-1][WALL_TIME] if self.rows else 0.0)
+        if writes:
+            remove_leftovers(run)
+
+    def append(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Write the row of a step with the wall time so far, the time before a resume included; returns it."""
+        row = row | {WALL_TIME: time.monotonic() - self._began}
+        if self._log:
+            self._log.append(row)
+        else:
+            self.rows.append(row)
+        return row
+
+    def save(self, model: GPT, optimizer: SparseOptimizer) -> None:
+        """Write a checkpoint of the step that was appended last."""
+        self.state = replace(self.state, step=self.rows[-1]["step"])
+        if self._log:
+            self._log.sync()
+            self.state = replace(self.state, metrics_sha256=self._log.checksum)
+            save_checkpoint(self.run, model, optimizer, self.state)
+
+    def close(self) -> None:
+        if self._log:
+            self._log.close()
