@@ -36,7 +36,7 @@ class StoredCircuit:
 def save_circuit(path: Path, circuit: Circuit, means: Means, pairs: dict[Split, TaskTokens]) -> None:
     """Write a circuit's directory, whole or not at all."""
     arrays = {
-        f"{split}.{name}": torch.from_numpy(np.ascontiguousarray(array))
+        f"{split}.{name}": torch.from_numpy(np.array(array))  # a copy: bytes of one letter are one object in Python
         for split, tokens in pairs.items()
         for name, array in to_arrays(tokens).items()
     }
