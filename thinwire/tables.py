@@ -100,6 +100,16 @@ def _show_verify(console: Console, result: Result) -> None:
     console.print(_table("losses on test pairs", rows))
 
 
+def _show_check(console: Console, result: Result) -> None:
+    """One row for each task; why a task is unavailable stands below the table."""
+    rows = []
+    for row in result["tasks"]:
+        shown = {name: value for name, value in row.items() if name != "reason"}
+        rows.append(shown | {"answers": row["answers"] and " ".join(map(repr, row["answers"]))})
+    console.print(_table(f"whole model on {result['split']} pairs; solved: {result['solved_means']}", rows))
+    console.print(_grid([row["name"], row["reason"]] for row in result["tasks"] if row["reason"]))
+
+
 def _show_task(console: Console, result: Result) -> None:
     """The task's fields, then its prompt pairs."""
     rest = dict(result)
@@ -127,6 +137,7 @@ _VIEWS: dict[str, Callable[[Console, Result], None]] = {
     "demo": _show_demo,
     "prune": _show_prune,
     "verify": _show_verify,
+    "tasks check": _show_check,
     "tasks show": _show_task,
     "doctor": _show_doctor,
 }

@@ -75,8 +75,19 @@ def _add_resume(parser: Parser) -> None:
 
 
 def _show_arguments(parser: Parser, argv: list[str]) -> None:
-    parser.add_argument("task", type=str, help="Name of a task; `thinwire tasks list` shows them.")
+    parser.add_argument("task", type=str, help="Name of a task (`thinwire tasks list`), or a .jsonl file of own pairs.")
     parser.add_argument("--pairs", type=int, default=3, help="Number of prompt pairs to show.")
+
+
+def _check_arguments(parser: Parser, argv: list[str]) -> None:
+    _run_arguments(parser, argv)
+    parser.add_argument(
+        "--task",
+        type=str,
+        nargs="+",
+        default=[],
+        help="Names of tasks or .jsonl files of own pairs; without it, all built-in tasks.",
+    )
 
 
 def _prune_arguments(parser: Parser, argv: list[str]) -> None:
@@ -194,7 +205,7 @@ def _tasks_show(parser: Parser, arguments: Namespace) -> dict[str, Any]:
 def _tasks_check(parser: Parser, arguments: Namespace) -> dict[str, Any]:
     from thinwire.workflows.tasks import check_tasks
 
-    return check_tasks(arguments.run, device=arguments.device, progress=RichProgress())
+    return check_tasks(arguments.run, arguments.task, device=arguments.device, progress=RichProgress())
 
 
 def _prune(parser: Parser, arguments: Namespace) -> dict[str, Any]:
@@ -274,9 +285,10 @@ VERBS = {
     ),
     "tasks check": Verb(
         "Measure which tasks a model solves, before any pruning.",
-        "RUN [options]",
-        "thinwire tasks check runs/demo/sparse",
-        _run_arguments,
+        "RUN [--task TASK ...] [options]",
+        "thinwire tasks check runs/demo/sparse\n"
+        "thinwire tasks check runs/demo/sparse --task single_double_quote my_pairs.jsonl",
+        _check_arguments,
         _tasks_check,
     ),
     "prune": Verb(

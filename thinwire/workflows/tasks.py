@@ -1,15 +1,16 @@
 """List, show and check tasks."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from thinwire.circuits.prompts import Prompts
-from thinwire.circuits.score import last_logits, score
+from thinwire.circuits.prompts import Prompts, answer_difference, task_accuracy, task_loss
+from thinwire.errors import UserError
 from thinwire.progress import Progress, silent
-from thinwire.tasks.answers import Unavailable
-from thinwire.tasks.registry import all_tasks, get_task
-from thinwire.tasks.task import SPLITS, Split
+from thinwire.tasks.registry import all_tasks, get_task, resolve_task
+from thinwire.tasks.shifts import shifts_of
+from thinwire.tasks.task import SPLITS, Split, Task
 from thinwire.tasks.tokens import tokenize
 from thinwire.workflows.run import Run, load_run
 
@@ -17,6 +18,7 @@ SOLVED_ACCURACY = 0.95
 """A model solves a task when it is right on this share of validation prompts ..."""
 SOLVED_LOSS = 0.15
 """... at this task loss or less, nats: no circuit can do better than the model it is cut from by much."""
+SOLVED_MEANS = f"accuracy at least {SOLVED_ACCURACY} at a loss of at most {SOLVED_LOSS} nats"
 
 
 def list_tasks() -> dict[str, Any]:
@@ -35,39 +37,48 @@ def show_task(name: str, n_pairs: int = 3) -> dict[str, Any]:
         "description": task.description,
         "excluded_cue": task.excluded_cue,
         "alternatives": [asdict(answers) for answers in task.alternatives],
+        "shifts": list(shifts_of(task)),
         "n_pairs": {split: len(found) for split, found in pairs.items()},
         "pairs": {split: [asdict(pair) for pair in found[:n_pairs]] for split, found in pairs.items()},
     }
 
 
-def check_task(run: Run, name: str, split: Split = "validation") -> dict[str, Any]:
-    """How the whole model does on one task: available, loss, accuracy, solved."""
-    task = get_task(name)
+def check_task(run: Run, task: str | Task, split: Split = "validation") -> dict[str, Any]:
+    """How the whole model does on one task: available (or the reason why not), loss, accuracy, solved.
+
+    A task that this run cannot be asked is a row like any other, with `reason`; only an unknown name or a broken file
+    raises `UserError`.
+    """
+    task = resolve_task(task)
+    row: dict[str, Any] = dict.fromkeys(("answers", "n_pairs", "aligned", "loss", "accuracy", "reason"))
+    row = {"name": task.name, "available": False, "solved": False, **row}
     try:
         pairs = tokenize(task, run.tokenizer, split, run.config.model.context)
-    except Unavailable as error:
-        return {"name": task.name, "available": False, "reason": str(error), "solved": False}
+    except UserError as error:
+        return row | {"reason": str(error)}
     prompts = Prompts.of(pairs, run.device)
-    logits = last_logits(run.model, prompts)
-    found = score(logits, logits, prompts)
-    return {
-        "name": task.name,
+    difference = answer_difference(run.model, prompts)
+    loss, accuracy = float(task_loss(difference, prompts.sign)), task_accuracy(difference, prompts.sign)
+    return row | {
         "available": True,
         "answers": list(pairs.answer_texts),
         "n_pairs": prompts.n_pairs,
-        "loss": found.loss,
-        "accuracy": found.accuracy,
-        "solved": found.accuracy >= SOLVED_ACCURACY and found.loss <= SOLVED_LOSS,
+        "aligned": bool(pairs.aligned.all()),
+        "loss": loss,
+        "accuracy": accuracy,
+        "solved": accuracy >= SOLVED_ACCURACY and loss <= SOLVED_LOSS,
     }
 
 
-def check_tasks(run_path: Path, *, device: str = "auto", progress: Progress = silent) -> dict[str, Any]:
-    """`check_task` for every task, on validation pairs."""
+def check_tasks(
+    run_path: Path, tasks: Sequence[str] = (), *, device: str = "auto", progress: Progress = silent
+) -> dict[str, Any]:
+    """`check_task` on validation pairs for the named tasks and files, or for every built-in task."""
     run = load_run(run_path, device)
-    names = list(all_tasks())
+    found = [get_task(name) for name in tasks] or list(all_tasks().values())
     rows = []
-    with progress("check tasks", total=len(names), unit="task") as advance:
-        for name in names:
-            rows.append(check_task(run, name))
+    with progress("check tasks", total=len(found), unit="task") as advance:
+        for task in found:
+            rows.append(check_task(run, task))
             advance(1)
-    return {"run": str(run_path), "split": "validation", "tasks": rows}
+    return {"run": str(run_path), "split": "validation", "solved_means": SOLVED_MEANS, "tasks": rows}
