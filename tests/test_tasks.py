@@ -1,17 +1,13 @@
 """The built-in tasks as text, the registry, and tasks from files."""
 
-import json
 import re
-from collections.abc import Sequence
 from importlib.resources import files
-from pathlib import Path
 from random import Random
 
 import pytest
 
-from thinwire.errors import MissingFile, UserError
+from thinwire.errors import UserError
 from thinwire.tasks.family import SIZES, load_family, names
-from thinwire.tasks.jsonl import load_jsonl_task, split_of
 from thinwire.tasks.registry import FURTHER, PAPER, all_tasks, get_task, resolve_task
 from thinwire.tasks.shifts import N_PAIRS, long_names, shifted_pairs, shifts_of
 from thinwire.tasks.task import SPLITS, Pair
@@ -161,66 +157,3 @@ def test_unknown_task_names_the_closest_and_the_verb_that_lists_all():
         get_task("while_true")
     with pytest.raises(UserError, match=r"no task 'zzz'; `thinwire tasks list`"):
         get_task("zzz")
-
-
-LINES = [
-    {"clean": f'print("{word}', "corrupt": f"print('{word}", "answer": '")\n', "other": "')\n"}
-    for word in ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa")
-]
-
-
-def write(path: Path, lines: Sequence[object]) -> Path:
-    path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
-    return path
-
-
-def test_own_task_splits_its_pairs_by_hash_whatever_their_order(tmp_path):
-    task = get_task(str(write(tmp_path / "quotes.jsonl", [*LINES, ""])))
-    assert task.name == "quotes"
-    assert task.alternatives[0].answer == '")\n'
-    pairs = [pair for split in SPLITS for pair in task.pairs(split)]
-    assert len(pairs) == len(set(pairs)) == len(LINES)
-    assert all(split_of(pair) == split for split in SPLITS for pair in task.pairs(split))
-    reordered = load_jsonl_task(write(tmp_path / "reordered.jsonl", LINES[::-1]))
-    assert set(reordered.pairs("train")) == set(task.pairs("train"))
-    assert reordered.version != task.version
-
-
-def test_own_task_puts_half_of_many_pairs_into_train(tmp_path):
-    lines = [{**LINES[0], "clean": f"a{i}", "corrupt": f"b{i}"} for i in range(1000)]
-    task = load_jsonl_task(write(tmp_path / "many.jsonl", lines))
-    # Binomial(1000, 1/2) and Binomial(1000, 1/4): four standard deviations are 64 and 55.
-    assert abs(len(task.pairs("train")) - 500) < 64
-    assert abs(len(task.pairs("validation")) - 250) < 55
-
-
-@pytest.mark.parametrize(
-    "line, reason",
-    [
-        ("{'clean'", "line 11: not valid JSON"),
-        ("[1]", "line 11: not an object with exactly the keys clean, corrupt, answer, other"),
-        ({"clean": "a"}, "line 11: not an object with exactly the keys"),
-        ({**LINES[0], "extra": 1}, "line 11: not an object with exactly the keys"),
-        ({**LINES[0], "clean": 3}, "line 11: clean is not a text"),
-        ({**LINES[0], "other": ""}, "line 11: other is not a text"),
-        ({**LINES[0], "clean": "a", "corrupt": "a"}, "line 11: clean and corrupt are equal"),
-        ({**LINES[0], "answer": "')\n"}, "line 11: answer and other are equal"),
-        ({**LINES[0], "clean": "new", "answer": "]"}, "line 11: its answers differ from the first line's"),
-        (LINES[2], "line 11: repeats line 3"),
-    ],
-)
-def test_own_task_errors_name_file_and_line(tmp_path, line, reason):
-    with pytest.raises(UserError, match=re.escape(f"bad.jsonl, {reason}")):
-        load_jsonl_task(write(tmp_path / "bad.jsonl", [*LINES, line]))
-
-
-def test_own_task_that_is_missing_empty_binary_or_too_small_is_refused(tmp_path):
-    with pytest.raises(MissingFile, match="none.jsonl is missing"):
-        get_task(str(tmp_path / "none.jsonl"))
-    with pytest.raises(UserError, match="holds no pairs"):
-        load_jsonl_task(write(tmp_path / "empty.jsonl", []))
-    (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match="give a UTF-8 file"):
-        load_jsonl_task(tmp_path / "binary.jsonl")
-    with pytest.raises(UserError, match="falls into the .* split; add more pairs"):
-        load_jsonl_task(write(tmp_path / "one.jsonl", LINES[:1]))

@@ -50,8 +50,10 @@ class AnswerTokens:
 class Side:
     """The clean or the corrupt prompts of a task, tokenized once."""
 
-    def __init__(self, prompts: Sequence[str], tokenizer: Encoder) -> None:
+    def __init__(self, prompts: Sequence[str], tokenizer: Encoder, places: Sequence[str] | None = None) -> None:
         self.prompts = prompts
+        self.places = places or [""] * len(prompts)
+        """Where each prompt was written, for messages."""
         self.tokenizer = tokenizer
         self.ids = tokenizer.encode_batch([PREFIX + prompt for prompt in prompts])
         """Token ids of every prompt, behind the prefix."""
@@ -60,6 +62,7 @@ class Side:
         """The same side with only the prompts of `rows`; nothing is tokenized again."""
         part = copy(self)
         part.prompts, part.ids = [self.prompts[row] for row in rows], [self.ids[row] for row in rows]
+        part.places = [self.places[row] for row in rows]
         return part
 
     @classmethod
@@ -68,6 +71,7 @@ class Side:
         whole = copy(parts[0])
         whole.prompts = [prompt for part in parts for prompt in part.prompts]
         whole.ids = [ids for part in parts for ids in part.ids]
+        whole.places = [place for part in parts for place in part.places]
         return whole
 
     def token(self, text: str, rest: str) -> int | str:
@@ -83,15 +87,16 @@ class Side:
         The token is the same wherever there is one: no two tokens have the same text.
         """
         continued = self.tokenizer.encode_batch([PREFIX + prompt + text + rest for prompt in self.prompts])
-        return [
-            self._token(prompt, before, after, text)
-            for prompt, before, after in zip(self.prompts, self.ids, continued, strict=True)
-        ]
+        return [self._token(row, after, text) for row, after in enumerate(continued)]
 
-    def _token(self, prompt: str, before: list[int], after: list[int], text: str) -> int | str:
-        n = len(before)
-        if after[:n] != before or len(after) == n:
-            return f"{text!r} changes the tokens of the prompt {prompt!r}"
+    def named(self, row: int) -> str:
+        """A prompt as messages name it: its text, and where it was written if that is known."""
+        return repr(self.prompts[row]) + (f" ({self.places[row]})" if self.places[row] else "")
+
+    def _token(self, row: int, after: list[int], text: str) -> int | str:
+        n = len(self.ids[row])
+        if after[:n] != self.ids[row] or len(after) == n:
+            return f"{text!r} changes the tokens of the prompt {self.named(row)}"
         produced = self.tokenizer.token_text(after[n])
         return after[n] if produced == text else f"{text!r} begins with the token {produced!r}"
 
@@ -107,7 +112,8 @@ def pairs_of(task: Task, split: Split) -> list[Pair]:
 def sides(pairs: Sequence[Pair], tokenizer: Encoder) -> tuple[Side, Side]:
     """The clean and the corrupt prompts of `pairs`, in their order."""
     clean, corrupt = [pair.clean for pair in pairs], [pair.corrupt for pair in pairs]
-    return Side(clean, tokenizer), Side(corrupt, tokenizer)
+    places = [pair.place for pair in pairs]
+    return Side(clean, tokenizer, places), Side(corrupt, tokenizer, places)
 
 
 def choose_answers(task: Task, clean: Side, corrupt: Side) -> AnswerTokens:

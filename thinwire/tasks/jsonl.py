@@ -101,4 +101,4 @@ def _parse(line: str, where: str) -> tuple[Pair, Answers]:
     for first, second in (("clean", "corrupt"), ("answer", "other")):
         if values[first] == values[second]:
             raise UserError(f"{where}: {first} and {second} are equal; a pair needs two prompts and two answers")
-    return Pair(values["clean"], values["corrupt"]), Answers(values["answer"], values["other"])
+    return Pair(values["clean"], values["corrupt"], where), Answers(values["answer"], values["other"])

@@ -1,11 +1,12 @@
 """All tasks by name."""
 
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import cast
 
 from thinwire.errors import UserError
-from thinwire.tasks.family import load_family
+from thinwire.tasks.family import Family, load_family
 from thinwire.tasks.jsonl import load_jsonl_task
 from thinwire.tasks.task import Task
 
@@ -46,10 +47,10 @@ def all_tasks() -> dict[str, Task]:
 def get_task(name: str) -> Task:
     """A built-in task by its name, or the task of a file whose name ends in `.jsonl`.
 
-    Raises `UserError` with the closest names if there is none, and as `load_jsonl_task` does.
+    Raises `UserError` with the closest names if there is none, and as `load_jsonl_task` and `resolve_task` do.
     """
     if name.endswith(".jsonl"):
-        return load_jsonl_task(Path(name))
+        return resolve_task(load_jsonl_task(Path(name)))
     known = (*PAPER, *FURTHER)
     if name in known:
         return load_family(name)
@@ -61,7 +62,8 @@ def get_task(name: str) -> Task:
 def resolve_task(task: object) -> Task:
     """`get_task` of a name; any other object must be a `Task` and is given back.
 
-    Raises `UserError` naming the members that the object lacks, and as `get_task` does.
+    Raises `UserError` naming the members that the object lacks, or if its name is a built-in task's or cannot name a
+    folder; and as `get_task` does.
     """
     if isinstance(task, str):
         return get_task(task)
@@ -69,4 +71,9 @@ def resolve_task(task: object) -> Task:
         raise UserError(
             f"{task!r} is no task: it lacks {', '.join(missing)}; give a name, or an object with {', '.join(MEMBERS)}"
         )
-    return cast(Task, task)
+    found = cast(Task, task)
+    if not isinstance(task, Family) and found.name in (*PAPER, *FURTHER):
+        raise UserError(f"{found.name} is a built-in task; give your own task, or its file, another name")
+    if not re.fullmatch(r"\w[\w .-]*", found.name):
+        raise UserError(f"the task's name {found.name!r} cannot name a folder; use letters, digits, `_`, `-` and `.`")
+    return found

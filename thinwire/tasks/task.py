@@ -3,7 +3,7 @@
 Source: Gao et al. 2025, section 2.3 ("Finding minimal circuits") and appendix A.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 Split = Literal["train", "validation", "test"]
@@ -16,6 +16,8 @@ class Pair:
 
     clean: str
     corrupt: str
+    place: str = field(default="", compare=False, repr=False)
+    """Where the pair was written, as in `own.jsonl, line 7`, for messages; empty for pairs from templates."""
 
 
 @dataclass(frozen=True)

@@ -61,12 +61,13 @@ def tokenize_splits(task: Task, tokenizer: Encoder, context: int) -> dict[Split,
     """`tokenize` for all splits at the cost of one: the answers must hold on all of them anyway."""
     parts: dict[Split, tuple[Side, Side]] = {split: kept_sides(task, split, tokenizer) for split in SPLITS}
     chosen = _chosen(task, parts)
-    longest = max(len(ids) for part in parts.values() for side in part for ids in side.ids)
-    if longest > context:
-        raise UserError(
-            f"a prompt of task {task.name} has {longest} tokens, more than the model's context of {context}; "
-            f"use shorter prompts or a model with a longer context"
-        )
+    for side in (side for part in parts.values() for side in part):
+        row = max(range(len(side.ids)), key=lambda row: len(side.ids[row]))
+        if len(side.ids[row]) > context:
+            raise UserError(
+                f"a prompt of task {task.name} has {len(side.ids[row])} tokens, more than the model's context of "
+                f"{context}: {side.named(row)}; use shorter prompts or a model with a longer context"
+            )
     splits: dict[Split, TaskTokens] = {}
     for split, (clean, corrupt) in parts.items():
         splits[split] = _task_tokens(clean.ids, corrupt.ids, chosen, tokenizer.end_of_text)
