@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from thinwire.model.config import ModelConfig
 from thinwire.model.seams import Edges, Tap, edge_linear, identity
 from thinwire.model.sites import EMBED, FINAL
+from thinwire.sparsity.costs import CostTable
+from thinwire.sparsity.linear import linear
 from thinwire.sparsity.topk import abs_topk, count_kept
 
 INIT_STD = 0.02
@@ -41,6 +43,16 @@ class RMSNorm(nn.Module):
         return x * tap(f"{site}.scale", scale) * self.gain
 
 
+class Linear(nn.Linear):
+    """nn.Linear that may use the zeros of its weight."""
+
+    costs: CostTable | None = None
+    """See `GPT.use_costs`."""
+
+    def forward(self, x: Float[Tensor, "*batch source"]) -> Float[Tensor, "*batch target"]:
+        return linear(x, self.weight, self.bias, self.costs)
+
+
 class Attention(nn.Module):
     """Causal self-attention with H heads of width K. Head h owns channels h K to (h + 1) K - 1 of q, k and v."""
 
@@ -50,7 +62,7 @@ class Attention(nn.Module):
         self.layer, self.n_head, self.d_head = layer, config.n_head, config.d_head
         self.n_kept = count_kept(width, config.activation_frac)
         self.norm = RMSNorm(width)
-        self.q, self.k, self.v, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.q, self.k, self.v, self.out = (Linear(width, width) for _ in range(4))
         self.sink = nn.Parameter(torch.zeros(config.n_head)) if config.sink else None
 
     def forward(self, x: Float[Tensor, "B T D"], tap: Tap, edges: Edges) -> Float[Tensor, "B T D"]:
@@ -94,8 +106,8 @@ class MLP(nn.Module):
         self.n_kept = count_kept(config.d_model, config.activation_frac)
         self.n_kept_neurons = count_kept(config.d_mlp, config.activation_frac)
         self.norm = RMSNorm(config.d_model)
-        self.neuron = nn.Linear(config.d_model, config.d_mlp)
-        self.out = nn.Linear(config.d_mlp, config.d_model)
+        self.neuron = Linear(config.d_model, config.d_mlp)
+        self.out = Linear(config.d_mlp, config.d_model)
 
     def forward(self, x: Float[Tensor, "B T D"], tap: Tap, edges: Edges) -> Float[Tensor, "B T D"]:
         site, matrix = f"{self.layer}.mlp", f"blocks.{self.layer}.mlp"
@@ -126,7 +138,7 @@ class GPT(nn.Module):
         self.positions = nn.Embedding(config.context, config.d_model) if config.positions == "learned" else None
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.norm = RMSNorm(config.d_model)
-        self.unembed = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.unembed = Linear(config.d_model, config.vocab_size, bias=False)
         self.bigram = nn.Parameter(torch.empty(config.vocab_size, config.vocab_size)) if config.bigram else None
         self._initialise()
 
@@ -141,6 +153,15 @@ class GPT(nn.Module):
                 parameter.zero_()
             elif parameter.ndim == 2:
                 parameter.normal_(0, output_std if name.endswith("out.weight") else INIT_STD)
+
+    def use_costs(self, costs: CostTable | None) -> None:
+        """Take, in every matrix, the product that `costs` says is faster; None: always torch's dense one.
+
+        Values change by rounding alone.
+        """
+        for module in self.modules():
+            if isinstance(module, Linear):
+                module.costs = costs
 
     def forward(
         self, tokens: Int[Tensor, "B T"], tap: Tap = identity, edges: Edges | None = None

@@ -1,22 +1,24 @@
 """Held-out loss, densities and activation statistics of a model."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor
 
 from thinwire.model.gpt import GPT
+from thinwire.model.seams import identity
 from thinwire.model.sites import EMBED, FINAL
 from thinwire.model.structure import sparse_parameters
 from thinwire.progress import Progress, silent
+from thinwire.training.cross_entropy import unembed_loss
 
 BATCH = 64
 
 
 def next_token_loss(model: GPT, windows: Int[Tensor, "B window"]) -> Tensor:
     """Cross-entropy of every next token of `windows`, nats, mean."""
-    logits = model(windows[:, :-1])
-    return F.cross_entropy(logits.flatten(0, 1).float(), windows[:, 1:].flatten())
+    tokens, targets = windows[:, :-1], windows[:, 1:]
+    x = model.norm(model.residual(tokens, identity, {}), FINAL, identity).flatten(0, 1)
+    return unembed_loss(x, model.unembed.weight, model.bigram, tokens.flatten(), targets.flatten(), model.unembed.costs)
 
 
 @torch.no_grad()

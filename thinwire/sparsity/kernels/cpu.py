@@ -8,17 +8,18 @@ thread and no result depends on how rows are shared out, so any number of thread
 # The compiled functions are untyped for pyright: numba types them at the first call.
 # pyright: reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportReturnType=false
 
-import numba
 import numpy as np
 import torch
 from numba import njit, prange
 from torch import Tensor
 
+from thinwire.sparsity.kernels.blocks import count_blocks
 from thinwire.sparsity.projection import Protect
 
 _MAGNITUDE = np.int32(0x7FFFFFFF)
 _BIN_SHIFT = 16
 _N_BINS = 1 << 15
+_n_blocks = count_blocks
 
 
 @njit(cache=True)
@@ -83,12 +84,6 @@ def _masked(x: np.ndarray, mask: np.ndarray, out: np.ndarray, n_blocks: int) -> 
             out[i] = x[i] if mask[i] else np.float32(0)
 
 
-def _n_blocks() -> int:
-    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # pyright: ignore
-    numba.set_num_threads(threads)
-    return threads
-
-
 def abs_topk(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """(kept, mask) of contiguous float32 `x`, rows along the last axis; see `thinwire.sparsity.topk`."""
     kept, mask = torch.empty_like(x), torch.empty_like(x, dtype=torch.bool)
@@ -98,7 +93,7 @@ def abs_topk(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
         k,
         kept.view(shape).numpy().view(np.int32),
         mask.view(shape).numpy(),
-        _n_blocks(),
+        count_blocks(),
     )
     return kept, mask
 
@@ -106,7 +101,7 @@ def abs_topk(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def masked(x: Tensor, mask: Tensor) -> Tensor:
     """`x` where `mask`, else 0; both contiguous, of one shape."""
     out = torch.empty_like(x)
-    _masked(x.view(-1).numpy(), mask.view(-1).numpy(), out.view(-1).numpy(), _n_blocks())
+    _masked(x.view(-1).numpy(), mask.view(-1).numpy(), out.view(-1).numpy(), count_blocks())
     return out
 
 
@@ -235,7 +230,7 @@ def project_topk_(weight: Tensor, k: int, protect: Protect, min_per_line: int) -
     the upper 15 bits of the magnitudes and an exact selection inside one bin.
     """
     flat = weight.detach().view(-1).numpy().view(np.int32)
-    bits, n_blocks = np.empty_like(flat), _n_blocks()
+    bits, n_blocks = np.empty_like(flat), count_blocks()
     _magnitudes(flat, bits, n_blocks)
     if protect and min_per_line:
         lines = _protect_rows if protect == "rows" else _protect_columns

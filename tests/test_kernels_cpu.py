@@ -1,0 +1,165 @@
+"""Every CPU kernel against the plain torch expression it stands for, and its bytes for any number of threads."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from thinwire.sparsity.costs import Cost, CostTable, from_rows, measure_costs, sparse_pays, to_rows
+from thinwire.sparsity.kernels import cross_entropy, products
+from thinwire.sparsity.linear import linear
+from thinwire.sparsity.projection import project_topk_
+from thinwire.sparsity.topk import abs_topk
+from thinwire.training.cross_entropy import unembed_loss
+
+seeds = st.integers(0, 2**32 - 1)
+ALWAYS = Cost(dense=1.0, sparse=0.0, per_nonzero=0.0)
+close = partial(torch.testing.assert_close, rtol=1e-4, atol=1e-5)
+
+
+def normal(seed: int, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed % 2**31))
+
+
+def thin(weight: Tensor, density: float, seed: int) -> Tensor:
+    return weight * (torch.rand(weight.shape, generator=torch.Generator().manual_seed(seed % 2**31)) < density)
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 600), st.integers(1, 40), st.integers(1, 40), st.floats(0, 1), seeds)
+def test_products_over_nonzeros_equal_the_dense_ones(
+    n_tokens: int, n_out: int, n_in: int, density: float, seed: int
+) -> None:
+    x, dy = normal(seed, n_tokens, n_in), normal(seed + 1, n_tokens, n_out)
+    weight, bias = thin(normal(seed + 2, n_out, n_in), density, seed), normal(seed + 3, n_out)
+    rows = products.compress(weight)
+    assert rows.n_nonzero == weight.count_nonzero()
+    close(products.multiply(x, rows, bias), F.linear(x, weight, bias))
+    close(products.multiply(x, rows), x @ weight.T)
+    close(products.multiply(dy, products.transposed(rows, n_in)), dy @ weight)
+
+
+def test_nonzeros_are_listed_by_row_and_by_column() -> None:
+    rows = products.compress(torch.tensor([[0.0, 5.0, 0.0], [7.0, 0.0, 6.0]]))
+    assert [array.tolist() for array in rows] == [[0, 1, 3], [1, 0, 2], [5.0, 7.0, 6.0]]
+    columns = products.transposed(rows, 3)
+    assert [array.tolist() for array in columns] == [[0, 1, 2, 3], [1, 0, 1], [7.0, 5.0, 6.0]]
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (3, 4, 7)])
+def test_a_sparse_linear_map_has_the_dense_ones_value_and_gradients(shape: tuple[int, ...]) -> None:
+    """The weight gradient is the dense one: zeroed weights get theirs, so that they can come back."""
+    costs: CostTable = {(9, 7): ALWAYS}
+    weight, bias, upstream = thin(normal(1, 9, 7), 0.3, 2), normal(3, 9), normal(4, *shape[:-1], 9)
+    results = []
+    for table in (None, costs):
+        leaves = [t.clone().requires_grad_() for t in (normal(0, *shape), weight, bias)]
+        y = linear(leaves[0], leaves[1], leaves[2], table)
+        y.backward(upstream)
+        results.append([y.detach(), *(leaf.grad for leaf in leaves)])
+    for dense, sparse in zip(*results, strict=True):
+        close(sparse, dense)
+    assert bool((results[1][2][weight == 0] != 0).all())
+
+
+def test_other_types_and_shapes_outside_the_table_take_the_dense_product() -> None:
+    x, weight = normal(0, 3, 7), thin(normal(1, 9, 7), 0.3, 2)
+    assert torch.equal(linear(x, weight, None, {(7, 9): ALWAYS}), F.linear(x, weight))
+    wide = linear(x.double(), weight.double(), None, {(9, 7): ALWAYS})
+    assert torch.equal(wide, F.linear(x.double(), weight.double()))
+
+
+def test_the_cheaper_product_is_chosen_by_shape_and_nonzeros_alone() -> None:
+    # 1 + 0.01 n against 3: the nonzeros pay below n = 200.
+    costs = {(10, 100): Cost(dense=3.0, sparse=1.0, per_nonzero=0.01)}
+    assert [sparse_pays(costs, (10, 100), n) for n in (0, 199, 200, 1000)] == [True, True, False, False]
+    assert not sparse_pays(costs, (100, 10), 0)
+    assert from_rows(to_rows(costs)) == costs
+
+
+def test_costs_are_measured_for_every_shape() -> None:
+    costs = measure_costs([(32, 16), (16, 32), (32, 16)], n_tokens=64, n_repeats=1)
+    assert costs.keys() == {(32, 16), (16, 32)}
+    assert all(c.dense > 0 and c.sparse >= 0 and c.per_nonzero >= 0 for c in costs.values())
+
+
+def test_exp_is_exact_to_float_precision() -> None:
+    x = np.concatenate([-np.logspace(-8, np.log10(87), 5000), [0.0, -0.0]]).astype(np.float32)
+    expected = np.exp(x.astype(np.float64))
+    cross_entropy.exp_(x, np.empty(x.size, np.int32))
+    assert np.max(np.abs(x / expected - 1)) < 2.0**-22
+    beyond = np.array([-200.0, -np.inf, np.nan], np.float32)
+    cross_entropy.exp_(beyond, np.empty(3, np.int32))
+    assert beyond[:2].max() < 2e-38 and np.isnan(beyond[2])
+
+
+@pytest.mark.parametrize("with_bigram", [True, False])
+@pytest.mark.parametrize("sparse", [True, False])
+@pytest.mark.parametrize("n", [1, 300, 1100])
+def test_the_loss_in_chunks_equals_the_plain_one(with_bigram: bool, sparse: bool, n: int) -> None:
+    """1100 tokens are two chunks and a part of one."""
+    generator = torch.Generator().manual_seed(0)
+    tokens, targets = torch.randint(0, 50, (2, n), generator=generator)
+    values = normal(1, n, 12), thin(normal(2, 50, 12), 0.4, 3), normal(4, 50, 50)
+    gradients, losses = [], []
+    for fast in (False, True):
+        x, unembed, table = (t.clone().requires_grad_() for t in values)
+        bigram = table if with_bigram else None
+        if fast:
+            loss = unembed_loss(x, unembed, bigram, tokens, targets, {(50, 12): ALWAYS} if sparse else None)
+        else:
+            loss = F.cross_entropy(x @ unembed.T + (table[tokens] if with_bigram else 0), targets)
+        (3 * loss).backward()
+        losses.append(loss.detach())
+        gradients.append([x.grad, unembed.grad, table.grad])
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-5, atol=1e-6)
+    for plain, fast in zip(*gradients, strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-7)
+
+
+def test_extreme_logits_give_a_finite_loss_and_nan_is_not_swallowed() -> None:
+    x = torch.tensor([[1000.0], [-1000.0]])
+    unembed, tokens = torch.tensor([[1.0], [-1.0]]), torch.tensor([0, 0])
+    assert unembed_loss(x, unembed, None, tokens, torch.tensor([0, 0])).item() == pytest.approx(1000.0)
+    assert unembed_loss(x * torch.nan, unembed, None, tokens, tokens).isnan()
+
+
+def every_kernel() -> Iterator[tuple[str, Callable[[], Tensor]]]:
+    x, weight = normal(0, 700, 48), normal(1, 64, 48)
+    thin_weight = thin(weight, 0.2, 2)
+    tokens, targets = torch.arange(700) % 64, torch.arange(700) % 63
+    yield "multiply", lambda: products.multiply(x, products.compress(thin_weight))
+    yield "abs_topk", lambda: abs_topk(x, 12)
+    for protect in ("rows", "columns"):
+
+        def projected(lines: str = protect) -> Tensor:
+            value = weight.clone()
+            project_topk_(value, 0.3, lines, 4)  # pyright: ignore[reportArgumentType]
+            return value
+
+        yield f"project {protect}", projected
+
+    def loss_gradient() -> Tensor:
+        logits = normal(5, 700, 64)
+        cross_entropy.cross_entropy_(logits, normal(6, 64, 64), tokens, targets, 1.0)
+        out = torch.zeros(64, 64)
+        cross_entropy.add_rows_(out, tokens, logits)
+        return torch.cat([logits, out])
+
+    yield "cross_entropy", loss_gradient
+
+
+def test_any_number_of_threads_gives_the_same_bytes() -> None:
+    before = torch.get_num_threads()
+    results = []
+    for n in (1, 2):
+        torch.set_num_threads(n)
+        results.append({name: kernel() for name, kernel in every_kernel()})
+    torch.set_num_threads(before)
+    assert all(torch.equal(value, results[1][name]) for name, value in results[0].items())

@@ -1,0 +1,68 @@
+"""Unembedding, bigram table and cross-entropy in one pass over chunks of tokens.
+
+The logits of a chunk become their own gradient in place, so that (tokens x vocabulary) is never held whole; memory is
+that of one chunk.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from thinwire.sparsity.costs import CostTable, sparse_pays
+
+CHUNK = 512
+"""Tokens whose logits exist at one time."""
+
+
+class _Loss(torch.autograd.Function):
+    """The gradients are there after the forward pass; the backward pass scales them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, unembed: Tensor, bigram: Tensor | None, tokens: Tensor, targets: Tensor, sparse: bool
+    ) -> Tensor:
+        from thinwire.sparsity.kernels import cross_entropy, products
+
+        rows = products.compress(unembed) if sparse else None
+        columns = products.transposed(rows, x.shape[1]) if rows else None
+        differentiate = any(ctx.needs_input_grad)
+        dx = torch.empty_like(x) if differentiate else None
+        d_unembed = torch.zeros_like(unembed) if differentiate else None
+        d_bigram = torch.zeros_like(bigram) if differentiate and bigram is not None else None
+        losses = []
+        for first in range(0, len(x), CHUNK):
+            part = slice(first, first + CHUNK)
+            logits = products.multiply(x[part], rows) if rows else x[part] @ unembed.T
+            losses.append(cross_entropy.cross_entropy_(logits, bigram, tokens[part], targets[part], 1 / len(x)))
+            if dx is None or d_unembed is None:
+                continue
+            dx[part] = products.multiply(logits, columns) if columns else logits @ unembed
+            d_unembed.addmm_(logits.T, x[part])
+            if d_bigram is not None:
+                cross_entropy.add_rows_(d_bigram, tokens[part], logits)
+        ctx.gradients = (dx, d_unembed, d_bigram)
+        return torch.cat(losses).mean()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return (*(g if g is None else g.mul_(grad) for g in ctx.gradients), None, None, None)
+
+
+def unembed_loss(
+    x: Float[Tensor, "n D"],
+    unembed: Float[Tensor, "V D"],
+    bigram: Float[Tensor, "V V"] | None,
+    tokens: Int[Tensor, " n"],
+    targets: Int[Tensor, " n"],
+    costs: CostTable | None = None,
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy, nats, of the logits `x @ unembed.T + bigram[tokens]`. Its backward pass can run once."""
+    if x.device.type != "cpu" or x.dtype != torch.float32:
+        logits = F.linear(x, unembed)
+        logits = logits if bigram is None else logits + F.embedding(tokens, bigram)
+        return F.cross_entropy(logits.float(), targets)
+    sparse = bool(costs) and sparse_pays(costs, (len(unembed), x.shape[1]), int(torch.count_nonzero(unembed)))
+    return _Loss.apply(x.contiguous(), unembed, bigram, tokens, targets, sparse)  # pyright: ignore[reportReturnType]
