@@ -18,7 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 BASE = {"errors", "storage", "progress"}
 MODEL = BASE | {"data", "sparsity", "model"}
 CIRCUITS = MODEL | {"tasks", "circuits"}
-LIBRARY = CIRCUITS | {"training", "verification", "frontier", "viewer"}
+LIBRARY = CIRCUITS | {"training", "verification", "frontier", "viewer", "interop"}
 # Stage -> the stages that it may import (docs/architecture.md).
 MAY_IMPORT = {
     "errors": set(),
@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "verification": CIRCUITS,
     "frontier": CIRCUITS | {"verification"},
     "viewer": {"errors", "storage"},
+    "interop": MODEL,
     "workflows": LIBRARY,
     "console": {"progress"},
     "tables": {"storage", "console"},

@@ -3,6 +3,7 @@
     run = thinwire.load_run("runs/demo/sparse")
     circuit = thinwire.prune(run, task="single_double_quote")
     thinwire.verify(run, circuit)
+    thinwire.show(run, circuit)  # in a notebook
 
 Importing this package is cheap: each name is loaded when it is first used.
 """
@@ -15,14 +16,16 @@ if TYPE_CHECKING:
     from thinwire.workflows.prune import prune
     from thinwire.workflows.run import load_run
     from thinwire.workflows.verify import verify
+    from thinwire.workflows.view import show
 
 __version__ = "0.1.0"
-__all__ = ["Circuit", "__version__", "load_run", "prune", "verify"]
+__all__ = ["Circuit", "__version__", "load_run", "prune", "show", "verify"]
 
 _HOME = {
     "Circuit": "thinwire.circuits.graph",
     "load_run": "thinwire.workflows.run",
     "prune": "thinwire.workflows.prune",
+    "show": "thinwire.workflows.view",
     "verify": "thinwire.workflows.verify",
 }
 

@@ -12,6 +12,11 @@ from rich.text import Text
 from thinwire.progress import Advance
 
 
+def announce(words: str) -> None:
+    """One line on stderr while a verb goes on, such as the address of a live page."""
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(words)
+
+
 class RichProgress:
     """The `Progress` of the command line: bars with rate and time left, or a line now and then.
 

@@ -3,6 +3,7 @@
 Workflows and configs are imported inside the functions, so that `--help` and mistakes cost no second.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any, Literal
 from jsonargparse import Namespace
 
 from thinwire.arguments import Parser, add_alias, add_config, add_device, build, flat, run_defaults, stored_config
-from thinwire.console import RichProgress
+from thinwire.console import RichProgress, announce
 from thinwire.errors import UserError
 from thinwire.training.config import RunConfig
 
@@ -103,15 +104,15 @@ def _prune_arguments(parser: Parser, argv: list[str]) -> None:
 def _verify_arguments(parser: Parser, argv: list[str]) -> None:
     _run_arguments(parser, argv)
     parser.add_argument(
-        "--circuits",
-        type=Path,
-        nargs="+",
-        default=None,
-        help="Circuit directories; without it, all circuits of the run.",
+        "circuits", type=Path, nargs="*", help="Directories with a circuit.json; without any, all circuits of the run."
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="Seed of the random removals that stand beside the circuit's."
+        "--budget",
+        type=Literal["fast", "full"],
+        default="fast",
+        help="How many samples each test takes; only `full` prunes again, for controls and backups.",
     )
+    parser.add_argument("--seed", type=int, default=0, help="Seed of everything that is drawn at random.")
 
 
 def _report_arguments(parser: Parser, argv: list[str]) -> None:
@@ -119,6 +120,30 @@ def _report_arguments(parser: Parser, argv: list[str]) -> None:
     parser.add_argument(
         "--out", type=Path | None, default=None, help="File to write; without it, report.html in the run."
     )
+    add_device(parser)
+
+
+def _view_arguments(parser: Parser, argv: list[str]) -> None:
+    parser.add_argument("paths", type=Path, nargs="+", help="A circuit's directory, a run with circuits, or a demo.")
+    parser.add_argument(
+        "--out", type=Path | None, default=None, help="File to write; without it, view.html in the first path."
+    )
+    parser.add_argument(
+        "--graph", type=Path | None, default=None, help="Also write the first circuit as Neuronpedia's graph JSON."
+    )
+    parser.add_argument(
+        "--live", action="store_true", help="Serve the page on this machine alone: type prompts, take parts out."
+    )
+    parser.add_argument("--port", type=int, default=0, help="Port of the live page; 0 takes a free one.")
+    add_device(parser)
+
+
+def _plot_arguments(parser: Parser, argv: list[str]) -> None:
+    parser.add_argument("run", type=Path, help="Run directory.")
+    parser.add_argument(
+        "--out", type=Path | None, default=None, help="Directory to write into; without it, figures in the run."
+    )
+    parser.add_argument("--formats", nargs="+", default=["svg"], help="Kinds of files: svg, pdf, png.")
     add_device(parser)
 
 
@@ -228,7 +253,12 @@ def _verify(parser: Parser, arguments: Namespace) -> dict[str, Any]:
     from thinwire.workflows.verify import verify_run
 
     return verify_run(
-        arguments.run, arguments.circuits, seed=arguments.seed, device=arguments.device, progress=RichProgress()
+        arguments.run,
+        arguments.circuits,
+        budget=arguments.budget,
+        seed=arguments.seed,
+        device=arguments.device,
+        progress=RichProgress(),
     )
 
 
@@ -236,6 +266,38 @@ def _report(parser: Parser, arguments: Namespace) -> dict[str, Any]:
     from thinwire.workflows.report import report_run
 
     return report_run(arguments.run, arguments.out, device=arguments.device, progress=RichProgress())
+
+
+def _view(parser: Parser, arguments: Namespace) -> dict[str, Any]:
+    from thinwire.workflows.view import view
+
+    if arguments.live:
+        return _serve(arguments)
+    return view(
+        arguments.paths, arguments.out, graph=arguments.graph, device=arguments.device, progress=RichProgress()
+    )
+
+
+def _serve(arguments: Namespace) -> dict[str, Any]:
+    """Serve until interrupted, which is how a live page ends well."""
+    from thinwire.workflows.live import live_server
+
+    if arguments.out or arguments.graph:
+        raise UserError("--live writes no files; drop --out and --graph")
+    server = live_server(arguments.paths, port=arguments.port, device=arguments.device, progress=RichProgress())
+    announce(f"{server.url}\nOpen this address in a browser on this machine; Ctrl-C ends it.")
+    with contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()
+    server.server_close()
+    return {"served": server.url}
+
+
+def _plot(parser: Parser, arguments: Namespace) -> dict[str, Any]:
+    from thinwire.workflows.plot import plot_run
+
+    return plot_run(
+        arguments.run, arguments.out, formats=arguments.formats, device=arguments.device, progress=RichProgress()
+    )
 
 
 def _doctor(parser: Parser, arguments: Namespace) -> dict[str, Any]:
@@ -300,9 +362,9 @@ VERBS = {
         _prune,
     ),
     "verify": Verb(
-        "Check circuits: is the circuit alone sufficient, is the model without it broken?",
-        "RUN [--circuits DIR ...] [options]",
-        "thinwire verify runs/demo/sparse",
+        "Judge circuits by nine tests: faithful, sufficient only, or not supported.",
+        "RUN [CIRCUIT ...] [--budget fast|full] [options]",
+        "thinwire verify runs/demo/sparse\nthinwire verify runs/demo/sparse found/elsewhere --budget full",
         _verify_arguments,
         _verify,
     ),
@@ -312,6 +374,20 @@ VERBS = {
         "thinwire report runs/demo/sparse",
         _report_arguments,
         _report,
+    ),
+    "view": Verb(
+        "Write circuits as one interactive page, or serve it live.",
+        "CIRCUIT|RUN|DEMO [...] [--out FILE] [--live]",
+        "thinwire view runs/demo\nthinwire view runs/demo/sparse --live",
+        _view_arguments,
+        _view,
+    ),
+    "plot": Verb(
+        "Draw a run's training curves, losses against size and circuits with matplotlib.",
+        "RUN [--out DIR] [--formats svg pdf png]",
+        "thinwire plot runs/demo/sparse --formats pdf",
+        _plot_arguments,
+        _plot,
     ),
     "doctor": Verb(
         "Check this machine: versions, compiler, threads, memory, disk, devices.",

@@ -24,13 +24,24 @@ SIDES = ("clean", "corrupt")
 
 @torch.no_grad()
 def evidence(model: GPT, circuit: Circuit, means: Means, prompts: Prompts, pair: int, tokenizer: Tokenizer) -> dict:
+    """`pair_evidence` and, on the first `N_PAIRS` pairs, what the circuit does without each of its heads.
+
+    `without_head`: "layer.head" -> the circuit without that head; `with_all_heads`: the whole circuit on these pairs.
+    """
+    found = pair_evidence(model, circuit, means, prompts, pair, tokenizer)
+    return found | _heads(model, circuit, means, prompts)
+
+
+@torch.no_grad()
+def pair_evidence(
+    model: GPT, circuit: Circuit, means: Means, prompts: Prompts, pair: int, tokenizer: Tokenizer
+) -> dict[str, Any]:
     """Evidence on pair number `pair` of `prompts`, as plain JSON values.
 
     `pair`: the two prompts' token texts. `probability`: of `answer` among the two answers, in model and circuit.
     `nodes`: "site:channel" -> activations per token on both sides inside the circuit, mean, and for channels of the
     residual stream the tokens that write or read them most. `attention`: "layer.head" -> pattern (T, T) per side.
-    `unembed`: weights of kept `final` channels to (answer, other). `without_head`: what the circuit does on the first
-    `N_PAIRS` pairs without each of its heads, beside `with_all_heads`. All is recorded with only the circuit kept.
+    `unembed`: weights of kept `final` channels to (answer, other). All is recorded with only the circuit kept.
     """
     chosen = prompts.pairs(torch.tensor([pair], device=prompts.tokens.device))
     recorded: dict[str, Tensor] = {}
@@ -58,7 +69,6 @@ def evidence(model: GPT, circuit: Circuit, means: Means, prompts: Prompts, pair:
             for channel in circuit.nodes.get(FINAL, [])
         },
         "measured_in": "the circuit",
-        **_heads(model, circuit, means, prompts),
     }
 
 

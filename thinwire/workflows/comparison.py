@@ -40,12 +40,12 @@ def _summary(out: Path, journal: dict[str, Any]) -> dict[str, Any]:
 
 def _report(out: Path, journal: dict[str, Any], summary: dict[str, Any], runs: dict[str, Run]) -> dict[str, Any]:
     tasks = [
-        task_report(name, load_circuit(out / paths["sparse"]))
+        task_report(load_circuit(out / paths["sparse"]), runs["sparse"].tokenizer)
         | {kind: circuit_report(runs[kind], out / path) for kind, path in paths.items()}
-        for name, paths in journal["chosen"].items()
+        for paths in journal["chosen"].values()
     ]
     return {
-        "title": "Sparse circuits, measured",
+        "title": "How a small transformer closes a quote",
         "command": journal["command"],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": runs["sparse"].environment,

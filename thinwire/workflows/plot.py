@@ -1,0 +1,153 @@
+"""Figures for papers, with matplotlib: training curves, loss against size, circuits; as SVG, PDF or PNG."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thinwire.circuits.artefact import load_circuit
+from thinwire.circuits.graph import Circuit
+from thinwire.errors import UserError
+from thinwire.model.config import ModelConfig
+from thinwire.progress import Progress, silent
+from thinwire.viewer.layout import Layout, layout
+from thinwire.viewer.markup import visible
+from thinwire.workflows.run import Run, load_run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMATS = ("svg", "pdf", "png")
+POSITIVE, NEGATIVE, LINE, SOFT = "#1f6299", "#b4481c", "#0a6f63", "#5b616a"
+WIDTH = 5.5
+"""Inches: one column of text."""
+DPI = 200
+STYLE: Any = {
+    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7,
+    "svg.fonttype": "none", "svg.hashsalt": "thinwire", "pdf.fonttype": 42, "legend.frameon": False,
+}  # fmt: skip
+
+
+def plot_run(
+    run_path: Path,
+    out: Path | None = None,
+    *,
+    formats: Sequence[str] = ("svg",),
+    device: str = "auto",
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Draw a run's training and all its circuits into `out`, by default RUN/figures.
+
+    Raises `UserError` for an unknown format or without matplotlib.
+    """
+    if unknown := set(formats) - set(FORMATS):
+        raise UserError(f"unknown format {', '.join(sorted(unknown))}; there are: {', '.join(FORMATS)}")
+    run = load_run(run_path, device)
+    out = Path(out) if out else Path(run_path) / "figures"
+    out.mkdir(parents=True, exist_ok=True)
+    figures = {"training": training_figure(run)}
+    for path in run.circuit_directories():
+        circuit = load_circuit(path).circuit
+        name = f"{circuit.task}-{path.parent.name[:6]}-{circuit.seed}"
+        figures[f"loss-{name}"] = ladder_figure(circuit)
+        figures[f"circuit-{name}"] = circuit_figure(circuit, run.config.model)
+    files = []
+    with progress("figures", total=len(figures) * len(formats), unit="file") as advance:
+        for name, figure in figures.items():
+            for kind in formats:
+                files.append(str(_save(figure, out / f"{name}.{kind}")))
+                advance(1)
+    return {"run": str(run_path), "figures": files}
+
+
+def _figure(height: float, columns: int = 1) -> tuple["Figure", list["Axes"]]:
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UserError("thinwire plot needs matplotlib; install it with: pip install 'thinwire[plot]'") from None
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        axes = [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
+    return figure, axes
+
+
+def _save(figure: "Figure", path: Path) -> Path:
+    """Write the figure without its date, so that the same numbers give the same file."""
+    from matplotlib import rc_context
+
+    dated: dict[str, Mapping[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+    with rc_context(STYLE):
+        figure.savefig(path, dpi=DPI, metadata=dict(dated[path.suffix[1:]]))
+    return path
+
+
+def training_figure(run: Run) -> "Figure":
+    """Training and held-out loss (nats per token), and density, against tokens."""
+    rows = run.metrics
+    figure, (losses, density) = _figure(2.4, columns=2)
+    losses.plot([row["tokens"] for row in rows], [row["loss"] for row in rows], color=LINE, lw=0.9, label="training")
+    held = [(row["tokens"], row["heldout_loss"]) for row in rows if row.get("heldout_loss") is not None]
+    if held:
+        losses.plot(*zip(*held, strict=True), "o", color="black", ms=3, label="held out")
+    losses.set(xlabel="training tokens", ylabel="loss (nats per token)")
+    losses.legend()
+    density.plot([row["tokens"] for row in rows], [row["density"] for row in rows], color=LINE, lw=1.2)
+    density.set(xlabel="training tokens", ylabel="density (share of weights)", ylim=(0, 1.03))
+    return figure
+
+
+def ladder_figure(circuit: Circuit) -> "Figure":
+    """Validation loss at every number of nodes that the bisection looked at, and the circuit that was taken."""
+    figure, (axes,) = _figure(2.6)
+    counts = [max(k, 1) for k, _ in circuit.loss_curve]
+    axes.plot(counts, [loss for _, loss in circuit.loss_curve], "-o", color=LINE, ms=2.5, lw=1.1)
+    if circuit.status == "solved":
+        axes.plot([max(circuit.n_nodes, 1)], [circuit.scores["validation"].loss], "o", color="black", ms=5)
+    axes.axhline(circuit.target_loss, color="black", lw=0.8, ls=":")
+    axes.set(xscale="log", yscale="log", xlabel="nodes kept", ylabel="task loss (nats)", title=circuit.task)
+    return figure
+
+
+def circuit_figure(circuit: Circuit, config: ModelConfig) -> "Figure":
+    """The drawing of the viewer: rows by layer and site, tokens' embedding at the bottom, the answers on top."""
+    place = layout(circuit.to_dict(), config.n_layer, config.d_head)
+    figure, (axes,) = _figure(WIDTH * place.height / place.width)
+    axes.set(xlim=(0, place.width), ylim=(place.height, 0))
+    axes.set_axis_off()
+    _draw_edges(axes, place)
+    _draw_nodes(axes, place)
+    for row in place.rows:
+        if row.n_nodes:
+            axes.text(4, row.y, row.key, va="center", fontsize=5.5, color=SOFT)
+    for answer in place.answers:
+        axes.text(answer.x, answer.y, visible(answer.text), ha="center", va="center", fontsize=7, family="monospace",
+                  bbox={"boxstyle": "round", "fc": "white", "ec": "black", "lw": 0.7})  # fmt: skip
+    return figure
+
+
+def _draw_edges(axes: "Axes", place: Layout) -> None:
+    """Width is |weight|; negative ones are dashed as well as another colour."""
+    widest = max((abs(edge.weight) for edge in place.edges), default=1.0) or 1.0
+    for link in place.residual_links:
+        axes.plot([link.x, link.x], [link.y_bottom, link.y_top], color="#cfd2d6", lw=0.6, zorder=1)
+    for edge in sorted(place.edges, key=lambda edge: abs(edge.weight)):
+        a, b = place.nodes[edge.source], place.nodes[edge.target]
+        color, dashes = (POSITIVE, "-") if edge.weight >= 0 else (NEGATIVE, (0, (3, 1.5)))
+        width = max(2.2 * abs(edge.weight) / widest, 0.25)
+        axes.plot([a.x, b.x], [a.y, b.y], color=color, ls=dashes, lw=width, alpha=0.8, zorder=2)
+
+
+def _draw_nodes(axes: "Axes", place: Layout) -> None:
+    from matplotlib.patches import Rectangle
+
+    for box in place.heads:
+        frame = Rectangle((box.x, box.y), box.width, box.height, fc="white", ec="#cfd2d6", lw=0.6, zorder=1.5)
+        axes.add_patch(frame)
+        axes.text(box.x + 2, box.y + 7, f"head {box.head}", fontsize=4.5, color=SOFT, zorder=4)
+    xs, ys = [node.x for node in place.nodes], [node.y for node in place.nodes]
+    labelled = place.slot >= 26
+    size = 120 if labelled else max(3.0, place.slot)
+    axes.scatter(xs, ys, s=size, facecolor="white", edgecolor=SOFT, linewidth=0.6, zorder=3)
+    for node in place.nodes if labelled else ():
+        axes.text(node.x, node.y, str(node.channel), ha="center", va="center", fontsize=4.5, zorder=5)

@@ -1,0 +1,302 @@
+"""One self-contained page for the circuits of a run, of a demo, or for one circuit."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thinwire.circuits.ablation import Means, keep_only
+from thinwire.circuits.artefact import StoredCircuit, check_belongs, load_circuit
+from thinwire.circuits.effects import edge_effects, effect, node_effects
+from thinwire.circuits.evidence import pair_evidence
+from thinwire.circuits.examples import node_examples
+from thinwire.circuits.graph import Circuit
+from thinwire.circuits.prompts import Prompts
+from thinwire.circuits.words import node_words
+from thinwire.errors import MissingFile, UserError
+from thinwire.interop.neuronpedia import neuronpedia_graph
+from thinwire.progress import Progress, silent
+from thinwire.storage import is_sealed, read_sealed, to_json, write_atomic
+from thinwire.viewer.bundle import make_bundle
+from thinwire.viewer.page import render_view, sandboxed
+from thinwire.workflows.run import Run, load_run
+
+N_PAIRS = 6
+"""Prompt pairs of the test split that a page shows."""
+EFFECT_PAIRS = 16
+"""Pairs on which the effect of taking a node or an edge out is measured."""
+NODE_EFFECTS = 600
+"""Nodes up to which the effect of each is measured; each takes one forward pass."""
+EDGE_EFFECTS = 300
+"""Edges, the strongest first, whose effect is measured; each takes one forward pass."""
+TEXT_WINDOWS = 256
+"""Windows of held-out text that examples and histograms come from."""
+LADDER_STEPS = 14
+GRAPH_LIMIT = 1000
+"""Edges up to which a page carries the circuit as Neuronpedia's graph; `graph` writes it for any size."""
+EXAMPLE_LIMIT = 500
+"""Nodes, those with the largest effects first, for which a page carries examples from text."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A circuit to show: its run, its directory, and the name of its model on the page."""
+
+    model: str
+    run: Run
+    path: Path
+
+
+def choose(paths: Sequence[Path], device: str = "auto") -> list[Chosen]:
+    """The circuits that `paths` name: a circuit's directory, a run, or a demo (both its models).
+
+    Raises `MissingFile` when there is nothing at a path, `UserError` when it holds no circuit.
+    """
+    chosen = [item for path in paths for item in _choose(Path(path), device)]
+    if not chosen:
+        raise UserError(f"{paths[0]} holds no circuits; find some with: thinwire prune {paths[0]} single_double_quote")
+    return chosen
+
+
+def _choose(path: Path, device: str) -> list[Chosen]:
+    if is_sealed(path, "circuit.json"):
+        run_path = path.resolve().parents[3]
+        return [Chosen(_model_name(load_run(run_path, device)), load_run(run_path, device), path)]
+    if is_sealed(path, "demo.json"):
+        return _choose_demo(path, device)
+    if not (path / "config.yaml").exists():
+        raise MissingFile(f"{path} holds no circuit and no run; name a run, a demo or a circuit's directory")
+    run = load_run(path, device)
+    return [Chosen(_model_name(run), run, found) for found in run.circuit_directories()]
+
+
+def _choose_demo(path: Path, device: str) -> list[Chosen]:
+    journal = json.loads(read_sealed(path, "demo.json"))
+    if "chosen" not in journal:
+        raise UserError(f"{path} is not finished; go on with: thinwire demo --out {path} --resume")
+    runs = {kind: load_run(path / kind, device) for kind in ("sparse", "dense")}
+    return [
+        Chosen(_model_name(runs[kind]), runs[kind], path / circuit)
+        for paths in journal["chosen"].values()
+        for kind, circuit in paths.items()
+    ]
+
+
+def _model_name(run: Run) -> str:
+    return run.path.resolve().name
+
+
+def view(
+    paths: Sequence[Path],
+    out: Path | None = None,
+    *,
+    graph: Path | None = None,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Write the page of the circuits under `paths` to `out`, by default view.html in the first path.
+
+    `graph` also writes the first circuit as Neuronpedia's graph JSON. Returns what was written, with its size in bytes.
+    """
+    chosen = choose(paths, device)
+    page = render_view(gather(chosen, progress=progress))
+    out = Path(out) if out else Path(paths[0]) / "view.html"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(out, page)
+    result: dict[str, Any] = {
+        "view": str(out),
+        "bytes": len(page.encode()),
+        "circuits": [{"model": item.model, "path": str(item.path)} for item in chosen],
+    }
+    if graph is not None:
+        write_atomic(Path(graph), to_json(_graph(chosen[0])))
+        result["graph"] = str(graph)
+    return result
+
+
+def _graph(item: Chosen) -> dict[str, Any]:
+    stored, model = load_circuit(item.path), item.run.model
+    prompts = Prompts.of(stored.pairs["test"], item.run.device)
+    means = {site: mean.to(item.run.device) for site, mean in stored.means.items()}
+    found = pair_evidence(model, stored.circuit, means, prompts, 0, item.run.tokenizer)
+    return neuronpedia_graph(stored.circuit.to_dict(), found, model.config.n_layer, item.model)
+
+
+class Shown:
+    """A page in a notebook."""
+
+    def __init__(self, page: str, height: int) -> None:
+        self.page = page
+        self.height = height
+
+    def _repr_html_(self) -> str:
+        return sandboxed(self.page, self.height)
+
+
+def show(run: Run, circuit: Circuit | Path, *, height: int = 720, progress: Progress = silent) -> Shown:
+    """The viewer of one circuit of `run`, in a notebook: a sandboxed iframe without any network.
+
+    `circuit` is one that `thinwire.prune` returned, or the directory of one. Raises `UserError` when the run does not
+    hold it.
+    """
+    if isinstance(circuit, Path):
+        path = circuit
+    else:
+        found = (path for path in run.circuit_directories() if load_circuit(path).circuit == circuit)
+        path = next(found, None)
+        if path is None:
+            raise UserError(
+                f"{run.path} does not hold this circuit of {circuit.task}; store it with thinwire.prune first"
+            )
+    return Shown(render_view(gather([Chosen(_model_name(run), run, path)], progress=progress)), height)
+
+
+def gather(
+    chosen: Sequence[Chosen], live: Mapping[str, Any] | None = None, progress: Progress = silent
+) -> dict[str, Any]:
+    """The data of one page: every circuit with its layout, effects, examples and prompt pairs."""
+    found, tokens = [], {}
+    with progress("viewer", total=len(chosen), unit="circuit") as advance:
+        for item in chosen:
+            entry = gather_circuit(item)
+            found.append(entry)
+            tokens |= {token: item.run.tokenizer.token_text(token) for token in _token_ids(entry["nodes"])}
+            advance(1)
+    models = {item.model: _model(item.run) for item in chosen}
+    names = sorted({item["circuit"]["task"] for item in found})
+    title = f"{names[0]}: the circuit" if len(names) == 1 else f"{len(names)} tasks, {len(found)} circuits"
+    made = {"created": datetime.now(UTC).isoformat(timespec="seconds")}
+    return make_bundle(title, models, found, tokens, made, live)
+
+
+def _model(run: Run) -> dict[str, Any]:
+    c, counts = run.config.model, [row for row in run.metrics if "heldout_loss" in row]
+    return {
+        "n_layer": c.n_layer,
+        "d_model": c.d_model,
+        "d_head": c.d_head,
+        "density": run.config.train.density,
+        "heldout_loss": counts[-1]["heldout_loss"] if counts else None,
+        "fingerprint": run.fingerprint,
+    }
+
+
+def _token_ids(nodes: Mapping[str, Any]) -> Iterable[int]:
+    for node in nodes.values():
+        yield from (token for words in ("reads", "writes") for token, _ in node[words])
+        for source in ("text", "task"):
+            for sign in ("positive", "negative"):
+                for example in (node.get(source) or {}).get(sign, ()):
+                    yield from example["tokens"]
+
+
+def circuit_id(item: Chosen, circuit: Circuit) -> str:
+    """Name of a circuit on the page and in links: model/task/settings/seed."""
+    return f"{item.model}/{circuit.task}/{item.path.resolve().parent.name[:6]}/{circuit.seed}"
+
+
+def gather_circuit(item: Chosen) -> dict[str, Any]:
+    """What the page shows of one circuit. Raises `UserError` when it belongs to another model."""
+    run, stored = item.run, load_circuit(item.path)
+    circuit, model = stored.circuit, run.model
+    check_belongs(circuit, model)
+    prompts = Prompts.of(stored.pairs["test"], run.device)
+    means = {site: mean.to(run.device) for site, mean in stored.means.items()}
+    few = _first(prompts, EFFECT_PAIRS)
+    effects = node_effects(model, circuit.nodes, means, few) if circuit.n_nodes <= NODE_EFFECTS else {}
+    base = effect(model, circuit.nodes, means, few)
+    order = sorted(effects, key=lambda key: -effects[key].loss)
+    checked = is_sealed(item.path, "verify.json")
+    n_pairs = min(N_PAIRS, prompts.n_pairs)
+    pairs = [pair_evidence(model, circuit, means, prompts, i, run.tokenizer) for i in range(n_pairs)]
+    small = circuit.n_edges <= GRAPH_LIMIT
+    return {
+        "id": circuit_id(item, circuit),
+        "model": item.model,
+        "settings": item.path.resolve().parent.name,
+        "circuit": circuit.to_dict(),
+        "verification": json.loads(read_sealed(item.path, "verify.json")) if checked else None,
+        "base": asdict(base),
+        "pairs": [_slim(pair) for pair in pairs],
+        "graph": neuronpedia_graph(circuit.to_dict(), pairs[0], model.config.n_layer, item.model) if small else None,
+        "nodes": _nodes(item, stored, means, prompts, {key: e.loss - base.loss for key, e in effects.items()}),
+        "edge_effects": _edges(item, circuit, means, few, base.loss),
+        "ladder": _ladder(item, circuit, means, few, order),
+    }
+
+
+def _first(prompts: Prompts, n: int) -> Prompts:
+    return prompts.pairs(torch.arange(min(n, prompts.n_pairs), device=prompts.tokens.device))
+
+
+def _slim(found: dict[str, Any]) -> dict[str, Any]:
+    """A pair's evidence without what the nodes say once for all pairs."""
+    nodes = {key: [node["clean"], node["corrupt"]] for key, node in found["nodes"].items()}
+    return {
+        "clean_tokens": found["pair"]["clean_tokens"],
+        "corrupt_tokens": found["pair"]["corrupt_tokens"],
+        "probability": found["probability"],
+        "nodes": nodes,
+        "attention": {
+            head: {side: [row[: i + 1] for i, row in enumerate(pattern)] for side, pattern in sides.items()}
+            for head, sides in found["attention"].items()
+        },
+        "unembed": found["unembed"],
+    }
+
+
+def _nodes(
+    item: Chosen, stored: StoredCircuit, means: Means, prompts: Prompts, effects: Mapping[str, float]
+) -> dict[str, Any]:
+    model, circuit, run = item.run.model, stored.circuit, item.run
+    words = node_words(model, circuit.nodes)
+    shown = _most_effective(circuit, effects)
+    text: Tensor = run.windows(TEXT_WINDOWS * run.config.model.context)[:, :-1]
+    lengths = torch.full((len(text),), text.shape[1], device=run.device)
+    in_text = node_examples(model, shown, text, lengths)
+    keep = keep_only(model, circuit.nodes, means)
+    in_task = node_examples(model, shown, prompts.tokens, prompts.lengths, keep)
+    nodes: dict[str, Any] = {}
+    for key, said in words.items():
+        site, _, channel = key.partition(":")
+        nodes[key] = {**said, "mean": float(stored.means[site][int(channel)]), "effect": effects.get(key)}
+        if key in in_text:
+            task = {sign: in_task[key][sign] for sign in ("positive", "negative")}
+            nodes[key] |= {"text": in_text[key], "task": task}
+    return nodes
+
+
+def _most_effective(circuit: Circuit, effects: Mapping[str, float]) -> dict[str, list[int]]:
+    """All nodes, or in a very large circuit the `EXAMPLE_LIMIT` first by effect."""
+    keys = [(site, channel) for site, channels in circuit.nodes.items() for channel in channels]
+    keys.sort(key=lambda node: -abs(effects.get(f"{node[0]}:{node[1]}", 0.0)))
+    kept = set(keys[:EXAMPLE_LIMIT])
+    return {site: [c for c in channels if (site, c) in kept] for site, channels in circuit.nodes.items()}
+
+
+def _edges(item: Chosen, circuit: Circuit, means: Means, prompts: Prompts, base: float) -> dict[str, float]:
+    """Position of an edge in the circuit's list -> rise of the loss without it."""
+    order = sorted(range(len(circuit.edges)), key=lambda i: -abs(circuit.edges[i].weight))[:EDGE_EFFECTS]
+    found = edge_effects(item.run.model, circuit.nodes, [circuit.edges[i] for i in order], means, prompts)
+    return {str(i): found[circuit.edges[i]].loss - base for i in order}
+
+
+def _ladder(item: Chosen, circuit: Circuit, means: Means, prompts: Prompts, order: Sequence[str]) -> dict[str, Any]:
+    """Loss when only the k nodes with the largest effects are kept, at about `LADDER_STEPS` values of k."""
+    if not order:
+        return {"order": [], "steps": []}
+    counts = sorted({max(1, round(len(order) * (i + 1) / LADDER_STEPS)) for i in range(LADDER_STEPS)})
+    steps = []
+    for k in counts:
+        kept: dict[str, list[int]] = {}
+        for key in order[:k]:
+            site, _, channel = key.partition(":")
+            kept.setdefault(site, []).append(int(channel))
+        found = effect(item.run.model, kept, means, prompts)
+        steps.append({"k": k, "loss": found.loss, "accuracy": found.accuracy})
+    return {"order": list(order), "steps": steps}
