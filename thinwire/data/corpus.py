@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from thinwire.data.config import STDLIB, DataConfig
+from thinwire.data.records import decoded
 from thinwire.errors import UserError
 from thinwire.storage import sha256
 
@@ -90,7 +91,7 @@ def load_corpus(config: DataConfig) -> Corpus:
     whatever its name, and its last lines are held out. Raises `UserError` if the source is missing, unreadable,
     holds no text, or is a single line that cannot be split.
     """
-    paths = _stdlib_paths() if config.source == STDLIB else _user_paths(config)
+    paths = _stdlib_paths() if config.source == STDLIB else user_paths(config)
     texts: dict[str, str] = {}
     seen: set[str] = set()
     n_skipped = n_duplicates = 0
@@ -130,7 +131,8 @@ def _stdlib_paths() -> dict[str, Path]:
     }
 
 
-def _user_paths(config: DataConfig) -> dict[str, Path]:
+def user_paths(config: DataConfig) -> dict[str, Path]:
+    """Relative name -> path of the file or of all chosen files of the folder that `config` names."""
     root = Path(config.source).expanduser()
     if root.is_file():
         return {_printable(root.name): root}
@@ -163,26 +165,23 @@ def _refuse(error: OSError) -> None:
 def _read_text(path: Path) -> str | None:
     """Content with its newlines unchanged, None for a binary file."""
     try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError:
-        return None
+        return decoded(path.read_bytes())
     except OSError as error:
         return _refuse(error)
-    return None if "\0" in text else text
 
 
 # 3. Splitting.
 
 
-def _place(name: str) -> float:
+def place(name: str) -> float:
     """A number in [0, 1) that depends on a document's name alone."""
     return int(sha256(name.encode())[:12], 16) / 16**12
 
 
 def _split_by_name(texts: dict[str, str], heldout_frac: float) -> tuple[Document, ...]:
     """Hold out the documents whose place is below `heldout_frac`; at least one, and at most all but one."""
-    by_place = sorted(texts, key=_place)
-    n_heldout = sum(_place(name) < heldout_frac for name in texts)
+    by_place = sorted(texts, key=place)
+    n_heldout = sum(place(name) < heldout_frac for name in texts)
     heldout = set(by_place[: min(max(n_heldout, 1), len(texts) - 1)])
     return tuple(_document(name, text, "heldout" if name in heldout else "train") for name, text in texts.items())
 

@@ -9,7 +9,7 @@ preparation leaves nothing that is used later, and of two at once the first to f
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from jaxtyping import UInt16
 
 from thinwire.data.config import DataConfig
 from thinwire.data.corpus import Corpus, CorpusSplit, load_corpus
+from thinwire.data.stream import ENCODED_AT_ONCE, is_streamed, source_key, token_bytes, write_streams
 from thinwire.data.tokenizer import MIN_PAIR_COUNT, SPLIT_PATTERN, Tokenizer
 from thinwire.errors import CorruptFile, MissingFile, UserError
 from thinwire.progress import Progress, silent
@@ -36,8 +37,6 @@ from thinwire.storage import (
 
 FORMAT_VERSION = 1
 SPLITS: tuple[CorpusSplit, ...] = ("train", "heldout")
-ENCODED_AT_ONCE = 1 << 20
-"""Characters of text that are tokenised at a time: bounds memory, and paces the progress."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,29 +67,35 @@ def prepare(
     Raises `UserError` for a bad corpus or vocabulary (see `load_corpus`, `Tokenizer.train`) or a cache that cannot
     be written, `CorruptFile` or `MissingFile` if a cached file does not have the content it was written with.
     """
+    cache = Path(cache or default_cache())
+    if is_streamed(config):
+        directory = cache / _key({"source": source_key(config)}, vocab_size)
+        _ensure(directory, lambda made: write_streams(made, config, vocab_size, progress))
+        return _open(directory, None)
     corpus = load_corpus(config)
-    directory = Path(cache or default_cache()) / _key(corpus, vocab_size)
-    _ensure(directory, corpus, vocab_size, progress)
-    return _open(directory, corpus)
+    heldout = [document.name for document in corpus.documents if document.split == "heldout"]
+    directory = cache / _key({"corpus": corpus.sha256, "heldout": heldout}, vocab_size)
+    _ensure(directory, lambda made: _write(made, corpus, vocab_size, progress))
+    return _open(directory, corpus.manifest())
 
 
-def _key(corpus: Corpus, vocab_size: int) -> str:
+def _key(content: dict[str, Any], vocab_size: int) -> str:
     """Name of everything that the token streams depend on."""
     parts = {
         "format": FORMAT_VERSION,
-        "corpus": corpus.sha256,
-        "heldout": [document.name for document in corpus.documents if document.split == "heldout"],
+        **content,
         "vocab_size": vocab_size,
         "tokenizer": [tokenizers.__version__, SPLIT_PATTERN, MIN_PAIR_COUNT],
     }
     return sha256(json.dumps(parts).encode())[:24]
 
 
-def _ensure(directory: Path, corpus: Corpus, vocab_size: int, progress: Progress) -> None:
+def _ensure(directory: Path, write: Callable[[Path], None]) -> None:
+    """Have `directory` written, whole or not at all."""
     try:
         if not directory.exists():
             with new_directory(directory) as temporary:
-                _write(temporary, corpus, vocab_size, progress)
+                write(temporary)
     except (OSError, UserError) as error:
         if os.path.exists(directory / MANIFEST):
             return  # another process finished first
@@ -110,7 +115,7 @@ def _write(directory: Path, corpus: Corpus, vocab_size: int, progress: Progress)
         for split in SPLITS:
             with open(directory / f"{split}.bin", "wb") as file:
                 for chunk in _chunks(corpus.texts(split)):
-                    file.write(_token_bytes(tokenizer, chunk))
+                    file.write(token_bytes(tokenizer, chunk))
                     advance(len(chunk))
 
 
@@ -126,19 +131,16 @@ def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
         yield chunk
 
 
-def _token_bytes(tokenizer: Tokenizer, texts: Sequence[str]) -> bytes:
-    documents = [np.array([*ids, tokenizer.end_of_text], dtype="<u2") for ids in tokenizer.encode_batch(texts)]
-    return np.concatenate(documents).tobytes()
-
-
-def _open(directory: Path, corpus: Corpus) -> PreparedData:
+def _open(directory: Path, manifest: dict[str, Any] | None) -> PreparedData:
+    """`manifest`: where it is known from the source itself, which may have moved since it was prepared."""
     try:
         tokenizer = Tokenizer.from_json(read_sealed(directory, "tokenizer.json").decode())
         train, heldout = (_open_stream(directory, f"{split}.bin") for split in SPLITS)
+        stored = json.loads(read_sealed(directory, "corpus.json"))
     except (CorruptFile, MissingFile) as error:
         problem = str(error).split(";")[0]
         raise type(error)(f"{problem}; delete the folder {directory} and run again") from None
-    return PreparedData(tokenizer, train, heldout, corpus.manifest(), directory)
+    return PreparedData(tokenizer, train, heldout, manifest or stored, directory)
 
 
 def _open_stream(directory: Path, name: str) -> UInt16[np.ndarray, " n_tokens"]:

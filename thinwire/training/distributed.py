@@ -8,6 +8,7 @@ The first process alone writes. Gloo carries the numbers between CPUs, NCCL betw
 """
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,12 @@ BUCKET = 1 << 23
 
 class ProcessLost(UserError):
     """Another process of the job has ended."""
+
+    def __init__(self, *_: Any) -> None:
+        super().__init__(
+            "another process of this job has ended; see its message, then give the same torchrun command with "
+            "--resume: it goes on from the last checkpoint"
+        )
 
 
 @dataclass(frozen=True)
@@ -105,10 +112,7 @@ class Processes:
         try:
             operation(tensor, **options)
         except RuntimeError:
-            raise ProcessLost(
-                "another process of this job has ended; see its message, then give the same torchrun command "
-                "with --resume: it goes on from the last checkpoint"
-            ) from None
+            raise ProcessLost from None
 
 
 ALONE = Processes()
@@ -133,10 +137,16 @@ def joined(device: torch.device) -> Iterator[Processes]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    previous = signal.signal(signal.SIGTERM, _end)  # torchrun's way to end a job that lost a process
     try:
         yield Processes(dist.get_rank(), dist.get_world_size(), device)
     finally:
+        signal.signal(signal.SIGTERM, previous)
         dist.destroy_process_group()
+
+
+def _end(number: int, frame: Any) -> None:
+    raise ProcessLost
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
