@@ -1,6 +1,7 @@
 """What every test runs under: checked shapes and types, one torch thread, a cache of its own."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -70,3 +71,34 @@ def tiny_run(tiny_path: Path) -> Any:
     from thinwire.workflows.run import load_run
 
     return load_run(tiny_path)
+
+
+@pytest.fixture(scope="session")
+def own_task(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A .jsonl file with a few pairs of what the tiny run solves: the quickest task to prune."""
+    from tiny_world import write_own_task
+
+    return str(write_own_task(tmp_path_factory.mktemp("tasks") / "own.jsonl"))
+
+
+@pytest.fixture
+def own_run(tiny_path: Path, tmp_path: Path) -> Any:
+    """A copy of the tiny run, to write into."""
+    from thinwire.workflows.run import load_run
+
+    return load_run(shutil.copytree(tiny_path, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def pruned_path(tiny_path: Path, own_task: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tiny run with one verified circuit, of `own_task`; shared by all tests, so copy it too."""
+    from tiny_world import quick
+
+    from thinwire.workflows.prune import prune
+    from thinwire.workflows.run import load_run
+    from thinwire.workflows.verify import verify
+
+    path = tmp_path_factory.mktemp("pruned") / "run"
+    run = load_run(shutil.copytree(tiny_path, path))
+    verify(run, prune(run, own_task, quick()))
+    return path

@@ -1,10 +1,15 @@
 """A world small enough to learn in seconds: a corpus of a few tasks' own prompts and answers, and a model of it."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
+from typing import Any
 
+from thinwire.circuits.config import PruneConfig
 from thinwire.data.config import DataConfig
 from thinwire.model.config import ModelConfig
+from thinwire.tasks.jsonl import split_of
 from thinwire.tasks.registry import get_task
 from thinwire.tasks.task import SPLITS
 from thinwire.training.config import RunConfig, TrainConfig
@@ -53,3 +58,20 @@ def tiny_config(
         checkpoint_every_steps=steps,
     )
     return RunConfig(DataConfig(str(corpus), heldout_frac=0.2), model, train, recipe=recipe, threads=1)
+
+
+def quick(**changes: Any) -> PruneConfig:
+    """A search of a moment."""
+    return PruneConfig(**({"steps": 30, "batch_pairs": 16, "learning_rate": 6e-2, "means_tokens": 2048} | changes))
+
+
+def write_own_task(path: Path, n_test: int = 8, first_test: int = 0) -> Path:
+    """A .jsonl file of the solved task's pairs; `n_test` and `first_test` choose which test pairs it has."""
+    task = get_task(SOLVED)
+    answers = task.alternatives[0]
+    pairs = [pair for split in SPLITS for pair in task.pairs(split)[:128]]
+    by_split = {split: [pair for pair in pairs if split_of(pair) == split] for split in SPLITS}
+    chosen = by_split["train"][:48] + by_split["validation"][:16] + by_split["test"][first_test : first_test + n_test]
+    lines = [{**asdict(pair), "answer": answers.answer, "other": answers.other} for pair in chosen]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path

@@ -9,12 +9,14 @@ from typing import Any
 from thinwire.circuits.artefact import StoredCircuit, load_circuit
 from thinwire.circuits.evidence import evidence
 from thinwire.circuits.prompts import Prompts
+from thinwire.data.tokenizer import Tokenizer
 from thinwire.errors import UserError
 from thinwire.frontier.compare import cell, smallest, summarise
 from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
 from thinwire.storage import add_sealed, is_sealed, read_sealed, write_atomic
-from thinwire.tasks.registry import get_task
+from thinwire.tasks.answers import PREFIX
+from thinwire.tasks.registry import all_tasks, get_task
 from thinwire.training.evaluate import heldout_loss
 from thinwire.viewer.report import render_report
 from thinwire.workflows.run import Run, load_run
@@ -72,16 +74,32 @@ def circuit_report(run: Run, path: Path) -> dict[str, Any]:
     }
 
 
-def task_report(name: str, stored: StoredCircuit) -> dict[str, Any]:
-    """A task's words and its first test pair."""
-    task = get_task(name)
-    pair = task.pairs("test")[0]
-    answer, other = stored.circuit.answer_texts
+def task_report(stored: StoredCircuit, tokenizer: Tokenizer) -> dict[str, Any]:
+    """A task's words, and its first test pair as the circuit stores it.
+
+    A task from a file, which may be gone by now, is described by its answers.
+    """
+    circuit, pairs = stored.circuit, stored.pairs["test"]
+    answer, other = circuit.answer_texts
+    description = f"Answer {answer!r} after the clean and {other!r} after the corrupt prompts."
+    excluded_cue = "None is stated: the pairs come from a file."
+    if circuit.task in all_tasks():
+        task = get_task(circuit.task)
+        description, excluded_cue = task.description, task.excluded_cue
+
+    def text(ids: Sequence[int]) -> str:
+        return tokenizer.decode(ids).removeprefix(PREFIX)
+
     return {
-        "name": name,
-        "description": task.description,
-        "excluded_cue": task.excluded_cue,
-        "example": {"clean": pair.clean, "corrupt": pair.corrupt, "answer": answer, "other": other},
+        "name": circuit.task,
+        "description": description,
+        "excluded_cue": excluded_cue,
+        "example": {
+            "clean": text(pairs.clean[0, : pairs.clean_length[0]].tolist()),
+            "corrupt": text(pairs.corrupt[0, : pairs.corrupt_length[0]].tolist()),
+            "answer": answer,
+            "other": other,
+        },
     }
 
 
@@ -126,7 +144,7 @@ def _run_report(run: Run, found: dict[str, Path], loss: float) -> dict[str, Any]
     tasks, cells = [], {}
     for name, path in found.items():
         stored, shown = load_circuit(path), circuit_report(run, path)
-        tasks.append(task_report(name, stored) | {kind: shown})
+        tasks.append(task_report(stored, run.tokenizer) | {kind: shown})
         cells[name] = {kind: cell(stored.circuit, shown["verification"])}
     summary = summarise({kind: loss}, cells, run.metrics[-1]["seconds"])
     return {
