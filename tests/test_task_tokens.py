@@ -3,11 +3,13 @@
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import thinwire
 from thinwire.data.config import DataConfig
 from thinwire.data.corpus import load_corpus
 from thinwire.data.tokenizer import Tokenizer
@@ -115,6 +117,23 @@ def test_the_last_token_alone_is_at_chance(size, name):
         for tokens in (train, test)
     ]
     assert accuracy_of_lookup(*features) == 0.5
+
+
+@cache
+def bigrams(size: int) -> Counter[tuple[int, int]]:
+    """How often a token follows another in this package's own source."""
+    tokenizer, package = stdlib_tokenizer(size), Path(thinwire.__file__).parent
+    rows = tokenizer.encode_batch([path.read_text(encoding="utf-8") for path in sorted(package.rglob("*.py"))])
+    return Counter(pair for row in rows for pair in pairwise(row))
+
+
+@each_available_task
+def test_a_bigram_table_of_real_code_is_at_chance(size, name):
+    tokens, table = tokenized(size, name)["test"], bigrams(size)
+    preference = {token: table[token, tokens.answer] - table[token, tokens.other] for token in range(size)}
+    right = [np.sign(preference[token]) for token in last(tokens.clean, tokens.clean_length)]
+    right += [-np.sign(preference[token]) for token in last(tokens.corrupt, tokens.corrupt_length)]
+    assert np.mean([(score + 1) / 2 for score in right]) == 0.5
 
 
 @each_available_task

@@ -5,6 +5,7 @@ from importlib.resources import files
 from random import Random
 
 import pytest
+from task_page import BLOCK, PAGE, generated
 
 from thinwire.errors import UserError
 from thinwire.tasks.family import SIZES, load_family, names
@@ -157,3 +158,26 @@ def test_unknown_task_names_the_closest_and_the_verb_that_lists_all():
         get_task("while_true")
     with pytest.raises(UserError, match=r"no task 'zzz'; `thinwire tasks list`"):
         get_task("zzz")
+
+
+def test_the_page_about_tasks_says_what_the_tasks_say():
+    page = PAGE.read_text(encoding="utf-8")
+    assert BLOCK.findall(page) == [generated()], "run: .venv/bin/python tests/task_page.py"
+    assert all(page.count(f"### `{name}`") == 1 for name in NAMES)
+
+
+def test_the_pages_python_object_is_a_task():
+    page = PAGE.read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    namespace = {"__name__": "page"}
+    exec(snippet, namespace)
+    task = resolve_task(namespace["Loops"]())  # pyright: ignore[reportCallIssue]
+    assert [len(task.pairs(split)) for split in SPLITS] == [4, 3, 3]
+
+
+def test_the_pages_own_line_is_one(tmp_path):
+    line = re.findall(r"```json\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[0]
+    path = tmp_path / "own.jsonl"
+    path.write_text(line)
+    with pytest.raises(UserError, match="none of its 1 pairs falls into"):  # read, and too few
+        get_task(str(path))
