@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from thinwire.model.config import ModelConfig
 from thinwire.model.gpt import GPT
 from thinwire.sparsity.projection import Protect
 
@@ -39,6 +40,12 @@ def protected_lines(name: str) -> Protect:
 def sparse_parameters(model: GPT) -> list[SparseParameter]:
     """The projected parameters in the order of `named_parameters`."""
     return [SparseParameter(n, p, protected_lines(n)) for n, p in model.named_parameters() if is_sparse(n)]
+
+
+def linear_shapes(config: ModelConfig) -> list[tuple[int, int]]:
+    """Shapes (rows, columns) of the weight matrices that multiply activations."""
+    d, n = config.d_model, config.d_mlp
+    return [(d, d), (n, d), (d, n), (config.vocab_size, d)]
 
 
 def density_floor(model: GPT, min_per_line: int) -> float:

@@ -1,7 +1,8 @@
 """Which of two exact products a weight matrix takes: over all its entries, or over its nonzeros.
 
-The choice is a pure function of the matrix's shape, its number of nonzeros and a table of costs. The table is measured
-once, stored with the run and used again on resume, so that no choice, hence no rounding, depends on the moment.
+The choice is a pure function of the matrix's shape, its number of nonzeros and a table of costs. The table is stored
+with the run and used again on resume, so that no choice, hence no rounding, depends on the moment. New runs start from
+`default_costs`, three measured constants, so that two runs of one seed agree too; `measure_costs` times a machine anew.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ PROBES = (1 / 64, 1 / 16)
 
 @dataclass(frozen=True)
 class Cost:
-    """What forward product and input gradient of one (rows, columns) matrix cost, in seconds for one batch."""
+    """What forward product and input gradient of one (rows, columns) matrix cost; any unit, the same for all three."""
 
     dense: float
     """The product over all entries."""
@@ -28,6 +29,10 @@ class Cost:
     """What each nonzero adds to it."""
 
 
+PER_FEATURE, PER_NONZERO = 60.0, 2.5
+"""What turning one feature, and one nonzero weight, cost beside one entry of a dense product. Cautious: measured on one
+core they are about 45 and 1.5 (width 1024), and more where cores share their caches with other work."""
+
 CostTable = dict[tuple[int, int], Cost]
 """Cost by (rows, columns) of the weight matrix; a shape that is left out takes the dense product."""
 
@@ -36,6 +41,11 @@ def sparse_pays(costs: CostTable, shape: tuple[int, int], n_nonzero: int) -> boo
     """Whether the product over nonzeros is the cheaper one."""
     cost = costs.get(shape)
     return cost is not None and cost.sparse + cost.per_nonzero * n_nonzero < cost.dense
+
+
+def default_costs(shapes: Sequence[tuple[int, int]]) -> CostTable:
+    """Costs in units of one entry of a dense product: the same table on every machine."""
+    return {(r, c): Cost(r * c, PER_FEATURE * (r + c), PER_NONZERO) for r, c in sorted(set(shapes))}
 
 
 def measure_costs(shapes: Sequence[tuple[int, int]], n_tokens: int, n_repeats: int = 5) -> CostTable:

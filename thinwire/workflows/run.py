@@ -1,8 +1,8 @@
 """A run directory: what one training made, with everything that later steps read back.
 
-config.yaml  env.json  tokenizer.json  corpus.json  heldout.bin  manifest.json   sealed at the start
-metrics.jsonl  checkpoints/step-*/                                               as training goes
-circuits/<task>/<settings hash>/<seed>/                                          one sealed circuit each
+config.yaml  env.json  costs.json  tokenizer.json  corpus.json  heldout.bin  manifest.json   sealed at the start
+metrics.jsonl  checkpoints/step-*/                                                           as training goes
+circuits/<task>/<settings hash>/<seed>/                                                      one sealed circuit each
 """
 
 import json
@@ -23,7 +23,9 @@ from thinwire.data.tokenizer import Tokenizer
 from thinwire.errors import MissingFile, UserError
 from thinwire.model.checkpoint import fingerprint, load_model, read_tensors
 from thinwire.model.gpt import GPT
-from thinwire.storage import MANIFEST, new_directory, read_sealed, to_json, write_atomic
+from thinwire.model.structure import linear_shapes
+from thinwire.sparsity.costs import CostTable, default_costs, from_rows, to_rows
+from thinwire.storage import MANIFEST, is_sealed, new_directory, read_sealed, to_json, write_atomic
 from thinwire.training.checkpoint import latest_checkpoint, read_state
 from thinwire.training.config import RunConfig
 from thinwire.training.config_file import from_yaml, to_yaml
@@ -52,6 +54,7 @@ def create_run(path: Path, config: RunConfig, data: PreparedData) -> None:
     with new_directory(path) as directory:
         write_atomic(directory / "config.yaml", to_yaml(config))
         write_atomic(directory / "env.json", to_json(environment(config.train.seed, config.threads)))
+        write_atomic(directory / "costs.json", to_json(to_rows(default_costs(linear_shapes(config.model)))))
         write_atomic(directory / "tokenizer.json", data.tokenizer.to_json())
         write_atomic(directory / "corpus.json", to_json(data.corpus_manifest))
         write_atomic(directory / "heldout.bin", np.asarray(data.heldout[:HELDOUT_TOKENS], "<u2").tobytes())
@@ -79,6 +82,11 @@ class Run:
     @cached_property
     def environment(self) -> dict[str, Any]:
         return json.loads(read_sealed(self.path, "env.json"))
+
+    @cached_property
+    def costs(self) -> CostTable:
+        """Costs of products that training chooses by; runs from before there were any take the dense ones."""
+        return from_rows(json.loads(read_sealed(self.path, "costs.json"))) if is_sealed(self.path, "costs.json") else {}
 
     @cached_property
     def heldout(self) -> np.ndarray:

@@ -16,6 +16,7 @@ from thinwire.model.structure import count_parameters, sparse_parameters
 from thinwire.progress import Progress, silent
 from thinwire.sparsity.projection import count_nonzero
 from thinwire.storage import sha256
+from thinwire.training.allocator import keep_freed_memory
 from thinwire.training.checkpoint import TrainState, checkpoint_directories, read_state, remove_leftovers
 from thinwire.training.config import RunConfig
 from thinwire.training.distributed import Processes, joined, launched, on_this_machine
@@ -60,6 +61,7 @@ def train(
     config = resolve(config)
     _check_shares(config, launched())
     use_threads(config.threads)
+    keep_freed_memory()
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms imports a compiler, for seconds
     with joined(pick_device(device)) as processes:
         progress = progress if processes.first else silent
@@ -70,11 +72,12 @@ def train(
             processes.on_first(lambda: create_run(out, config, data))
         _check_same_text(out, data)
         model, optimizer, state = _take_up(out, config, device)
+        model.use_costs(load_run(out, device).costs)
         state = replace(state, threads=config.threads, processes=processes.count)
         watchers = watchers if processes.first else ()
         with watching(watchers, out, config, state.step) as watch:
             state = _finish(out, config, data, model, optimizer, state, progress, processes, watch)
-    model.requires_grad_(False)
+    model.requires_grad_(False).use_costs(None)  # the loss that a run reports is the one `eval` finds
     run = load_run(out, device)
     rows = run.metrics
     return {
