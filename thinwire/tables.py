@@ -87,17 +87,24 @@ def _show_prune(console: Console, result: Result) -> None:
 
 
 def _show_verify(console: Console, result: Result) -> None:
-    """One row for each circuit: the circuit alone, and the model without it beside random removals."""
-    rows = []
+    """Losses of every circuit, then the outcome of every test, then what each verdict rests on."""
+    losses, outcomes = [], []
     for circuit in result["circuits"]:
         alone, without = circuit["sufficiency"], circuit["necessity"]
-        rows.append(
-            {"task": circuit["task"], "status": circuit["status"], "model loss": alone["model_loss"]}
-            | {"circuit alone": alone["loss"], "accuracy": alone["accuracy"], "kl": alone["kl"]}
-            | {"without nodes": without["nodes_loss"], "without edges": without["edges_loss"]}
+        head = {"task": circuit["task"], "n_nodes": circuit["n_nodes"], "n_edges": circuit["n_edges"]}
+        losses.append(
+            {**head, "model loss": alone["model_loss"], "circuit alone": alone["loss"], "accuracy": alone["accuracy"]}
+            | {"kl": alone["kl"], "without nodes": without["nodes_loss"], "without edges": without["edges_loss"]}
             | {"without random": without["random_mean"]}
         )
-    console.print(_table("losses on test pairs", rows))
+        tests = {name: part for name, part in circuit.items() if isinstance(part, Mapping) and "passed" in part}
+        marks = {name: part["verdict"] for name, part in tests.items()}
+        outcomes.append({**head, "verdict": circuit["verdict"], **marks})
+    console.print(_table("losses on test pairs", losses))
+    console.print(_table(f"verdicts ({result['budget']} budget)", outcomes))
+    for circuit in result["circuits"]:
+        console.print(Text(f"{circuit['task']}: {circuit['verdict']}", style="bold"))
+        console.print(_grid(["  -", reason] for reason in circuit["reasons"]))
 
 
 def _show_check(console: Console, result: Result) -> None:

@@ -1,50 +1,86 @@
-"""Check stored circuits against their model and write verify.json beside them."""
+"""Judge stored circuits against their model and write verify.json beside them.
 
-from dataclasses import asdict
+Any directory with a circuit.json will do, ours or another's (docs/verification.md, "The files of a circuit").
+"""
+
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from thinwire.circuits.ablation import Means
-from thinwire.circuits.artefact import StoredCircuit, check_belongs, load_circuit
+from torch import Tensor
+
+from thinwire.circuits.ablation import Means, node_means
+from thinwire.circuits.artefact import load_circuit
+from thinwire.circuits.config import PruneConfig
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.prompts import Prompts
+from thinwire.circuits.prune import Identity
+from thinwire.circuits.prune import prune as prune_model
 from thinwire.errors import UserError
 from thinwire.progress import Progress, silent
-from thinwire.storage import add_sealed, to_json
-from thinwire.verification.necessity import necessity
-from thinwire.verification.sufficiency import sufficiency
+from thinwire.storage import MANIFEST, add_sealed, to_json, write_atomic
+from thinwire.tasks.answers import Unavailable
+from thinwire.tasks.registry import all_tasks
+from thinwire.tasks.shifts import shifts_of
+from thinwire.tasks.tokens import TaskTokens, tokenize, tokenize_shift
+from thinwire.verification.budget import BUDGETS, Budget, Name
+from thinwire.verification.claim import check_model
+from thinwire.verification.examine import Material, examine
+from thinwire.verification.finding import to_dict
+from thinwire.verification.pruner import Pairs, Pruned, Pruner
+from thinwire.verification.verdict import judge
+from thinwire.workflows.circuit_files import CircuitFiles, read_circuit_files, read_pairs
 from thinwire.workflows.run import Run, load_run
 
-N_RANDOM = 20
+SCHEMA_VERSION = 2
+"""1 held sufficiency and necessity only."""
 
 
-def verify(run: Run, circuit: Circuit | Path, *, seed: int = 0, progress: Progress = silent) -> dict[str, Any]:
-    """Sufficiency and necessity of a circuit of `run`, on its test pairs.
+def verify(
+    run: Run,
+    circuit: Circuit | Path,
+    *,
+    budget: Name = "fast",
+    seed: int = 0,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """All tests of a circuit of `run`, with the verdict that follows from them.
 
-    `circuit` is one that `thinwire.prune` returned, or the directory of one. The result is stored beside it as
-    verify.json. Raises `UserError` when the circuit belongs to another model.
+    `circuit` is one that `thinwire.prune` returned, or a directory with a circuit.json. The result is stored there as
+    verify.json; the same seed and budget give the same result. Raises `UserError` when the circuit belongs to another
+    model, names nodes that the model lacks, or comes without pairs for a task of its own.
     """
     path = circuit if isinstance(circuit, Path) else _directory_of(run, circuit)
-    stored = load_circuit(path)
-    check_belongs(stored.circuit, run.model)
-    result = check(run, stored, seed=seed, progress=progress)
-    add_sealed(path, "verify.json", to_json(result))
+    result = check(run, read_circuit_files(path, run), budget=budget, seed=seed, progress=progress)
+    if (path / MANIFEST).exists():
+        add_sealed(path, "verify.json", to_json(result))
+    else:
+        write_atomic(path / "verify.json", to_json(result))
     return result
 
 
-def check(run: Run, stored: StoredCircuit, *, seed: int = 0, progress: Progress = silent) -> dict[str, Any]:
-    """The checks themselves; writes nothing."""
-    prompts = Prompts.of(stored.pairs["test"], run.device)
-    means: Means = {site: mean.to(run.device) for site, mean in stored.means.items()}
-    circuit = stored.circuit
+def check(
+    run: Run, files: CircuitFiles, *, budget: Name = "fast", seed: int = 0, progress: Progress = silent
+) -> dict[str, Any]:
+    """The content of verify.json; writes nothing."""
+    claim, counts = files.claim, BUDGETS[budget]
+    check_model(claim, run.model)
+    material = _material(run, files, counts, progress)
+    findings = examine(run.model, claim, files.means, material, counts, seed, progress)
+    verdict, reasons = judge(findings)
     return {
-        "schema_version": 1,
-        "task": circuit.task,
-        "status": circuit.status,
-        "model_fingerprint": circuit.model_fingerprint,
+        "schema_version": SCHEMA_VERSION,
+        "task": claim.task,
+        "status": claim.status,
+        "n_nodes": claim.n_nodes,
+        "n_edges": len(claim.edges),
+        "model_fingerprint": claim.model_fingerprint,
         "seed": seed,
-        "sufficiency": asdict(sufficiency(run.model, circuit, means, prompts)),
-        "necessity": asdict(necessity(run.model, circuit, means, prompts, N_RANDOM, seed, progress)),
+        "budget": budget,
+        "counts": asdict(counts),
+        "verdict": verdict,
+        "reasons": reasons,
+        **{name: to_dict(finding) for name, finding in findings.items()},
     }
 
 
@@ -55,10 +91,78 @@ def _directory_of(run: Run, circuit: Circuit) -> Path:
     raise UserError(f"{run.path} does not hold this circuit of {circuit.task}; store it with thinwire.prune first")
 
 
+def _material(run: Run, files: CircuitFiles, counts: Budget, progress: Progress) -> Material:
+    pairs, device = files.pairs, run.device
+    splits = all(split in pairs for split in ("train", "validation", "test"))
+    return Material(
+        test=Prompts.of(pairs["test"], device),
+        search=Prompts.of(pairs.get("validation", pairs["test"]), device),
+        others={name: Prompts.of(tokens, device) for name, tokens in _other_tasks(run, counts).items()},
+        shifted={name: Prompts.of(tokens, device) for name, tokens in _shifted(run, files).items()},
+        windows=run.windows(counts.text_windows * run.config.model.context),
+        pairs=pairs if splits else None,
+        pruner=_pruner(run, files, progress) if splits and counts.prunings else None,
+    )
+
+
+def _other_tasks(run: Run, counts: Budget) -> dict[str, TaskTokens]:
+    """Test pairs of every built-in task that the tokenizer can answer, or of those that the run has circuits for."""
+    if not counts.all_tasks:
+        newest = {path.parent.parent.name: path for path in run.circuit_directories()}
+        return {name: read_pairs(path)["test"] for name, path in newest.items()}
+    found = {}
+    for name, task in all_tasks().items():
+        try:
+            found[name] = tokenize(task, run.tokenizer, "test", run.config.model.context)
+        except Unavailable:
+            continue
+    return found
+
+
+def _shifted(run: Run, files: CircuitFiles) -> dict[str, TaskTokens]:
+    """Kind of shift -> pairs, for a built-in task whose answers are still those of the circuit."""
+    task, found = all_tasks().get(files.claim.task), {}
+    if task is None:
+        return found
+    for shift in shifts_of(task):
+        try:
+            found[shift] = tokenize_shift(task, shift, run.tokenizer, files.pairs["test"], run.config.model.context)
+        except UserError:  # too few pairs fit, or the answers are not the task's
+            continue
+    return found
+
+
+def _pruner(run: Run, files: CircuitFiles, progress: Progress) -> Pruner:
+    """The pruning with the circuit's own settings, where it has some that this version knows, else the defaults."""
+    claim = files.claim
+    known = {field.name for field in fields(PruneConfig)} - {"seed"}
+    settings: dict[str, Any] = (
+        files.hyperparameters if files.hyperparameters.keys() == known else {"target_loss": claim.target_loss}
+    )
+    config = PruneConfig(**settings)
+    identity = Identity(claim.task, 0, claim.model_fingerprint, run.tokenizer.sha256)
+    measured: dict[int, tuple[Any, dict[str, Tensor]]] = {}
+
+    def means_of(model: Any) -> Means:
+        if model is run.model:
+            return files.means
+        if id(model) not in measured:
+            measured[id(model)] = (model, node_means(model, run.windows(config.means_tokens), progress))
+        return measured[id(model)][1]
+
+    def prune_again(model: Any, pairs: Pairs, seed: int, forbidden: Any) -> Pruned:
+        settings = replace(config, seed=seed)
+        found = prune_model(model, dict(pairs), means_of(model), settings, identity, progress, forbidden=forbidden)
+        return Pruned(found.nodes, found.status == "solved", found.scores["test"].loss, found.n_edges)
+
+    return prune_again
+
+
 def verify_run(
     run_path: Path,
     circuits: list[Path] | None = None,
     *,
+    budget: Name = "fast",
     seed: int = 0,
     device: str = "auto",
     progress: Progress = silent,
@@ -67,6 +171,11 @@ def verify_run(
     run = load_run(run_path, device)
     paths = circuits or list(run.circuit_directories())
     if not paths:
-        raise UserError(f"{run_path} holds no circuits; find some with: thinwire prune {run_path} --task NAME")
-    results = [{"path": str(path), **verify(run, path, seed=seed, progress=progress)} for path in paths]
-    return {"run": str(run_path), "circuits": results}
+        raise UserError(f"{run_path} holds no circuits; find some with: thinwire prune {run_path} TASK")
+    results = []
+    with progress("verify", total=len(paths), unit="circuit") as advance:
+        for path in paths:
+            found = verify(run, path, budget=budget, seed=seed, progress=progress)
+            results.append({"path": str(path), **found})
+            advance(1)
+    return {"run": str(run_path), "budget": budget, "circuits": results}

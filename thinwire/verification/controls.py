@@ -1,0 +1,140 @@
+"""Controls: the same pruning where there is nothing to find.
+
+Source: Drori 2026: pruned circuits reach low losses on nonsense tasks and in models with random weights. How small such
+circuits are is the scale for the real one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thinwire.model.gpt import GPT
+from thinwire.progress import Progress, silent
+from thinwire.tasks.tokens import TaskTokens
+from thinwire.verification.claim import Claim
+from thinwire.verification.finding import Finding
+from thinwire.verification.pruner import Pairs, Pruned, Pruner
+
+FACTOR = 2.0
+THRESHOLD = f"no control is solved by a circuit with less than {FACTOR:g} times the real one's number of nodes"
+
+
+@dataclass(frozen=True)
+class Control:
+    """What the pruning found in one control."""
+
+    solved: bool
+    loss: float
+    """On the control's own test pairs, nats."""
+    n_nodes: int
+    n_edges: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Controls(Finding):
+    circuit_nodes: int
+    circuit_edges: int
+    controls: dict[str, Control]
+    """`permuted`, `unrelated`, `random`, `shuffled`."""
+
+
+def controls(
+    model: GPT, claim: Claim, pairs: Pairs, pruner: Pruner, seed: int = 0, progress: Progress = silent
+) -> Controls:
+    """Prune the four controls. Which pairs are swapped, the answers and the weights are drawn with `seed`."""
+    worlds = {
+        "permuted": lambda: (model, permuted(pairs, seed)),
+        "unrelated": lambda: (model, unrelated(pairs, model.config.vocab_size, seed)),
+        "random": lambda: (redrawn(model, seed, random_like), pairs),
+        "shuffled": lambda: (redrawn(model, seed, shuffled_like), pairs),
+    }
+    found = {}
+    with progress(f"controls {claim.task}", total=len(worlds), unit="control") as advance:
+        for name, world in worlds.items():
+            found[name] = _control(pruner(*world(), seed, {}))
+            advance(1)
+    small = [name for name, c in found.items() if c.solved and c.n_nodes < FACTOR * claim.n_nodes]
+    return Controls(
+        passed=not small,
+        threshold=THRESHOLD,
+        sentence=_sentence(claim, found),
+        circuit_nodes=claim.n_nodes,
+        circuit_edges=len(claim.edges),
+        controls=found,
+    )
+
+
+def _control(pruned: Pruned) -> Control:
+    return Control(pruned.solved, pruned.loss, pruned.n_nodes, pruned.n_edges)
+
+
+def permuted(pairs: Pairs, seed: int) -> Pairs:
+    """The sides of a random half of the pairs swapped: which answer is right follows no rule."""
+    random = np.random.default_rng(seed)
+
+    def swap(tokens: TaskTokens) -> TaskTokens:
+        wrong = np.zeros(len(tokens), dtype=bool)
+        wrong[random.permutation(len(tokens))[: len(tokens) // 2]] = True
+        rows, lengths = (tokens.clean, tokens.corrupt), (tokens.clean_length, tokens.corrupt_length)
+        return replace(
+            tokens,
+            clean=np.where(wrong[:, None], rows[1], rows[0]),
+            corrupt=np.where(wrong[:, None], rows[0], rows[1]),
+            clean_length=np.where(wrong, lengths[1], lengths[0]),
+            corrupt_length=np.where(wrong, lengths[0], lengths[1]),
+        )
+
+    return {split: swap(tokens) for split, tokens in pairs.items()}
+
+
+def unrelated(pairs: Pairs, vocab_size: int, seed: int) -> Pairs:
+    """Two other tokens as answers, drawn at random among those that occur in no prompt, as far as there are two."""
+    used = {
+        int(token) for tokens in pairs.values() for side in (tokens.clean, tokens.corrupt) for token in np.unique(side)
+    }
+    answers = {token for tokens in pairs.values() for token in (tokens.answer, tokens.other)}
+    free = sorted(set(range(vocab_size)) - used - answers)
+    free = free if len(free) > 1 else sorted(set(range(vocab_size)) - answers)
+    first, second = (free[i] for i in np.random.default_rng(seed).permutation(len(free))[:2])
+    texts = (f"token {first}", f"token {second}")
+    return {split: replace(t, answer=first, other=second, answer_texts=texts) for split, t in pairs.items()}
+
+
+Redraw = Callable[[Tensor, torch.Generator], Tensor]
+
+
+def redrawn(model: GPT, seed: int, redraw: Redraw) -> GPT:
+    """A model of the same shape in which every tensor but the norm gains is redrawn."""
+    generator = torch.Generator().manual_seed(seed)
+    new = GPT(model.config).to(next(model.parameters()).device).requires_grad_(False).eval()
+    weights = {
+        name: value if name.endswith("gain") else redraw(value.cpu(), generator).to(value)
+        for name, value in model.state_dict().items()
+    }
+    new.load_state_dict(weights)
+    return new
+
+
+def random_like(value: Tensor, generator: torch.Generator) -> Tensor:
+    """As many nonzeros, at random places, normal with the root-mean-square of the old ones."""
+    nonzero = value[value != 0]
+    new = torch.zeros(value.numel())
+    places = torch.randperm(value.numel(), generator=generator)[: len(nonzero)]
+    scale = float(nonzero.square().mean().sqrt()) if len(nonzero) else 0.0
+    new[places] = scale * torch.randn(len(nonzero), generator=generator)
+    return new.reshape(value.shape)
+
+
+def shuffled_like(value: Tensor, generator: torch.Generator) -> Tensor:
+    """The same entries in random order."""
+    return value.flatten()[torch.randperm(value.numel(), generator=generator)].reshape(value.shape)
+
+
+def _sentence(claim: Claim, found: dict[str, Control]) -> str:
+    parts = [
+        f"{name}: {f'{c.n_nodes} nodes' if c.solved else 'not solved'} (loss {c.loss:.3f})" for name, c in found.items()
+    ]
+    return f"The circuit has {claim.n_nodes} nodes. The same pruning where nothing is to be found: {', '.join(parts)}."

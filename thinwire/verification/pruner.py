@@ -1,0 +1,34 @@
+"""The pruning, as verification sees it: a function that the caller passes in.
+
+Controls and seeds have to prune again. They judge what comes back and never import how it was found.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from thinwire.circuits.ablation import Nodes
+from thinwire.model.gpt import GPT
+from thinwire.tasks.task import Split
+from thinwire.tasks.tokens import TaskTokens
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What a pruning found."""
+
+    nodes: dict[str, list[int]]
+    solved: bool
+    """Whether it reached its target on validation pairs."""
+    loss: float
+    """Task loss on test pairs, nats."""
+    n_edges: int
+
+    @property
+    def n_nodes(self) -> int:
+        return sum(len(channels) for channels in self.nodes.values())
+
+
+Pairs = Mapping[Split, TaskTokens]
+Pruner = Callable[[GPT, Pairs, int, Nodes], Pruned]
+"""(model, pairs, seed, forbidden nodes) -> Pruned. It measures the means of the model that it is given; forbidden nodes
+stay at their means and never become part of the circuit."""

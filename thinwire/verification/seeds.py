@@ -1,0 +1,154 @@
+"""Seeds and backups: is this the circuit, or one of many?
+
+Pruning again with other seeds shows what is common to the circuits; forbidding the nodes that were found and pruning
+again, round by round, shows how many circuits without a common node the model holds (Hao and Goldstein 2026).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import fmean
+
+from torch import Tensor
+
+from thinwire.circuits.ablation import Means, Nodes, keep_only
+from thinwire.circuits.prompts import Prompts, answer_difference, task_loss
+from thinwire.model.gpt import GPT
+from thinwire.progress import Progress, silent
+from thinwire.verification.claim import Claim
+from thinwire.verification.finding import Finding, percent
+from thinwire.verification.interchange import correlation
+from thinwire.verification.pruner import Pairs, Pruner
+from thinwire.verification.variants import list_nodes
+
+THRESHOLD = "no second circuit that shares no node with the first one is found"
+
+
+@dataclass(frozen=True)
+class Found:
+    """One more circuit."""
+
+    solved: bool
+    loss: float
+    n_nodes: int
+    n_edges: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seeds(Finding):
+    circuits: list[Found]
+    """With other seeds; the claimed circuit is not among them."""
+    node_overlap: float | None
+    """Mean intersection over union of the nodes, over pairs of circuits, the claimed one among them."""
+    same_answer: float | None
+    """Mean share of prompts on which two circuits prefer the same answer."""
+    correlation: float | None
+    """Mean correlation of two circuits' logit differences, after the mean of each side is taken off."""
+    core: dict[str, list[int]]
+    """Nodes that all circuits share."""
+    core_loss: float
+    """Loss with the core alone."""
+    exhausted: list[Found]
+    """Rounds of exhaustion in order, each with all nodes found before it forbidden; ends with the first not solved."""
+    n_disjoint: int
+    """Circuits without a common node, the claimed one among them; a lower bound when the last round was solved."""
+
+
+def seeds(
+    model: GPT,
+    claim: Claim,
+    means: Means,
+    pairs: Pairs,
+    pruner: Pruner,
+    n_seeds: int = 3,
+    n_rounds: int = 3,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Seeds:
+    """Prune with `n_seeds` further seeds, from `seed` + 1 on, then forbid and prune again up to `n_rounds` times."""
+    prompts = Prompts.of(pairs["test"], next(model.parameters()).device)
+    node_sets, found = [claim.nodes], []
+    with progress(f"seeds {claim.task}", total=n_seeds + n_rounds, unit="pruning") as advance:
+        for i in range(n_seeds):
+            pruned = pruner(model, pairs, seed + 1 + i, {})
+            found.append(Found(pruned.solved, pruned.loss, pruned.n_nodes, pruned.n_edges))
+            if pruned.solved:
+                node_sets.append(pruned.nodes)
+            advance(1)
+        exhausted = exhaust(model, claim, pairs, pruner, n_rounds, seed)
+        advance(n_rounds)
+    core = shared(node_sets)
+    answers = [answer_difference(model, prompts, keep_only(model, nodes, means)).detach() for nodes in node_sets]
+    n_disjoint = 1 + sum(f.solved for f in exhausted)
+    overlap = _mean([jaccard(a, b) for a, b in combinations(node_sets, 2)])
+    return Seeds(
+        passed=n_disjoint == 1 if exhausted else None,
+        threshold=THRESHOLD,
+        sentence=_sentence(len(node_sets) - 1, len(found), overlap, core, exhausted, n_disjoint),
+        circuits=found,
+        node_overlap=overlap,
+        same_answer=_mean([float((a.sign() == b.sign()).float().mean()) for a, b in combinations(answers, 2)]),
+        correlation=_mean([c for a, b in combinations(answers, 2) if (c := _within_sides(a, b)) is not None]),
+        core=core,
+        core_loss=float(task_loss(answer_difference(model, prompts, keep_only(model, core, means)), prompts.sign)),
+        exhausted=exhausted,
+        n_disjoint=n_disjoint,
+    )
+
+
+def exhaust(model: GPT, claim: Claim, pairs: Pairs, pruner: Pruner, n_rounds: int, seed: int) -> list[Found]:
+    """Forbid what was found and prune again, until a round is not solved."""
+    forbidden = {site: list(channels) for site, channels in claim.nodes.items()}
+    found = []
+    for _ in range(n_rounds):
+        pruned = pruner(model, pairs, seed, forbidden)
+        found.append(Found(pruned.solved, pruned.loss, pruned.n_nodes, pruned.n_edges))
+        if not pruned.solved:
+            break
+        for site, channels in pruned.nodes.items():
+            forbidden[site] = sorted({*forbidden.get(site, []), *channels})
+    return found
+
+
+def shared(node_sets: Sequence[Nodes]) -> dict[str, list[int]]:
+    """Nodes that are in every set."""
+    common = set.intersection(*(set(list_nodes(nodes)) for nodes in node_sets))
+    core: dict[str, list[int]] = {}
+    for site, channel in list_nodes(node_sets[0]):
+        if (site, channel) in common:
+            core.setdefault(site, []).append(channel)
+    return core
+
+
+def jaccard(a: Nodes, b: Nodes) -> float:
+    """Intersection over union of two node sets; 1 for two empty ones."""
+    first, second = set(list_nodes(a)), set(list_nodes(b))
+    union = first | second
+    return len(first & second) / len(union) if union else 1.0
+
+
+def _within_sides(a: Tensor, b: Tensor) -> float | None:
+    def centred(x: Tensor) -> Tensor:
+        sides = x.unflatten(0, (2, -1))
+        return (sides - sides.mean(1, keepdim=True)).flatten()
+
+    return correlation(centred(a), centred(b))
+
+
+def _mean(values: list[float]) -> float | None:
+    return fmean(values) if values else None
+
+
+def _sentence(
+    n_solved: int, n_seeds: int, overlap: float | None, core: Nodes, exhausted: Sequence[Found], n_disjoint: int
+) -> str:
+    again = f"{n_solved} of {n_seeds} further seeds find a circuit"
+    if overlap is not None:
+        again += f"; on average two share {percent(overlap)} of their nodes, all share {len(list_nodes(core))}"
+    if not exhausted:
+        return f"{again}. Backups were not searched."
+    more = ", at least" if exhausted[-1].solved else ""
+    return (
+        f"{again}. With found nodes forbidden for {len(exhausted)} rounds: {n_disjoint} circuits without a common "
+        f"node{more}."
+    )

@@ -1,0 +1,111 @@
+"""Selectivity: does taking the circuit out hurt this task, or everything?
+
+The circuit's nodes are put at their means inside the whole model, as in necessity; the loss is measured on other tasks
+and on held-out text. A removal that breaks everything shows that the model was broken, not where the task is done.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int
+from torch import Tensor
+
+from thinwire.circuits.ablation import Means, ablate
+from thinwire.circuits.prompts import Prompts, answer_difference, task_accuracy, task_loss
+from thinwire.model.gpt import GPT
+from thinwire.model.seams import Tap, identity
+from thinwire.verification.claim import Claim
+from thinwire.verification.finding import Finding
+
+ACCURACY = 0.9
+"""Other tasks count when the whole model is right on this share of their prompts."""
+FACTOR = 2.0
+BATCH = 32
+THRESHOLD = (
+    f"loss rises at least {FACTOR:g} times as much on the own task as on the median other task that the model does"
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """Loss in nats before and after the circuit's nodes are taken out."""
+
+    before: float
+    after: float
+
+    @property
+    def rise(self) -> float:
+        return self.after - self.before
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selectivity(Finding):
+    own: Change
+    others: dict[str, Change]
+    """Task -> change, for other tasks that the whole model does."""
+    text: Change | None
+    """Next-token loss on held-out text."""
+    n_tokens: int
+    """Predicted tokens of held-out text."""
+
+
+@torch.no_grad()
+def selectivity(
+    model: GPT,
+    claim: Claim,
+    means: Means,
+    prompts: Prompts,
+    others: Mapping[str, Prompts],
+    windows: Int[Tensor, "N window"] | None = None,
+) -> Selectivity:
+    """Losses with and without the circuit's nodes: own task, other tasks, held-out windows."""
+    tap = ablate(model, claim.nodes, means)
+    own = _change(model, prompts, tap)
+    done = {name: other for name, other in others.items() if name != claim.task and _does(model, other)}
+    changes = {name: _change(model, other, tap) for name, other in done.items()}
+    text = None if windows is None else Change(text_loss(model, windows), text_loss(model, windows, tap))
+    middle = median(change.rise for change in changes.values()) if changes else None
+    return Selectivity(
+        passed=None if middle is None else own.rise >= FACTOR * middle and own.rise > 0,
+        threshold=THRESHOLD,
+        sentence=_sentence(own, middle, len(changes), text),
+        own=own,
+        others=changes,
+        text=text,
+        n_tokens=0 if windows is None else windows[:, 1:].numel(),
+    )
+
+
+def _does(model: GPT, prompts: Prompts) -> bool:
+    return task_accuracy(answer_difference(model, prompts), prompts.sign) >= ACCURACY
+
+
+def _change(model: GPT, prompts: Prompts, tap: Tap) -> Change:
+    losses = [float(task_loss(answer_difference(model, prompts, t), prompts.sign)) for t in (identity, tap)]
+    return Change(*losses)
+
+
+@torch.no_grad()
+def text_loss(model: GPT, windows: Int[Tensor, "N window"], tap: Tap = identity) -> float:
+    """Mean next-token loss over windows, nats per token."""
+    total = 0.0
+    for batch in windows.split(BATCH):
+        logits = model(batch[:, :-1], tap)
+        total += float(F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten(), reduction="sum"))
+    return total / windows[:, 1:].numel()
+
+
+def _sentence(own: Change, middle: float | None, n_others: int, text: Change | None) -> str:
+    on_text = "" if text is None else f" On held-out text it rises from {text.before:.3f} to {text.after:.3f}."
+    if middle is None:
+        return (
+            f"Without the circuit the loss rises by {own.rise:.3f} on its own task; there is no other task at hand "
+            f"that the model does.{on_text}"
+        )
+    return (
+        f"Without the circuit the loss rises by {own.rise:.3f} on its own task and by {middle:.3f} on the median of "
+        f"{n_others} other tasks.{on_text}"
+    )

@@ -1,0 +1,144 @@
+"""Many interventions in one batch: the prompts are repeated, and every copy has its own nodes replaced.
+
+V variants of P prompts are V x P rows, variants outermost. Prompts are short, so a batch of single-node ablations costs
+little more than its tokens.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from thinwire.circuits.ablation import Nodes, widths
+from thinwire.circuits.prompts import Prompts, answer_difference, task_accuracy, task_loss
+from thinwire.model.gpt import GPT
+from thinwire.model.seams import Edges, Tap, compose, identity
+
+ROWS = 2048
+"""Tokens in one forward pass, at most (at least one variant)."""
+
+T = TypeVar("T")
+
+Masks = Mapping[str, Bool[Tensor, "V width"]]
+"""Site -> for each variant, the channels that it replaces."""
+Values = Mapping[str, Tensor]
+"""Site -> what replaces them: one value per channel, or one per prompt (position) and channel."""
+
+
+def replace_each(masks: Masks, values: Values) -> Tap:
+    """The tap that puts `values` in the place of each variant's channels."""
+
+    def tap(site: str, x: Tensor) -> Tensor:
+        if site not in masks:
+            return x
+        mask = masks[site]
+        shaped = x.unflatten(0, (len(mask), -1))
+        mask = mask.reshape(len(mask), *[1] * (shaped.ndim - 2), -1)
+        return torch.where(mask, values[site], shaped).flatten(0, 1)
+
+    return tap
+
+
+def stack_nodes(model: GPT, variants: Sequence[Nodes]) -> dict[str, Bool[Tensor, "V width"]]:
+    """One mask per site for a list of node sets; sites that no variant touches are left out."""
+    device = next(model.parameters()).device
+    masks = {}
+    for site, width in widths(model).items():
+        if any(nodes.get(site) for nodes in variants):
+            mask = torch.zeros(len(variants), width, dtype=torch.bool)
+            for row, nodes in zip(mask, variants, strict=True):
+                row[list(nodes.get(site, ()))] = True
+            masks[site] = mask.to(device)
+    return masks
+
+
+def parts(n_variants: int, prompts: Prompts) -> Iterator[slice]:
+    """Variants in portions of at most `ROWS` tokens."""
+    size = max(1, ROWS // prompts.tokens.numel())
+    for start in range(0, n_variants, size):
+        yield slice(start, min(start + size, n_variants))
+
+
+def repeat(prompts: Prompts, times: int) -> Prompts:
+    """The prompts `times` over."""
+    return Prompts(
+        prompts.tokens.repeat(times, 1),
+        prompts.lengths.repeat(times),
+        prompts.sign.repeat(times),
+        prompts.answer,
+        prompts.other,
+    )
+
+
+@torch.no_grad()
+def differences(model: GPT, prompts: Prompts, n_variants: int, tap_of: Callable[[slice], Tap]) -> Float[Tensor, "V P"]:
+    """logit(answer) - logit(other) of every prompt under every variant; `tap_of` makes the tap of a portion."""
+    found = [
+        answer_difference(model, repeat(prompts, part.stop - part.start), tap_of(part)).unflatten(
+            0, (part.stop - part.start, -1)
+        )
+        for part in parts(n_variants, prompts)
+    ]
+    return torch.cat(found) if found else torch.empty(0, len(prompts.lengths), device=prompts.tokens.device)
+
+
+def differences_replacing(
+    model: GPT, prompts: Prompts, variants: Sequence[Nodes], values: Values, base: Tap = identity
+) -> Float[Tensor, "V P"]:
+    """`differences` with each variant's nodes replaced by `values`, on top of `base`."""
+    return differences(
+        model,
+        prompts,
+        len(variants),
+        lambda part: compose(base, replace_each(stack_nodes(model, variants[part]), values)),
+    )
+
+
+def losses(differences: Float[Tensor, "V P"], prompts: Prompts) -> list[float]:
+    """Task loss of every variant, nats."""
+    return [float(task_loss(row, prompts.sign)) for row in differences]
+
+
+def accuracies(differences: Float[Tensor, "V P"], prompts: Prompts) -> list[float]:
+    """Accuracy of every variant."""
+    return [task_accuracy(row, prompts.sign) for row in differences]
+
+
+@torch.no_grad()
+def record(model: GPT, prompts: Prompts, tap: Tap = identity, edges: Edges | None = None) -> dict[str, Tensor]:
+    """Every site's activations (P, T, width) as the forward pass leaves them; `final` at the last token only.
+
+    RMSNorm scales are recorded too, as `site.scale`.
+    """
+    seen: dict[str, Tensor] = {}
+
+    def keep(site: str, x: Tensor) -> Tensor:
+        if not site.endswith(".pattern"):
+            seen[site] = x
+        return x
+
+    answer_difference(model, prompts, compose(tap, keep), edges)
+    return seen
+
+
+def sample_pairs(prompts: Prompts, n: int, seed: int) -> Prompts:
+    """`n` pairs drawn without replacement, or all if there are no more."""
+    if n >= prompts.n_pairs:
+        return prompts
+    order = torch.randperm(prompts.n_pairs, generator=torch.Generator().manual_seed(seed))[:n]
+    return prompts.pairs(order.sort().values.to(prompts.tokens.device))
+
+
+def list_nodes(nodes: Nodes) -> list[tuple[str, int]]:
+    """(site, channel) of every node, in the order of the sites."""
+    return [(site, channel) for site, channels in nodes.items() for channel in channels]
+
+
+def sample(items: Sequence[T], n: int, seed: int) -> list[T]:
+    """`n` of the items, or all if there are no more, in their order."""
+    if n >= len(items):
+        return list(items)
+    chosen = torch.randperm(len(items), generator=torch.Generator().manual_seed(seed))[:n]
+    return [items[i] for i in chosen.sort().values.tolist()]
