@@ -1,5 +1,6 @@
 """Files survive a kill whole, and a flipped bit is noticed."""
 
+import contextlib
 import json
 import os
 import signal
@@ -166,27 +167,46 @@ def test_add_sealed_adds_and_replaces(sealed: Path) -> None:
     assert read_sealed(sealed, "deep/b.bin") == bytes(range(256))
 
 
-def test_a_kill_while_replacing_leaves_the_file_absent_not_corrupt(
-    sealed: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", range(4))
+def test_a_kill_while_replacing_leaves_the_old_or_the_new_content(
+    sealed: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    """The moment between the new file and the new manifest is the dangerous one."""
+    """Three renames make a replacement (manifest, file, manifest); the process dies after 0, 1, 2 or all of them."""
+    import thinwire.storage as storage
+
+    real, left = storage.os.replace, [step]
+
+    def dying(source: Path, target: Path) -> None:
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        real(source, target)
+
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(storage.os, "replace", dying)
+        add_sealed(sealed, "a.txt", "new")
+    assert read_sealed(sealed, "a.txt") == (b"new" if step >= 2 else b"abc")
+    write_atomic(sealed / "a.txt", "other")
+    with pytest.raises(CorruptFile):
+        read_sealed(sealed, "a.txt")
+    add_sealed(sealed, "a.txt", "newer")
+    assert read_sealed(sealed, "a.txt") == b"newer"
+
+
+def test_a_kill_while_adding_leaves_the_file_absent(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import thinwire.storage as storage
 
     real = storage.write_atomic
 
     def killed_after(path: Path, data: bytes | str) -> None:
         real(path, data)
-        if path.name == "a.txt":
-            raise KeyboardInterrupt
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(storage, "write_atomic", killed_after)
-    with pytest.raises(KeyboardInterrupt):
-        add_sealed(sealed, "a.txt", "new")
-    monkeypatch.undo()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(storage, "write_atomic", killed_after)
+        add_sealed(sealed, "c.txt", "new")
     with pytest.raises(MissingFile):
-        read_sealed(sealed, "a.txt")
-    add_sealed(sealed, "a.txt", "newer")
-    assert read_sealed(sealed, "a.txt") == b"newer"
+        read_sealed(sealed, "c.txt")
 
 
 def test_seal_refuses_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """A world small enough to learn in seconds: a corpus of a few tasks' own prompts and answers, and a model of it."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -72,6 +71,9 @@ def write_own_task(path: Path, n_test: int = 8, first_test: int = 0) -> Path:
     pairs = [pair for split in SPLITS for pair in task.pairs(split)[:128]]
     by_split = {split: [pair for pair in pairs if split_of(pair) == split] for split in SPLITS}
     chosen = by_split["train"][:48] + by_split["validation"][:16] + by_split["test"][first_test : first_test + n_test]
-    lines = [{**asdict(pair), "answer": answers.answer, "other": answers.other} for pair in chosen]
+    lines = [
+        {"clean": pair.clean, "corrupt": pair.corrupt, "answer": answers.answer, "other": answers.other}
+        for pair in chosen
+    ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path

@@ -89,16 +89,25 @@ def seal(directory: Path, names: Iterable[str]) -> None:
 def add_sealed(directory: Path, name: str, data: bytes | str) -> None:
     """Add or replace one file of a sealed directory.
 
-    The entry leaves the manifest first and returns last, so that a kill in between
-    leaves a file that counts as absent, never one that counts as corrupt.
+    A file that is replaced is listed with both checksums while it changes, so that a kill at any moment leaves its
+    old or its new content. A file that is added is listed last: after a kill before that it counts as absent.
     """
     directory = Path(directory)
+    content = data.encode() if isinstance(data, str) else data
     files = read_json(directory / MANIFEST)["files"]
-    if files.pop(name, None):
+    entry = {"sha256": sha256(content), "bytes": len(content)}
+    if name in files and (directory / name).exists():
+        files[name] = {**_entry(directory / name), "next": entry} if _matches(directory, name, files[name]) else entry
         write_json(directory / MANIFEST, {"version": 1, "files": files})
-    write_atomic(directory / name, data)
-    files[name] = _entry(directory / name)
+    write_atomic(directory / name, content)
+    files[name] = entry
     write_json(directory / MANIFEST, {"version": 1, "files": dict(sorted(files.items()))})
+
+
+def _matches(directory: Path, name: str, entry: dict[str, Any]) -> bool:
+    """Whether a file has the content that its entry promises, or the one that was about to replace it."""
+    found = _entry(directory / name)
+    return any(found["sha256"] == one["sha256"] for one in (entry, entry.get("next", entry)))
 
 
 def read_sealed(directory: Path, name: str) -> bytes:
@@ -111,7 +120,7 @@ def read_sealed(directory: Path, name: str) -> bytes:
     if entry is None or not (directory / name).exists():
         raise MissingFile(f"{directory / name} is missing; make it again")
     data = (directory / name).read_bytes()
-    if len(data) != entry["bytes"] or sha256(data) != entry["sha256"]:
+    if sha256(data) not in (entry["sha256"], entry.get("next", entry)["sha256"]):
         raise CorruptFile(f"{directory / name} does not match its checksum; restore it or make it again")
     return data
 

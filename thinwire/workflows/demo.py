@@ -56,7 +56,7 @@ class Journal:
             if self.values["seed"] != seed:
                 raise UserError(f"{out} holds a demo with seed {self.values['seed']}; choose another --out")
             return
-        if out.exists() and any(out.iterdir()):
+        if out.exists() and [p for p in out.iterdir() if p.name != MANIFEST and not p.name.startswith(f".{MANIFEST}")]:
             raise UserError(f"{out} holds something else than a demo; choose another --out")
         out.mkdir(parents=True, exist_ok=True)
         seal(out, [])

@@ -1,0 +1,36 @@
+"""The three lines of the Python API."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny_world import quick
+
+import thinwire
+from thinwire.errors import MissingFile
+from thinwire.storage import is_sealed
+
+
+def test_three_lines(tiny_path: Path, tmp_path: Path, own_task: str) -> None:
+    path = shutil.copytree(tiny_path, tmp_path / "run")
+    run = thinwire.load_run(path)
+    circuit = thinwire.prune(run, task=own_task, config=quick())
+    checked = thinwire.verify(run, circuit)
+    assert isinstance(circuit, thinwire.Circuit)
+    assert circuit.status == "solved"
+    assert circuit.n_edges == len(circuit.edges) > 0
+    assert checked["sufficiency"]["loss"] == pytest.approx(circuit.scores["test"].loss, abs=1e-5)
+    (directory,) = run.circuit_directories()
+    assert is_sealed(directory, "verify.json")
+
+
+def test_a_path_that_holds_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MissingFile, match="holds no run; make one with: thinwire train --out"):
+        thinwire.load_run(tmp_path)
+
+
+def test_public_names_are_listed_and_there() -> None:
+    assert {"Circuit", "load_run", "prune", "verify"} <= set(thinwire.__all__) <= set(dir(thinwire))
+    assert all(getattr(thinwire, name) is not None for name in thinwire.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = thinwire.nonsense
