@@ -224,7 +224,7 @@ def test_flags_win_over_the_file_and_the_file_over_the_recipe(
 
 
 def test_json_is_one_document_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
-    for argv in (["doctor", "--json"], ["tasks", "list", "--json"], ["train", "--dry-run", "--json"]):
+    for argv in (["doctor", "--json"], ["tasks", "list", "--json"], ["train", "--dry-run", "--json", *SMALL]):
         assert run(*argv) == 0
         assert isinstance(json.loads(capsys.readouterr().out), dict)
 

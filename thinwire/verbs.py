@@ -166,7 +166,7 @@ def _train(parser: Parser, arguments: Namespace) -> dict[str, Any]:
 
     config = build(RunConfig, parser, arguments)
     if arguments.dry_run:
-        return dry_run(config)
+        return dry_run(config, arguments.device, probe=True, progress=RichProgress())
     if arguments.out is None:
         raise UserError("--out is missing; name the run directory to make: --out runs/NAME")
     resume = arguments.resume

@@ -16,6 +16,7 @@ from thinwire.model.structure import count_parameters, sparse_parameters
 from thinwire.progress import Progress, silent
 from thinwire.sparsity.projection import count_nonzero
 from thinwire.storage import sha256
+from thinwire.training import forecast
 from thinwire.training.allocator import keep_freed_memory
 from thinwire.training.checkpoint import TrainState, checkpoint_directories, read_state, remove_leftovers
 from thinwire.training.config import RunConfig
@@ -24,7 +25,7 @@ from thinwire.training.evaluate import heldout_loss
 from thinwire.training.loop import train as train_loop
 from thinwire.training.optimizer import SparseOptimizer
 from thinwire.training.watchers import Watch, watching
-from thinwire.workflows.environment import usable_cores, use_threads
+from thinwire.workflows.environment import memory_bytes, usable_cores, use_threads
 from thinwire.workflows.run import create_run, load_run, pick_device
 
 CURVE_TOKENS = 1 << 15
@@ -155,28 +156,35 @@ def _finish(
     return train_loop(out, config, model, optimizer, data.train, heldout, state, progress, processes, watch)
 
 
-def dry_run(config: RunConfig) -> dict[str, Any]:
-    """What `train` would do: parameters, nonzeros, tokens and an estimate of the memory, in bytes. Starts nothing."""
+def dry_run(
+    config: RunConfig, device: str = "auto", probe: bool = False, progress: Progress = silent
+) -> dict[str, Any]:
+    """What `train` would do: parameters, nonzeros, tokens and the memory of one process, in bytes. Writes nothing.
+
+    With `probe`, also how long it would take: three steps are taken on random tokens. `seconds` is None where they
+    would not fit in memory.
+    """
     config = resolve(config)
+    _check_shares(config, launched())
+    use_threads(config.threads)
     with torch.device("meta"):
         model = GPT(config.model)
     n_parameters = sum(p.numel() for p in model.parameters())
     sparse = {p.name: p.value for p in sparse_parameters(model)}
     kept = sum(count_nonzero(p.numel(), config.train.density) for p in sparse.values())
     dense = n_parameters - sum(p.numel() for p in sparse.values())
-    return {
+    memory = forecast.memory(config, n_parameters, launched())
+    plan = {
         "recipe": config.recipe,
         "parameters": n_parameters,
         "nonzero": kept + dense,
         "steps": config.n_steps,
         "tokens": config.n_steps * config.train.batch_size * config.model.context,
-        "memory_bytes": {"weights, gradients and moments": 16 * n_parameters, "activations": _activation_bytes(config)},
+        "memory_bytes": memory,
         "threads": config.threads,
     }
-
-
-def _activation_bytes(config: RunConfig) -> int:
-    """What autograd keeps for one batch: per token of a layer about 31 D + 9 N floats, and 4 V for the logits."""
-    m, t = config.model, config.train
-    per_token = m.n_layer * (31 * m.d_model + 9 * m.d_mlp) + 4 * m.vocab_size
-    return 4 * per_token * t.batch_size * m.context
+    if probe:
+        where = pick_device(device)
+        fits = where.type != "cpu" or sum(memory.values()) < (memory_bytes() or sum(memory.values()) + 1)
+        plan["seconds"] = forecast.seconds(config, where, launched(), progress) if fits else None
+    return plan
