@@ -1,6 +1,7 @@
 """The built-in tasks as text, the registry, and tasks from files."""
 
 import re
+import runpy
 from importlib.resources import files
 from random import Random
 
@@ -181,3 +182,13 @@ def test_the_pages_own_line_is_one(tmp_path):
     path.write_text(line)
     with pytest.raises(UserError, match="none of its 1 pairs falls into"):  # read, and too few
         get_task(str(path))
+
+
+@pytest.mark.slow
+def test_real_code_goes_on_as_the_tasks_say():
+    rows = runpy.run_path(str(PAGE.parent.parent / "benchmarks" / "task_contexts.py"))["measure"]()
+    assert [row["task"] for row in rows] == list(NAMES)
+    sides = [(row["task"], row[side]) for row in rows for side in ("clean", "corrupt")]
+    seen = [(name, found) for name, found in sides if found["places"] >= 20]
+    assert len(seen) >= 36
+    assert [name for name, found in seen if found["right"] <= found["wrong"]] == []
