@@ -33,8 +33,9 @@ def test_saved_bytes_are_counted_in_a_straight_line() -> None:
 def test_memory_follows_windows_and_parameters() -> None:
     one = forecast.memory(SMALL, 1000)
     assert one["weights, gradients and moments"] == 16_000
-    halved = forecast.memory(replace(SMALL, train=replace(SMALL.train, micro_batches=2)), 1000)
-    assert halved["activations"] == pytest.approx(one["activations"] / 2, rel=1e-6)
+    parts = [forecast.memory(replace(SMALL, train=replace(SMALL.train, micro_batches=n)), 1000) for n in (2, 4)]
+    assert parts[0]["activations"] == pytest.approx(2 * parts[1]["activations"], rel=1e-6)
+    assert one["activations"] > parts[0]["activations"] > one["activations"] / 2
     assert forecast.memory(SMALL, 1000, n_processes=4)["activations"] == pytest.approx(one["activations"] / 4, rel=1e-6)
 
 

@@ -21,8 +21,8 @@ from thinwire.training.loop import schedule, train_step
 from thinwire.training.optimizer import SparseOptimizer
 
 STATE_BYTES = 16
-SCRATCH = 0.8
-"""Peak of what backward and the allocator take on top, per byte saved: measured, see docs/log.md."""
+SCRATCH, SCRATCH_IN_PARTS = 0.75, 1.1
+"""Peak of what backward and the allocator take on top, per byte saved, for whole batches and for parts: measured."""
 PROBE_TOKENS = 2048
 """Tokens of a probed step on CPU; longer steps take their multiple."""
 N_PROBES = 3
@@ -31,8 +31,9 @@ N_PROBES = 3
 def memory(config: RunConfig, n_parameters: int, n_processes: int = 1) -> dict[str, int]:
     """Bytes that training adds to one process, by what for."""
     windows = windows_at_once(config, n_processes)
-    saved = windows * saved_bytes(config)
-    return {"weights, gradients and moments": STATE_BYTES * n_parameters, "activations": int((1 + SCRATCH) * saved)}
+    scratch = SCRATCH if config.train.micro_batches == 1 else SCRATCH_IN_PARTS
+    activations = int((1 + scratch) * windows * saved_bytes(config))
+    return {"weights, gradients and moments": STATE_BYTES * n_parameters, "activations": activations}
 
 
 def windows_at_once(config: RunConfig, n_processes: int = 1) -> int:

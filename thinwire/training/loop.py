@@ -66,12 +66,17 @@ def train_step(
     optimizer.zero_grad()
     loss = torch.zeros((), device=windows.device)
     for part in windows.chunk(micro_batches):
-        part_loss = next_token_loss(model, part) / micro_batches
-        part_loss.backward()
-        loss += part_loss.detach()
+        loss += _add_gradients(model, part, micro_batches)
     processes.average_([loss, *(p.grad for p in model.parameters() if p.grad is not None)])
     rms = optimizer.step(learning_rate, density)
     return loss.item(), rms.item()
+
+
+def _add_gradients(model: GPT, part: Int[Tensor, "B window"], n_parts: int) -> Tensor:
+    """One part's contribution to the loss; on return nothing of its graph is left."""
+    loss = next_token_loss(model, part) / n_parts
+    loss.backward()
+    return loss.detach()
 
 
 def train(
