@@ -11,6 +11,7 @@ import pytest
 from test_task_tokens import stdlib_tokenizer
 from tiny_world import SOLVED
 
+from thinwire.circuits.prompts import Prompts
 from thinwire.cli import main
 from thinwire.errors import MissingFile, UserError
 from thinwire.tasks.answers import Unavailable
@@ -18,7 +19,8 @@ from thinwire.tasks.jsonl import load_jsonl_task, split_of
 from thinwire.tasks.registry import all_tasks, get_task, resolve_task
 from thinwire.tasks.shifts import shifted_pairs, shifts_of
 from thinwire.tasks.task import SPLITS, Answers, Pair, Split
-from thinwire.tasks.tokens import require_aligned, tokenize_splits
+from thinwire.tasks.tokens import tokenize_splits
+from thinwire.verification.interchange import require_aligned
 from thinwire.workflows.tasks import check_task, check_tasks
 
 NAMES = ("result", "line", "data", "text", "args", "node", "item", "pos")
@@ -108,7 +110,7 @@ def test_own_task_becomes_aligned_tokens_with_one_token_for_each_answer(tmp_path
     for split in SPLITS:
         assert splits[split].answer_texts == (":\n", "\n")
         assert [len(splits[split]), splits[split].aligned.all()] == [len(task.pairs(split)), True]
-        require_aligned(splits[split], task.name, "interchange interventions")
+        require_aligned(Prompts.of(splits[split]), task.name)
     assert shifts_of(task) == ()
     with pytest.raises(UserError, match="task own has no shift 'deeper'; there are: none: only built-in tasks have"):
         shifted_pairs(task, "deeper")
@@ -120,9 +122,9 @@ def test_unequal_own_pairs_stay_and_are_refused_by_name_where_alignment_is_neede
     tokens = tokenize_splits(task, stdlib_tokenizer(1024), 64)["test"]
     assert len(tokens) == len(task.pairs("test")) > 5
     assert not tokens.aligned.any()
-    message = rf"interchange interventions need .* of task own {len(tokens)} of {len(tokens)} have not \(pair 1, 2, "
+    message = rf"interchange interventions need .* of task own {len(tokens)} of {len(tokens)} have not: pair 1 "
     with pytest.raises(UserError, match=message):
-        require_aligned(tokens, task.name, "interchange interventions")
+        require_aligned(Prompts.of(tokens), task.name)
 
 
 def test_a_prompt_that_does_not_fit_or_swallows_its_answer_is_named_by_its_line(tmp_path):

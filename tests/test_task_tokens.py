@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import thinwire
+from thinwire.circuits.prompts import Prompts
 from thinwire.data.config import DataConfig
 from thinwire.data.corpus import load_corpus
 from thinwire.data.tokenizer import Tokenizer
@@ -22,12 +23,12 @@ from thinwire.tasks.task import SPLITS, Answers, Pair, Split, Task
 from thinwire.tasks.tokens import (
     TaskTokens,
     from_arrays,
-    require_aligned,
     to_arrays,
     tokenize,
     tokenize_shift,
     tokenize_splits,
 )
+from thinwire.verification.interchange import require_aligned
 
 NAMES = (*PAPER, *FURTHER)
 CONTEXT = 64
@@ -254,14 +255,19 @@ def test_the_first_alternative_that_holds_for_all_pairs_is_used(tokenizer):
         answers_of(FixedTask((colon,), glued), tokenizer)
 
 
-def test_an_own_task_keeps_unequal_pairs_and_interventions_refuse_them_by_name(tokenizer):
+def test_an_own_task_keeps_unequal_pairs_and_interchange_refuses_them_by_name(tokenizer):
     unequal = FixedTask((Answers(" in", ":\n"),), (Pair("    for each name", "    if name"),))
     tokens = tokenize(unequal, tokenizer, "test", CONTEXT)
     assert tokens.aligned.tolist() == [True, False]
-    message = r"interchange interventions need .* equally many tokens, and of task fixed 1 of 2 have not \(pair 2\)"
+    message = r"interchange interventions need .* equally many tokens; of task fixed 1 of 2 have not: pair 2"
     with pytest.raises(UserError, match=message):
-        require_aligned(tokens, "fixed", "interchange interventions")
-    require_aligned(tokenize(unequal, tokenizer, "train", CONTEXT), "fixed", "interchange interventions")
+        require_aligned(Prompts.of(tokens), "fixed")
+    require_aligned(Prompts.of(tokenize(unequal, tokenizer, "train", CONTEXT)), "fixed")
+
+
+def test_two_answers_that_are_the_same_token_are_none(tokenizer):
+    with pytest.raises(Unavailable, match="both answers are ' in'"):
+        answers_of(FixedTask((Answers(" in", " in"),)), tokenizer)
 
 
 def test_the_text_behind_an_answer_decides_how_it_is_split(tokenizer):

@@ -125,8 +125,10 @@ def choose_answers(task: Task, clean: Side, corrupt: Side) -> AnswerTokens:
     for answers in task.alternatives:
         answer = clean.token(answers.answer, answers.answer_rest)
         other = corrupt.token(answers.other, answers.other_rest)
-        if isinstance(answer, int) and isinstance(other, int):
+        if isinstance(answer, int) and isinstance(other, int) and answer != other:
             return AnswerTokens(answers, answer, other)
+        if answer == other:
+            reasons[f"both answers are {answers.answer!r}"] = None
         reasons.update(dict.fromkeys(reason for reason in (answer, other) if isinstance(reason, str)))
     raise Unavailable(
         f"task {task.name} is unavailable with this tokenizer of {clean.tokenizer.vocab_size} tokens: "

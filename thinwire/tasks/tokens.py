@@ -99,19 +99,6 @@ def tokenize_shift(task: Task, shift: str, tokenizer: Encoder, like: TaskTokens,
     return _task_tokens(clean.only(rows).ids, corrupt.only(rows).ids, chosen, tokenizer.end_of_text)
 
 
-def require_aligned(pairs: TaskTokens, task: str, intervention: str) -> None:
-    """Raises `UserError`, naming task and pairs, if sides of unequal length stand in the way of an intervention.
-
-    `intervention` says what needs equal lengths, as in "interchange interventions".
-    """
-    if unequal := np.flatnonzero(~pairs.aligned).tolist():
-        first = ", ".join(str(row + 1) for row in unequal[:5]) + (", ..." if len(unequal) > 5 else "")
-        raise UserError(
-            f"{intervention} need pairs whose sides have equally many tokens, and of task {task} {len(unequal)} of "
-            f"{len(pairs)} have not (pair {first}); make both prompts of each pair equally long, or leave this test out"
-        )
-
-
 def _chosen(task: Task, parts: Mapping[Split, tuple[Side, Side]]) -> AnswerTokens:
     """The answers that hold in all splits."""
     clean, corrupt = zip(*parts.values(), strict=True)
