@@ -1,5 +1,7 @@
 """The loop: accumulated gradients are the batch's, and a run that goes wrong stops, says so and keeps what was good."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from thinwire.cli import main
 from thinwire.data.batches import Batches
 from thinwire.model.config import ModelConfig
 from thinwire.model.gpt import GPT
+from thinwire.progress import Advance
 from thinwire.training import loop
 from thinwire.training.checkpoint import TrainState, checkpoint_directories
 from thinwire.training.config import RunConfig, TrainConfig
@@ -153,6 +156,28 @@ def test_every_step_has_its_row_and_some_have_more(tmp_path: Path) -> None:
     assert [row["step"] for row in rows if "heldout_loss" in row] == [5, 10, 15, 20]
     assert rows[-1]["tokens"] == 20 * 12 * 8
     assert rows[-1]["density"] == pytest.approx(0.2)
+
+
+def test_the_bar_shows_speed_loss_density_and_rate(tmp_path: Path) -> None:
+    shown: list[tuple[int, dict]] = []
+
+    @contextmanager
+    def progress(title: str, total: int, unit: str = "step") -> Iterator[Advance]:
+        assert (title, total, unit) == (f"train {tmp_path.name}", 20, "step")
+        yield lambda steps=1, **values: shown.append((steps, values))
+
+    model, optimizer = fresh()
+    windows = torch.from_numpy(Batches(TOKENS, 4, 8, 1).at(0))
+    train(tmp_path, CONFIG, model, optimizer, TOKENS, windows, START, progress)
+    assert [steps for steps, _ in shown] == [0, *[1] * 20]
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    for (_, values), row in zip(shown[1:], rows, strict=True):
+        assert values.keys() == {"loss", "density", "rate", "tokens/s"} and values["tokens/s"] > 0
+        assert (values["loss"], values["density"], values["rate"]) == (
+            row["loss"],
+            row["density"],
+            row["learning_rate"],
+        )
 
 
 def test_shares_that_do_not_come_out_even_are_refused() -> None:

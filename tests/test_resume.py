@@ -15,11 +15,11 @@ MOMENTS = [
     "row1",  # it is made, nothing more
     "row7",  # a line of metrics.jsonl is torn, with a checkpoint before it
     "tensors4",  # weights are written, moments half, in a second checkpoint
-    "replace12",  # the first checkpoint is whole but for its name
+    "replace13",  # the first checkpoint is whole but for its name
     "removal1",  # an old checkpoint is half removed
     "replace9+row12+row2",  # three times in the same run
 ]
-EVERYWHERE = [*(f"replace{n}" for n in range(1, 28)), *(f"row{n}" for n in (5, 6, 10, 11, 20)), "removal2", "tensors8"]
+EVERYWHERE = [*(f"replace{n}" for n in range(1, 29)), *(f"row{n}" for n in (5, 6, 10, 11, 20)), "removal2", "tensors8"]
 AT_RANDOM = [f"ms{n}" for n in (20, 60, 110, 150, 210, 260, 330, 400)]
 
 

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from thinwire.model.gpt import GPT
+from thinwire.model.structure import linear_shapes
 from thinwire.progress import Progress, silent
+from thinwire.sparsity.costs import default_costs
 from thinwire.training.config import RunConfig
 from thinwire.training.evaluate import next_token_loss
 from thinwire.training.loop import schedule, train_step
@@ -87,6 +89,7 @@ def _step_seconds(
 ) -> list[float]:
     """Wall time of a step of `windows` windows at each share of training."""
     model = GPT(config.model).to(device)
+    model.use_costs(default_costs(linear_shapes(config.model)))
     optimizer = SparseOptimizer(model, config.train.weight_decay, config.train.min_per_line)
     tokens = torch.randint(config.model.vocab_size, (windows, config.model.context + 1), device=device)
     found = []
