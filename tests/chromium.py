@@ -71,6 +71,6 @@ def opened(
     page.goto(url)
     yield page, watch
     strangers = [asked for asked in watch.requests if not asked.startswith((path.resolve().as_uri(), "blob:", "data:"))]
-    assert strangers == []
-    assert watch.errors == []
+    assert strangers == [], f"the page asked for {strangers}"
+    assert watch.errors == [], f"the page complained: {watch.errors}"
     context.close()

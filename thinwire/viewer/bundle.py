@@ -41,7 +41,7 @@ def rounded(value: Any, digits: int = 3) -> Any:
     return float(f"{value:.{digits}g}") if isinstance(value, float) else value
 
 
-def tests_of(verification: Mapping[str, Any] | None) -> dict[str, Any]:
+def judgement(verification: Mapping[str, Any] | None) -> dict[str, Any]:
     """Verdict, reasons and a row for each test that states an outcome; the plain numbers go along."""
     found = verification or {}
     threshold = {name: test.get("threshold", "") for name, test in judged(found)}
@@ -70,7 +70,7 @@ def view_entry(found: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, 
         "settings": found.get("settings", ""),
         "circuit": circuit,
         "layout": _place(layout(circuit, model["n_layer"], model["d_head"])),
-        "verification": tests_of(found.get("verification")),
+        "verification": judgement(found.get("verification")),
         **rounded({key: found.get(key) or {} for key in ("pairs", "nodes", "edge_effects", "ladder", "base", "graph")}),
     }
 

@@ -28,15 +28,15 @@ from thinwire.workflows.run import Run, load_run
 
 N_PAIRS = 6
 """Prompt pairs of the test split that a page shows."""
-EFFECT_PAIRS = 16
-"""Pairs on which the effect of taking a node or an edge out is measured."""
+NODE_PAIRS, EDGE_PAIRS = 16, 8
+"""Pairs, the first ones of the test split, on which the effect of taking a node or an edge out is measured."""
 NODE_EFFECTS = 600
 """Nodes up to which the effect of each is measured; each takes one forward pass."""
-EDGE_EFFECTS = 300
+EDGE_EFFECTS = 200
 """Edges, the strongest first, whose effect is measured; each takes one forward pass."""
-TEXT_WINDOWS = 256
+TEXT_WINDOWS = 128
 """Windows of held-out text that examples and histograms come from."""
-LADDER_STEPS = 14
+LADDER_STEPS = 12
 GRAPH_LIMIT = 1000
 """Edges up to which a page carries the circuit as Neuronpedia's graph; `graph` writes it for any size."""
 EXAMPLE_LIMIT = 500
@@ -207,7 +207,7 @@ def gather_circuit(item: Chosen) -> dict[str, Any]:
     check_belongs(circuit, model)
     prompts = Prompts.of(stored.pairs["test"], run.device)
     means = {site: mean.to(run.device) for site, mean in stored.means.items()}
-    few = _first(prompts, EFFECT_PAIRS)
+    few = _first(prompts, NODE_PAIRS)
     effects = node_effects(model, circuit.nodes, means, few) if circuit.n_nodes <= NODE_EFFECTS else {}
     base = effect(model, circuit.nodes, means, few)
     order = sorted(effects, key=lambda key: -effects[key].loss)
@@ -221,11 +221,11 @@ def gather_circuit(item: Chosen) -> dict[str, Any]:
         "settings": item.path.resolve().parent.name,
         "circuit": circuit.to_dict(),
         "verification": json.loads(read_sealed(item.path, "verify.json")) if checked else None,
-        "base": asdict(base),
+        "base": asdict(base) | {"node_prompts": 2 * few.n_pairs, "edge_prompts": 2 * min(EDGE_PAIRS, prompts.n_pairs)},
         "pairs": [_slim(pair) for pair in pairs],
         "graph": neuronpedia_graph(circuit.to_dict(), pairs[0], model.config.n_layer, item.model) if small else None,
         "nodes": _nodes(item, stored, means, prompts, {key: e.loss - base.loss for key, e in effects.items()}),
-        "edge_effects": _edges(item, circuit, means, few, base.loss),
+        "edge_effects": _edges(item, circuit, means, _first(prompts, EDGE_PAIRS)),
         "ladder": _ladder(item, circuit, means, few, order),
     }
 
@@ -279,11 +279,13 @@ def _most_effective(circuit: Circuit, effects: Mapping[str, float]) -> dict[str,
     return {site: [c for c in channels if (site, c) in kept] for site, channels in circuit.nodes.items()}
 
 
-def _edges(item: Chosen, circuit: Circuit, means: Means, prompts: Prompts, base: float) -> dict[str, float]:
+def _edges(item: Chosen, circuit: Circuit, means: Means, prompts: Prompts) -> dict[str, float]:
     """Position of an edge in the circuit's list -> rise of the loss without it."""
-    order = sorted(range(len(circuit.edges)), key=lambda i: -abs(circuit.edges[i].weight))[:EDGE_EFFECTS]
-    found = edge_effects(item.run.model, circuit.nodes, [circuit.edges[i] for i in order], means, prompts)
-    return {str(i): found[circuit.edges[i]].loss - base for i in order}
+    model, order = item.run.model, sorted(range(len(circuit.edges)), key=lambda i: -abs(circuit.edges[i].weight))
+    order = order[:EDGE_EFFECTS]
+    base = effect(model, circuit.nodes, means, prompts)
+    found = edge_effects(model, circuit.nodes, [circuit.edges[i] for i in order], means, prompts)
+    return {str(i): found[circuit.edges[i]].loss - base.loss for i in order}
 
 
 def _ladder(item: Chosen, circuit: Circuit, means: Means, prompts: Prompts, order: Sequence[str]) -> dict[str, Any]:

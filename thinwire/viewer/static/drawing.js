@@ -20,6 +20,13 @@ class Drawing {
     this.lit = { edges: [], nodes: [] };
     this.measure(); // before anything is drawn: reading sizes later would force a layout
     this.build();
+    this.observer = new ResizeObserver(([{ contentRect: box }]) => {
+      const same = Math.abs(box.width - this.size[0]) + Math.abs(box.height - this.size[1]) < 2;
+      if (same || !box.width) return;
+      this.size = [box.width, box.height];
+      this.fit();
+    });
+    this.observer.observe(container);
   }
 
   /** The weight threshold at which at most `START_EDGES` edges are drawn. */

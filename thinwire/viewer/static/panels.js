@@ -32,7 +32,7 @@ function nodePanel(app) {
   return [
     title, app.data.live && liveSwitch(app, "nodes", key, "Hold this node at its mean in the live prompt"),
     facts([
-      ["without it", effect === null || effect === undefined ? "not measured" : `the circuit's loss goes from ${nats(entry.base.loss)} to ${nats(entry.base.loss + effect)} (${signed(effect)})`],
+      ["without it", effect === null || effect === undefined ? "not measured" : `the circuit's loss goes from ${nats(entry.base.loss)} to ${nats(entry.base.loss + effect)} (${signed(effect)}), on ${entry.base.node_prompts ?? "the"} prompts`],
       ["mean", node.mean === undefined ? null : `${signed(node.mean)}: the value that stands in for it when it is removed`],
       ["reads, by weight", words(app, node.reads)], ["writes, by weight", words(app, node.writes)],
     ]),
@@ -66,7 +66,7 @@ function edgeTable(app, key, way) {
   });
   const title = way === "in" ? "Reads from" : "Writes to";
   return el("section", {}, el("h3", {}, title),
-    table(`${plural(mine.length, "edge")}${mine.length > 40 ? ", the 40 strongest" : ""}; contributions at ${at}; effect is the rise of the circuit's loss without the edge`,
+    table(`${plural(mine.length, "edge")}${mine.length > 40 ? ", the 40 strongest" : ""}; contributions at ${at}; effect is the rise of the circuit's loss without the edge, on ${app.entry().base.edge_prompts ?? "the"} prompts`,
       ["Node", "Weight", "Clean", "Corrupt", "Effect"], rows));
 }
 

@@ -37,6 +37,7 @@ const app = {
 
   build() {
     const entry = app.entry();
+    app.drawing?.observer.disconnect();
     app.drawing = new Drawing(byId("drawing"), entry, app.model(), { onPick: app.pick, onToken: (side, at) => app.change(app.state.s === side && app.state.t === at ? { t: -1 } : { s: side, t: at }) });
     if (app.state.w === null) app.state.w = app.drawing.startWeight();
     if (app.state.e === null) app.state.e = -Infinity;
@@ -71,15 +72,16 @@ const app = {
     const entry = app.state.b && app.entryOf(app.state.b);
     byId("stage").classList.toggle("paired", Boolean(entry));
     byId("beside-box").hidden = !entry;
+    if (!entry || app.beside?.entry !== entry) app.beside?.observer.disconnect();
     if (!entry) { app.beside = null; return; }
-    if (!app.beside || app.beside.entry !== entry) {
+    if (app.beside?.entry !== entry) {
       app.beside = new Drawing(byId("beside"), entry, app.model(entry));
       const counts = app.beside.filter({ weight: app.beside.startWeight(), effect: -Infinity, kept: null });
       const pair = entry.pairs[Math.min(app.state.p, entry.pairs.length - 1)];
       app.beside.shade(pair, "clean", -1);
       app.beside.tell(pair, "clean", -1);
       byId("beside-said").textContent = `${entry.id}: showing ${thousands(counts.edges)} of ${plural(app.beside.edges.length, "edge")}`;
-      requestAnimationFrame(refit);
+      app.beside.fit();
     }
   },
 
@@ -240,7 +242,7 @@ listen("model", "change", (event) => {
 });
 listen("task", "change", (event) => app.open(data.circuits.find((entry) => entry.model === app.entry().model && entry.circuit.task === event.target.value).id));
 listen("circuit", "change", (event) => app.open(event.target.value));
-listen("beside-choice", "change", (event) => { app.change({ b: event.target.value || null }); requestAnimationFrame(refit); });
+listen("beside-choice", "change", (event) => app.change({ b: event.target.value || null }));
 listen("pair", "change", (event) => app.change({ p: Number(event.target.value), t: -1 }));
 listen("weight", "input", (event) => app.change({ w: Number(event.target.value) }));
 listen("effect", "input", (event) => app.change({ e: Number(event.target.value) <= Number(event.target.min) ? -Infinity : Number(event.target.value) }));
@@ -266,7 +268,6 @@ for (const tab of tabs) {
   });
 }
 addEventListener("keydown", (event) => { if (event.key === "Escape" && app.state.n) app.pick(null); });
-addEventListener("resize", refit);
 addEventListener("hashchange", () => { app.state = { ...FRESH }; app.recall(); app.build(); });
 
 app.recall();

@@ -1,0 +1,93 @@
+"""The interactive page's HTML and data, without a browser."""
+
+import copy
+import json
+import re
+from typing import Any
+
+import pytest
+from report_fixture import QUOTE_EDGES
+from test_report_page import Reader, policy_of
+from test_viewer_markup import HOSTILE
+from view_fixture import large_bundle, quote_bundle
+
+from thinwire.viewer.bundle import judgement, rounded
+from thinwire.viewer.markup import static
+from thinwire.viewer.page import SCRIPTS, render_view, sandboxed
+
+
+@pytest.fixture(scope="module")
+def bundle() -> dict[str, Any]:
+    return quote_bundle()
+
+
+@pytest.fixture(scope="module")
+def page(bundle: dict[str, Any]) -> Reader:
+    return Reader(render_view(bundle))
+
+
+def data_of(page: Reader) -> dict[str, Any]:
+    return json.loads(page.raw["script"][0])
+
+
+def test_the_page_forbids_the_network_and_foreign_code(page: Reader) -> None:
+    policy = policy_of(page)
+    assert policy.startswith("default-src 'none'") and "connect-src" not in policy and "unsafe" not in policy
+    for tag, attributes in page.tags:
+        assert tag not in {"link", "iframe", "object", "embed", "base", "img"}
+        assert not any(name.startswith("on") or name in {"style", "src", "action"} for name in attributes)
+
+
+def test_only_a_live_page_may_speak_and_only_to_its_server(bundle: dict[str, Any]) -> None:
+    policy = policy_of(Reader(render_view({**bundle, "live": {"evaluate": "evaluate"}})))
+    assert re.findall(r"connect-src ([^;]*)", policy) == ["'self'"]
+
+
+def test_the_data_is_the_circuit(page: Reader, bundle: dict[str, Any]) -> None:
+    shown = data_of(page)["circuits"][0]
+    assert [tuple(edge) for edge in shown["circuit"]["edges"]] == QUOTE_EDGES
+    nodes, edges = shown["layout"]["nodes"], shown["layout"]["edges"]
+    told = [(nodes[a]["key"], nodes[b]["key"], weight) for a, b, weight in edges]
+    assert told == [(f"{a}:{s}", f"{b}:{t}", weight) for a, s, b, t, weight in QUOTE_EDGES]
+
+
+def test_our_scripts_never_set_html() -> None:
+    for name in SCRIPTS:
+        for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "http:"):
+            assert way not in static(name).replace("http://www.w3.org/2000/svg", ""), f"{name}: {way}"
+
+
+@pytest.mark.parametrize("words", ["".join(HOSTILE), "</script><script>alert(1)</script>"])
+def test_hostile_texts_stay_data(bundle: dict[str, Any], page: Reader, words: str) -> None:
+    hostile = copy.deepcopy(bundle)
+    hostile["title"] = words
+    hostile["tokens"] = dict.fromkeys(hostile["tokens"], words)
+    hostile["circuits"][0]["circuit"] |= {"task": words, "answer_texts": [words, words]}
+    made = Reader(render_view(hostile))
+    assert [tag for tag, _ in made.tags] == [tag for tag, _ in page.tags]
+    assert data_of(made)["tokens"]["0"] == words
+    assert made.raw["script"][1] == page.raw["script"][1]
+
+
+def test_numbers_keep_three_digits() -> None:
+    assert rounded({"a": [1.23456, -0.000123456], "b": 7, "c": "x"}) == {"a": [1.23, -0.000123], "b": 7, "c": "x"}
+
+
+def test_verification_is_told_row_by_row() -> None:
+    found = judgement({"verdict": "faithful", "necessity": {"passed": True, "sentence": "s", "nodes_loss": 2.5}})
+    assert found["tests"] == [{"name": "necessity", "outcome": "passed", "sentence": "s", "threshold": ""}]
+    assert found["numbers"] == {"necessity": {"nodes_loss": 2.5}}
+    assert judgement(None) == {"verdict": "", "reasons": [], "tests": [], "numbers": {}}
+
+
+def test_a_sandboxed_page_may_run_and_save_and_nothing_else(bundle: dict[str, Any]) -> None:
+    frame = Reader(sandboxed(render_view(bundle)))
+    (tag, attributes) = frame.tags[0]
+    assert tag == "iframe" and len(frame.tags) == 1
+    assert attributes["sandbox"] == "allow-scripts allow-downloads"
+    assert Reader(attributes["srcdoc"] or "").raw["script"][0] == Reader(render_view(bundle)).raw["script"][0]
+
+
+def test_a_large_circuit_can_be_laid_out() -> None:
+    shown = large_bundle(400, 3000)["circuits"][0]
+    assert len(shown["layout"]["nodes"]) >= 400
