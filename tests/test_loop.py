@@ -122,6 +122,22 @@ def test_the_command_line_stops_with_one_line_and_code_2(
     assert len(err) == 1 and "loss nan at step 2" in err[0]
 
 
+def test_a_device_that_is_too_small_says_what_to_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def too_much(model: GPT, windows: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(loop, "next_token_loss", too_much)
+    for i in range(3):
+        (tmp_path / f"m{i}.py").write_text(f"def f{i}(value):\n    return value + {i}\n\n" * 60)
+    small = ["--train.density=0.2", "--model.vocab_size=270", "--model.d_model=32", "--model.context=16"]
+    assert main(["train", "--out", str(tmp_path / "run"), f"--data.source={tmp_path}", *small]) == 2
+    assert "the memory of cpu is too small; train into a new directory with train.micro_batches above 1" in (
+        capsys.readouterr().err
+    )
+
+
 def journal_of(folder: Path, losses: list[float]) -> Journal:
     journal = Journal(folder, START)
     for step, loss in enumerate(losses, 1):

@@ -110,6 +110,25 @@ def test_tensorboard_holds_every_number_and_forgets_what_a_resume_takes_back(tmp
     assert set(events) == {"train/loss", "train/density"}
 
 
+@pytest.mark.slow
+def test_the_command_line_opens_watchers_and_training_does_not_notice(tmp_path: Path) -> None:
+    import json
+
+    for i in range(4):
+        (tmp_path / f"m{i}.py").write_text(f"def f{i}(value):\n    return value + {i}\n\n" * 60)
+    small = ["--train.density=0.2", "--model.vocab_size=270", "--model.d_model=32", "--model.context=16"]
+    small += ["--train.n_tokens=640", "--train.batch_size=8", "--threads=1", f"--data.source={tmp_path}"]
+    for name, more in (("seen", ["--watch", "tensorboard"]), ("unseen", [])):
+        command = [sys.executable, "-m", "thinwire", "train", "--out", str(tmp_path / name), *small, *more]
+        subprocess.run(command, check=True, capture_output=True)
+    events = json.loads(python(READ_EVENTS, tmp_path / "seen" / "tensorboard").splitlines()[-1])
+    rows = [json.loads(line) for line in (tmp_path / "seen" / "metrics.jsonl").read_text().splitlines()]
+    assert events["train/loss"] == [[row["step"], pytest.approx(row["loss"])] for row in rows]
+    assert len(rows) == 5
+    name = "checkpoints/step-00000005/model.safetensors"
+    assert (tmp_path / "seen" / name).read_bytes() == (tmp_path / "unseen" / name).read_bytes()
+
+
 READ_WANDB = """
 import json, struct, sys, warnings
 warnings.simplefilter("ignore")

@@ -52,7 +52,7 @@ class Processes:
         return self.rank == 0
 
     def share(self, windows: Int64[np.ndarray, "B window"]) -> Int64[np.ndarray, "share window"]:
-        """This process's rows of a batch: the same for every order in which processes run. B is a multiple of count."""
+        """This process's rows of a batch, the rank-th of `count` equal parts in order. B is a multiple of count."""
         size = len(windows) // self.count
         return windows[self.rank * size : (self.rank + 1) * size]
 

@@ -1,5 +1,6 @@
 """Train a model into a run directory, or go on with one."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -160,7 +161,14 @@ def _finish(
     heldout = torch.from_numpy(
         heldout_windows(data.heldout, max(CURVE_TOKENS, config.model.context), config.model.context)
     ).to(device)
-    return train_loop(out, config, model, optimizer, data.train, heldout, state, progress, processes, watch)
+    try:
+        return train_loop(out, config, model, optimizer, data.train, heldout, state, progress, processes, watch)
+    except torch.OutOfMemoryError:
+        parts = config.train.micro_batches
+        raise UserError(
+            f"the memory of {device} is too small; train into a new directory with train.micro_batches above {parts} "
+            f"(thinwire train --dry-run foretells the memory), or on more processes"
+        ) from None
 
 
 def dry_run(
@@ -192,6 +200,13 @@ def dry_run(
     }
     if probe:
         where = pick_device(device)
-        fits = where.type != "cpu" or sum(memory.values()) < (memory_bytes() or sum(memory.values()) + 1)
+        fits = sum(memory.values()) < _room(where)
         plan["seconds"] = forecast.seconds(config, where, launched(), progress) if fits else None
     return plan
+
+
+def _room(device: torch.device) -> float:
+    """Bytes that a training may take on `device`; infinity where nobody can tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return 0.8 * (memory_bytes() or math.inf)
