@@ -1,23 +1,19 @@
-"""Freed memory stays with the process.
+"""Memory that the process has once used stays with it.
 
-A training step frees and takes the same few hundred megabytes again. By default glibc hands such blocks back to the
-kernel, which then clears every page anew when it is touched.
+glibc hands every large block back to the kernel when it is freed and asks for fresh, zeroed pages at the next
+allocation. A training step allocates and frees the same activations again and again, and pays for each page.
 """
 
 import ctypes
+import platform
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names of malloc.h
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # names of mallopt(3)
 _NEVER = 2**31 - 1
-_LARGE = 1 << 30
 
 
 def keep_freed_memory() -> bool:
-    """Ask the C library to keep what is freed for the next allocation; False where it offers no such setting.
-
-    Peak memory stays what it is; the process no longer shrinks between its peaks.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
+    """Tell the allocator to keep what is freed; whether there was one that listens (glibc)."""
+    if platform.libc_ver()[0] != "glibc":
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGE)) and bool(mallopt(_M_TRIM_THRESHOLD, _NEVER))
+    mallopt = ctypes.CDLL(None).mallopt
+    return bool(mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, _NEVER))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import thinwire
-from thinwire.workflows.allocation import keep_freed_memory
+from thinwire.training.allocator import keep_freed_memory
 
 PACKAGES = ("torch", "numpy", "numba", "tokenizers", "safetensors")
 

@@ -18,7 +18,6 @@ from thinwire.progress import Progress, silent
 from thinwire.sparsity.projection import count_nonzero
 from thinwire.storage import sha256
 from thinwire.training import forecast
-from thinwire.training.allocator import keep_freed_memory
 from thinwire.training.checkpoint import TrainState, checkpoint_directories, read_state, remove_leftovers
 from thinwire.training.config import RunConfig
 from thinwire.training.distributed import Processes, joined, launched, on_this_machine
@@ -63,7 +62,6 @@ def train(
     config = resolve(config)
     _check_shares(config, launched())
     use_threads(config.threads)
-    keep_freed_memory()
     where = pick_device(device)
     _repeat_exactly(where)
     with joined(where) as processes:

@@ -7,7 +7,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import torch
-from thinwire.workflows.allocation import keep_freed_memory
+from thinwire.training.allocator import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 def step():
