@@ -68,8 +68,8 @@ def test_large_circuits_say_what_is_hidden() -> None:
 
 def test_answers_show_the_circuits_probabilities(quote: dict[str, Any]) -> None:
     words = " ".join(t.text or "" for t in parsed(draw_svg(quote["circuit"], quote["evidence"], 2, 16)).iter())
-    assert "clean prompt: 91.0 %" in words
-    assert "corrupt prompt: 87.0 %" in words  # 1 - 0.13
+    assert "clean prompt: 91.0\u00a0%" in words
+    assert "corrupt prompt: 87.0\u00a0%" in words  # 1 - 0.13
 
 
 def test_a_circuit_without_evidence_is_drawn_from_its_edges(quote: dict[str, Any]) -> None:
@@ -177,7 +177,12 @@ def test_numbers_in_words() -> None:
     assert short_count(4_520_000) == "4.52M"
     assert (loss(0.1423), loss(0.00012), loss(0)) == ("0.142", "1.2e-04", "0.000")
     assert (signed(1.2), signed(-0.0431), signed(0)) == ("+1.20", "−0.043", "0")
-    assert (percent(1.0), percent(0.99996), percent(0.00001), percent(0)) == ("100 %", "99.9 %", "0.1 %", "0 %")
+    assert (percent(1.0), percent(0.99996), percent(0.00001), percent(0)) == (
+        "100\u00a0%",
+        "99.9\u00a0%",
+        "0.1\u00a0%",
+        "0\u00a0%",
+    )
     assert (ratio(12.3456), ratio(1.234), ratio(123.4)) == ("12.3", "1.23", "123")
     assert (seconds(48.2), seconds(185)) == ("48 s", "3 min 05 s")
     assert listing(["a", "b", "c"]) == "a, b and c"

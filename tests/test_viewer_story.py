@@ -22,7 +22,7 @@ def answers(report: dict[str, Any]) -> dict[str, str]:
     """Question -> answer, as text."""
     page = questions(report["tasks"][0], report)
     items = re.findall(r"<h3>(.*?)</h3><p>(.*?)</p>", page)
-    return {question: re.sub(r"<[^>]+>", "", answer) for question, answer in items}
+    return {question: re.sub(r"<[^>]+>", "", answer).replace("\u00a0", " ") for question, answer in items}
 
 
 def test_the_five_questions_are_answered_by_the_circuits_numbers(report: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from thinwire.viewer.contrast import differing_tokens
 from thinwire.viewer.markup import Markup, join, tag, token
 from thinwire.viewer.sides import NAMES, best_loss, is_solved, present
 from thinwire.viewer.story import QUOTE_TASK
-from thinwire.viewer.verdicts import verdict_words
+from thinwire.viewer.verdicts import judged, verdict_words
 from thinwire.viewer.wording import loss, percent, plural, ratio, signed
 
 Part = Mapping[str, Any]
@@ -32,7 +32,7 @@ def _decides(task: Part, part: Part) -> Markup:
     return join([
         task["description"].rstrip("."), ": the next token is ", token(answer), " or ", token(other),
         ". With nothing but the circuit the model is right on ", _number(percent(test["accuracy"])),
-        f" of unseen prompts{whole}. Guessing gives 50 %.",
+        f" of unseen prompts{whole}. Guessing gives 50\u00a0%.",
     ])  # fmt: skip
 
 
@@ -112,7 +112,8 @@ def _without(part: Part) -> Markup | None:
     verification = part["verification"] or {}
     need = verification.get("necessity") or {}
     lead = verdict_words(verification)
-    verdict = join([" Verdict of all tests: ", _number(lead.partition(": ")[0]), "."]) if lead else None
+    reason = next(iter(verification.get("reasons") or ()), "")
+    verdict = join([" Verdict of all tests: ", _number(lead.partition(": ")[0]), ". ", reason]) if lead else None
     if need.get("nodes_accuracy") is None:
         sentence = need.get("sentence")
         return join([sentence, verdict]) if sentence else verdict
@@ -176,7 +177,11 @@ def questions(task: Part, report: Part) -> Markup:
         ("What does it decide?", _decides(task, part), _link(anchor, "The pair of prompts")),
         (f"Where does it read {what}?", _reads(part), _link("reading-title", "Step by step")),
         ("Which head carries it?", _carries(part), _link(f"heads-{task['name']}", "Where the heads look")),
-        ("What happens without it?", _without(part), _link("table", "Every test and number")),
+        (
+            "What happens without it?",
+            _without(part),
+            _link("tests-title" if judged(part["verification"]) else "table", "Every test and number"),
+        ),
         ("How does it differ from the dense one?", _differs(task, report), _link("dense-circuit", "See it")),
     ]
     items = [

@@ -53,7 +53,7 @@ def _featured_section(task: Mapping[str, Any] | None, models: Mapping[str, Any])
         note = _strip_note(task[first]["evidence"])
         parts.append(tag("div", tag("h3", "Every node on both prompts"), note, nodes, class_="wide"))
     if (tests := verdicts(task)) is not None:
-        parts.append(tag("div", tag("h3", "Is this how the model does it?"), tests, class_="wide"))
+        parts.append(tag("div", tag("h3", "Is this how the model does it?", id="tests-title"), tests, class_="wide"))
     for side in others:
         title = tag("h3", f"The same task in the {NAMES[side]}", id=f"{side}-circuit")
         parts.append(tag("div", title, drawing(task, side, models), class_="wide"))

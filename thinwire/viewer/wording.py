@@ -37,11 +37,11 @@ def signed(value: Number) -> str:
 
 
 def percent(share: Number) -> str:
-    """A share in per cent: 99.8 %, and 100 % only where it is exact."""
+    """A share in per cent with a no-break space: 99.8 %, and 100 % only where it is exact."""
     value = 100 * share
     if value in (0, 100):
-        return f"{value:.0f} %"
-    return f"{min(max(value, 0.1), 99.9):.1f} %" if 0 < value < 100 else f"{value:.1f} %"
+        return f"{value:.0f}\u00a0%"
+    return f"{min(max(value, 0.1), 99.9):.1f}\u00a0%" if 0 < value < 100 else f"{value:.1f}\u00a0%"
 
 
 def ratio(value: Number) -> str:

@@ -69,9 +69,19 @@ def circuit_report(run: Run, path: Path) -> dict[str, Any]:
     checked = is_sealed(path, "verify.json")
     return {
         "circuit": stored.circuit.to_dict(),
-        "verification": json.loads(read_sealed(path, "verify.json")) if checked else None,
+        "verification": shown_verification(json.loads(read_sealed(path, "verify.json"))) if checked else None,
         "evidence": evidence(run.model, stored.circuit, means, prompts, 0, run.tokenizer),
     }
+
+
+def shown_verification(verification: dict[str, Any]) -> dict[str, Any]:
+    """verify.json as far as a page shows it: outcomes, sentences and numbers, without the lists of single nodes."""
+
+    def slim(test: dict[str, Any]) -> dict[str, Any]:
+        plain = {name: value for name, value in test.items() if not isinstance(value, list | dict)}
+        return plain | {name: test[name] for name in ("random_losses",) if name in test}
+
+    return {name: slim(part) if isinstance(part, dict) else part for name, part in verification.items()}
 
 
 def task_report(stored: StoredCircuit, tokenizer: Tokenizer) -> dict[str, Any]:

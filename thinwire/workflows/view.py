@@ -24,6 +24,7 @@ from thinwire.progress import Progress, silent
 from thinwire.storage import is_sealed, read_sealed, to_json, write_atomic
 from thinwire.viewer.bundle import make_bundle
 from thinwire.viewer.page import render_view, sandboxed
+from thinwire.workflows.report import shown_verification
 from thinwire.workflows.run import Run, load_run
 
 N_PAIRS = 6
@@ -220,7 +221,7 @@ def gather_circuit(item: Chosen) -> dict[str, Any]:
         "model": item.model,
         "settings": item.path.resolve().parent.name,
         "circuit": circuit.to_dict(),
-        "verification": json.loads(read_sealed(item.path, "verify.json")) if checked else None,
+        "verification": shown_verification(json.loads(read_sealed(item.path, "verify.json"))) if checked else None,
         "base": asdict(base) | {"node_prompts": 2 * few.n_pairs, "edge_prompts": 2 * min(EDGE_PAIRS, prompts.n_pairs)},
         "pairs": [_slim(pair) for pair in pairs],
         "graph": neuronpedia_graph(circuit.to_dict(), pairs[0], model.config.n_layer, item.model) if small else None,
