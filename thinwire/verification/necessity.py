@@ -19,7 +19,7 @@ from thinwire.model.seams import Edges, Tap, identity
 from thinwire.progress import Progress, silent
 from thinwire.verification.claim import Claim
 from thinwire.verification.finding import Finding, percent
-from thinwire.verification.nulls import Variances, outside_edges, random_edges, random_nodes, variances
+from thinwire.verification.nulls import Variances, edge_pools, node_pools, random_edges, random_nodes, variances
 from thinwire.verification.variants import accuracies, differences_replacing, list_nodes, losses, sample
 
 ACCURACY = 0.75
@@ -100,17 +100,17 @@ def necessity(
 
     variance = variances(model, means, prompts)
     generator = torch.Generator().manual_seed(seed)
-    drawn = [random_nodes(model, claim, variance, generator) for _ in range(n_random)]
+    pools = node_pools(model, claim, variance)
+    drawn = [random_nodes(claim, variance, pools, generator) for _ in range(n_random)]
     removed = differences_replacing(model, prompts, [claim.nodes, *drawn], means)
     (nodes_loss, *random_losses), nodes_accuracy = losses(removed, prompts), accuracies(removed[:1], prompts)[0]
     model_loss, model_accuracy = measure()
     edges_loss, edges_accuracy = measure(edges=remove_edges(model, claim.edges, means))
     n_random_edges = n_random_edges if claim.edges else 0
-    candidates = outside_edges(model, claim)
-    edge_losses = []
+    edge_losses, candidates = [], edge_pools(model, claim, variance)
     with progress(f"necessity {claim.task}", total=n_random_edges, unit="set") as advance:
         for _ in range(n_random_edges):
-            others = random_edges(candidates, claim, variance, generator)
+            others = random_edges(model, claim, variance, candidates, generator)
             edge_losses.append(measure(edges=remove_edges(model, others, means))[0])
             advance(1)
     nodes = _single_nodes(model, claim, means, prompts, n_nodes, seed)

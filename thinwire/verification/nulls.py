@@ -4,7 +4,9 @@ A node's variance is the mean square of its activation about the mean that ablat
 prompts, in the whole model: exactly what its ablation changes. An edge's is its weight squared times its source's.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -37,68 +39,101 @@ def variances(model: GPT, means: Means, prompts: Prompts) -> Variances:
     return found
 
 
-def random_nodes(model: GPT, claim: Claim, variance: Variances, generator: torch.Generator) -> dict[str, list[int]]:
+@dataclass(frozen=True)
+class Pool:
+    """What may be drawn at one site or in one matrix, by ascending log-variance."""
+
+    spread: list[float]
+    items: list[int]
+    """Channel, or target x (number of sources) + source."""
+
+
+def node_pools(model: GPT, claim: Claim, variance: Variances) -> dict[str, Pool]:
+    """Site -> the nodes outside the circuit, for sites where the circuit has nodes."""
+    pools = {}
+    for site, width in widths(model).items():
+        if inside := claim.nodes.get(site):
+            outside = torch.ones(width, dtype=torch.bool)
+            outside[inside] = False
+            channels = outside.nonzero().flatten()
+            pools[site] = _pool(variance[site][channels], channels)
+    return pools
+
+
+def edge_pools(model: GPT, claim: Claim, variance: Variances) -> dict[str, Pool]:
+    """Matrix -> its nonzero weights outside the circuit, for matrices in which the circuit has edges."""
+    ends = edge_matrices(model.config.n_layer)
+    pools = {}
+    for name, inside in edges_by_matrix(model, claim.edges).items():
+        weight = model.get_parameter(name).detach().cpu()
+        outside = weight != 0
+        outside[[edge.target for edge in inside], [edge.source for edge in inside]] = False
+        places = outside.flatten().nonzero().flatten()
+        carried = weight.square() * variance[ends[name][0]]
+        pools[name] = _pool(carried.flatten()[places], places)
+    return pools
+
+
+def random_nodes(
+    claim: Claim, variance: Variances, pools: Mapping[str, Pool], generator: torch.Generator
+) -> dict[str, list[int]]:
     """A random set outside the circuit, as many nodes per site (or as many as there are), matched in variance."""
     drawn = {}
-    for site, width in widths(model).items():
-        inside = claim.nodes.get(site, [])
-        outside = sorted(set(range(width)) - set(inside))
-        spread = variance[site].clamp(min=TINY).log()
-        drawn[site] = sorted(outside[i] for i in _match(spread[inside], spread[outside], generator))
+    for site, pool in pools.items():
+        wanted = variance[site][claim.nodes[site]].clamp(min=TINY).log().tolist()
+        drawn[site] = sorted(pool.items[i] for i in _match(wanted, pool.spread, generator))
     return {site: channels for site, channels in drawn.items() if channels}
 
 
 def random_edges(
-    candidates: dict[str, list[Edge]], claim: Claim, variance: Variances, generator: torch.Generator
+    model: GPT, claim: Claim, variance: Variances, pools: Mapping[str, Pool], generator: torch.Generator
 ) -> list[Edge]:
     """Random edges outside the circuit, as many per matrix (or as many as there are), matched in variance."""
+    ends = edge_matrices(model.config.n_layer)
     drawn: list[Edge] = []
-    by_matrix = edges_by_matrix(claim.edges, list(candidates))
-    for name, inside in by_matrix.items():
-        outside = candidates[name]
-        chosen = _match(_edge_spread(inside, variance), _edge_spread(outside, variance), generator)
-        drawn += [outside[i] for i in chosen]
+    for name, inside in edges_by_matrix(model, claim.edges).items():
+        (source_site, target_site), matrix = ends[name], model.get_parameter(name)
+        carried = [edge.weight**2 * float(variance[source_site][edge.source]) for edge in inside]
+        wanted = torch.tensor(carried).clamp(min=TINY).log().tolist()
+        for i in _match(wanted, pools[name].spread, generator):
+            target, source = divmod(pools[name].items[i], matrix.shape[1])
+            drawn.append(Edge(source_site, source, target_site, target, float(matrix[target, source])))
     return drawn
 
 
-def outside_edges(model: GPT, claim: Claim) -> dict[str, list[Edge]]:
-    """Matrix -> its nonzero weights that are no edges of the circuit, for matrices in which the circuit has edges."""
-    matrices = edge_matrices(model.config.n_layer)
-    found = {}
-    for name, inside in edges_by_matrix(claim.edges, list(matrices)).items():
-        source, target = matrices[name]
-        taken = {(edge.target, edge.source) for edge in inside}
-        weight = model.get_parameter(name)
-        places = [(row, column) for row, column in weight.nonzero().tolist() if (row, column) not in taken]
-        values = weight[[p[0] for p in places], [p[1] for p in places]].tolist() if places else []
-        found[name] = [Edge(source, column, target, row, w) for (row, column), w in zip(places, values, strict=True)]
-    return found
-
-
-def edges_by_matrix(edges: Sequence[Edge], names: Sequence[str]) -> dict[str, list[Edge]]:
-    """Matrix name -> its edges, for those of `names` that have some."""
-    n_layer = 1 + max((int(name.split(".")[1]) for name in names), default=-1)
-    name_of = {ends: name for name, ends in edge_matrices(n_layer).items()}
+def edges_by_matrix(model: GPT, edges: Sequence[Edge]) -> dict[str, list[Edge]]:
+    """Matrix name -> its edges, for matrices that have some."""
+    name_of = {ends: name for name, ends in edge_matrices(model.config.n_layer).items()}
     found: dict[str, list[Edge]] = {}
     for edge in edges:
         found.setdefault(name_of[edge.source_site, edge.target_site], []).append(edge)
     return found
 
 
-def _edge_spread(edges: Sequence[Edge], variance: Variances) -> Tensor:
-    values = [edge.weight**2 * float(variance[edge.source_site][edge.source]) for edge in edges]
-    return torch.tensor(values, dtype=torch.float32).clamp(min=TINY).log()
+def _pool(variance: Tensor, items: Tensor) -> Pool:
+    spread = torch.sort(variance.clamp(min=TINY).log(), stable=True)
+    return Pool(spread.values.tolist(), items[spread.indices].tolist())
 
 
-def _match(wanted: Tensor, offered: Tensor, generator: torch.Generator) -> list[int]:
-    """For each wanted value, in random order, one of the `NEAREST` unused offers; fewer where offers run out."""
-    free = torch.ones(len(offered), dtype=torch.bool)
-    chosen: list[int] = []
+def _match(wanted: Sequence[float], offered: Sequence[float], generator: torch.Generator) -> list[int]:
+    """For each wanted value, in random order, one of the `NEAREST` unused of the ascending offers.
+
+    Fewer where offers run out.
+    """
+    used: set[int] = set()
     for i in torch.randperm(len(wanted), generator=generator).tolist()[: len(offered)]:
-        distance = torch.where(free, (offered - wanted[i]).abs(), torch.inf)
-        n = min(NEAREST, int(free.sum()))
-        near = torch.sort(distance, stable=True).indices[:n]
-        pick = int(near[int(torch.randint(n, (1,), generator=generator))])
-        free[pick] = False
-        chosen.append(pick)
-    return chosen
+        near = _nearest(wanted[i], offered, used)
+        used.add(near[int(torch.randint(len(near), (1,), generator=generator))])
+    return sorted(used)
+
+
+def _nearest(value: float, offered: Sequence[float], used: set[int]) -> list[int]:
+    """Up to `NEAREST` places not in `used`, by distance to `value`."""
+    right = bisect_left(offered, value)
+    left, found = right - 1, []
+    while len(found) < NEAREST and (left >= 0 or right < len(offered)):
+        go_left = right >= len(offered) or (left >= 0 and value - offered[left] <= offered[right] - value)
+        place, left, right = (left, left - 1, right) if go_left else (right, left, right + 1)
+        if place not in used:
+            found.append(place)
+    return found
