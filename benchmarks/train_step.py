@@ -11,12 +11,15 @@ Sizes: d_model, 2 layers, vocabulary 1024, context 64 (1024: 4 layers, vocabular
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from statistics import median
 from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as `import thinwire` does, for both steps alike
 
 import torch
 from torch import Tensor

@@ -11,6 +11,7 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as thinwire/__init__.py does, too late where torch comes first
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # idle threads of numba's pool spin: 24 ms a call on a busy machine
 
 settings.register_profile("steady", deadline=None)  # a busy machine is no failure

@@ -8,6 +8,7 @@
 Importing this package is cheap: each name is loaded when it is first used.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from thinwire.workflows.run import load_run
     from thinwire.workflows.verify import verify
     from thinwire.workflows.view import show
+
+# Between two parallel regions threads sleep. By default GNU OpenMP's spin, and on a machine that does other work too a
+# training step took four times as long. Read when torch is loaded; without effect where torch was imported first.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 __version__ = "0.1.0"
 __all__ = ["Circuit", "__version__", "load_run", "prune", "show", "verify"]

@@ -2,19 +2,10 @@
 
 The number of blocks is torch's number of threads. No kernel's result depends on which thread runs a block, nor on the
 number of blocks where its docstring does not say so.
-
-
-Between two kernels numba's threads sleep. GNU OpenMP would let them spin, which takes the cores away from torch's own
-threads: on a busy machine everything ran 8 times slower. The setting is read when numba starts its first kernel, so it
-reaches numba's threads alone.
 """
-
-import os
 
 import numba
 import torch
-
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def count_blocks() -> int:
