@@ -35,7 +35,7 @@ SMALL = [
     *("--train.n_tokens=2560", "--train.batch_size=8", "--train.density=0.2", "--data.heldout_frac=0.3"),
     *("--train.checkpoint_every_steps=5", "--train.eval_every_steps=7"),
 ]
-N_STEPS = 30
+N_STEPS = 20
 
 
 def together(count: int, work: Callable[[], int]) -> list[int]:
