@@ -98,6 +98,15 @@ def test_a_site_that_is_all_circuit_offers_no_null() -> None:
     assert len(result.nodes) == len(result.edges) == 1  # bounded, and said so by the length
 
 
+def test_the_whole_model_as_a_circuit_has_no_null() -> None:
+    """Every node claimed: nothing is left to draw from, and it says so."""
+    hand = bracket_counter()
+    nodes = {site: list(range(len(mean))) for site, mean in hand.means.items()}
+    claim = replace(Claim.of(hand.circuit), nodes=nodes)
+    result = necessity(hand.model, claim, hand.means, hand.prompts, 20, 20, n_nodes=1, n_edges=1)
+    assert result.n_missing == claim.n_nodes and result.variance_ratio == 0.0
+
+
 def test_p_is_exact_and_z_needs_spread() -> None:
     assert p_value(2.0, [1.0, 2.0, 3.0]) == 3 / 4  # ties count against the circuit
     assert p_value(9.0, [1.0] * 199) == 1 / 200

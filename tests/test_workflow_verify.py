@@ -10,6 +10,7 @@ import thinwire
 from thinwire.circuits.artefact import load_circuit
 from thinwire.errors import UserError
 from thinwire.storage import read_sealed
+from thinwire.verification.budget import BUDGETS
 from thinwire.workflows.run import Run
 from thinwire.workflows.verify import verify, verify_run
 
@@ -37,11 +38,12 @@ def test_sufficiency_is_the_circuits_own_test_score(own_pruned: Run) -> None:
     assert found["model_loss"] == pytest.approx(circuit.model_scores["test"].loss, abs=1e-5)
 
 
-def test_necessity_takes_out_nodes_edges_and_twenty_random_sets(own_pruned: Run) -> None:
+def test_necessity_takes_out_nodes_edges_and_random_sets(own_pruned: Run) -> None:
     (path,) = own_pruned.circuit_directories()
     found = verify(own_pruned, path)["necessity"]
-    assert len(found["random_losses"]) == 20
-    assert found["random_mean"] == pytest.approx(sum(found["random_losses"]) / 20)
+    n_sets = BUDGETS["fast"].random_sets
+    assert len(found["random_losses"]) == n_sets
+    assert found["random_mean"] == pytest.approx(sum(found["random_losses"]) / n_sets)
     assert found["nodes_loss"] > found["model_loss"]
     assert found["edges_loss"] > 0
 

@@ -35,4 +35,4 @@ def to_dict(finding: Finding) -> dict[str, Any]:
 
 def percent(share: float) -> str:
     """A share in words: 93 %, and 99.4 % where the digit behind the point is needed to tell it from 100 %."""
-    return f"{100 * share:.1f} %" if 0.99 < share < 0.9995 else f"{100 * share:.0f} %"
+    return f"{100 * share:.1f} %" if 0.99 < share < 0.9995 else f"{round(100 * share)} %"

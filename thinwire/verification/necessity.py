@@ -161,7 +161,7 @@ def z_score(observed: float, null: Sequence[float]) -> float | None:
 
 def _variance_ratio(nodes: Nodes, drawn: Sequence[Nodes], variance: Variances) -> float | None:
     def total(of: Nodes) -> float:
-        return sum(float(variance[site][list(channels)].sum()) for site, channels in of.items())
+        return float(sum(float(variance[site][list(channels)].sum()) for site, channels in of.items()))
 
     own = total(nodes)
     return median(map(total, drawn)) / own if own else None

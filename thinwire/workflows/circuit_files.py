@@ -18,9 +18,9 @@ from torch import Tensor
 from thinwire.circuits.ablation import node_means, widths, zero_means
 from thinwire.circuits.config import PruneConfig
 from thinwire.circuits.graph import SCHEMA_VERSION
-from thinwire.errors import CorruptFile, MissingFile
+from thinwire.errors import CorruptFile, MissingFile, UserError
 from thinwire.storage import MANIFEST, read_sealed
-from thinwire.tasks.registry import get_task
+from thinwire.tasks.registry import all_tasks, get_task
 from thinwire.tasks.task import SPLITS, Split
 from thinwire.tasks.tokens import TaskTokens, from_arrays, tokenize
 from thinwire.verification.claim import Claim, read_claim
@@ -72,6 +72,11 @@ def read_pairs(path: Path) -> dict[Split, TaskTokens]:
 def _pairs(path: Path, run: Run, task: str) -> dict[Split, TaskTokens]:
     if (path / "pairs.safetensors").exists():
         return read_pairs(path)
+    if task not in all_tasks():
+        raise UserError(
+            f"{path} has no pairs.safetensors and its task {task!r} is no built-in one; put the pairs' token ids beside "
+            f"circuit.json as docs/verification.md says"
+        )
     found = get_task(task)
     return {split: tokenize(found, run.tokenizer, split, run.config.model.context) for split in SPLITS}
 
