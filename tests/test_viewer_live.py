@@ -15,6 +15,7 @@ from thinwire.circuits.effects import without
 from thinwire.circuits.prompts import Prompts, answer_difference
 from thinwire.errors import UserError
 from thinwire.viewer.live import MOST_BYTES, LiveServer
+from thinwire.workflows import view as viewing
 from thinwire.workflows.live import evaluator, live_server
 from thinwire.workflows.view import choose, circuit_id
 
@@ -147,7 +148,9 @@ def test_wrong_requests_are_refused(pruned_path: Path, request_: dict[str, Any],
         evaluator([item])({"circuit": name, **request_})
 
 
-def test_a_live_page_writes_nothing(pruned_path: Path) -> None:
+def test_a_live_page_writes_nothing(pruned_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"NODE_EFFECTS": 0, "EDGE_EFFECTS": 2, "TEXT_WINDOWS": 8, "LADDER_STEPS": 2}.items():
+        monkeypatch.setattr(viewing, name, value)
     before = {p: p.stat().st_mtime_ns for p in pruned_path.rglob("*")}
     with live_server([pruned_path], device="cpu") as server:
         assert json.loads(server.page.decode().split('id="data">')[1].split("</script>")[0])["live"]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,17 @@ from thinwire.workflows import view as viewing
 from thinwire.workflows.view import choose, gather, show, view
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few() -> Iterator[None]:
+    """Fewer pairs, edges and windows than a person gets: the same code in less time."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"NODE_PAIRS": 4, "EDGE_EFFECTS": 5, "TEXT_WINDOWS": 16, "LADDER_STEPS": 3}.items():
+            patch.setattr(viewing, name, value)
+        yield
+
+
 @pytest.fixture(scope="module")
-def bundle(pruned_path: Path) -> dict[str, Any]:
+def bundle(pruned_path: Path, few: None) -> dict[str, Any]:
     return gather(choose([pruned_path], "cpu"))
 
 
@@ -102,7 +112,8 @@ def test_what_is_not_there_is_said(tiny_path: Path, tmp_path: Path) -> None:
         choose([tmp_path], "cpu")
 
 
-def test_a_circuit_is_shown_in_a_notebook(pruned_path: Path) -> None:
+def test_a_circuit_is_shown_in_a_notebook(pruned_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(viewing, "NODE_EFFECTS", 0)
     run = thinwire.load_run(pruned_path)
     (directory,) = run.circuit_directories()
     circuit = load_circuit(directory).circuit
@@ -114,7 +125,8 @@ def test_a_circuit_is_shown_in_a_notebook(pruned_path: Path) -> None:
         show(run, replace(circuit, seed=99))
 
 
-def test_the_graph_is_written_beside(pruned_path: Path, tmp_path: Path) -> None:
+def test_the_graph_is_written_beside(pruned_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(viewing, "NODE_EFFECTS", 0)
     result = view([pruned_path], tmp_path / "v.html", graph=tmp_path / "g.json", device="cpu")
     graph = json.loads((tmp_path / "g.json").read_text())
     assert result["graph"] == str(tmp_path / "g.json")

@@ -71,7 +71,8 @@ def view_entry(found: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, 
         "circuit": circuit,
         "layout": _place(layout(circuit, model["n_layer"], model["d_head"])),
         "verification": judgement(found.get("verification")),
-        **rounded({key: found.get(key) or {} for key in ("pairs", "nodes", "edge_effects", "ladder", "base", "graph")}),
+        "pairs": rounded(list(found.get("pairs") or ())),
+        **rounded({key: found.get(key) or {} for key in ("nodes", "edge_effects", "ladder", "base", "graph")}),
     }
 
 

@@ -98,7 +98,17 @@ def _body(report: Mapping[str, Any]) -> dict[str, str]:
         "corpus": facts(_corpus(report["corpus"])),
         "environment": facts({**report["environment"], "created": report["created"]}),
         "command": tag("code", visible_title(report["command"])),
+        "look": _look(report.get("view_command")),
     }
+
+
+def _look(command: str | None) -> Markup:
+    """How to look around in the circuits, where the report says it."""
+    if not command:
+        return Markup("")
+    return join(
+        [tag("h3", "Look around in the circuits"), tag("p", tag("code", visible_title(command)), class_="command")]
+    )
 
 
 def _choices(report: Mapping[str, Any]) -> Markup:

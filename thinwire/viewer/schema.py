@@ -257,6 +257,8 @@ class Report(TypedDict):
     title: str
     command: str
     """How to make this report again."""
+    view_command: NotRequired[str]
+    """How to write the interactive page of the same circuits."""
     created: str
     environment: dict[str, Any]
     corpus: Corpus

@@ -47,6 +47,7 @@ def _report(out: Path, journal: dict[str, Any], summary: dict[str, Any], runs: d
     return {
         "title": "How a small transformer closes a quote",
         "command": journal["command"],
+        "view_command": f"thinwire view {out}",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": runs["sparse"].environment,
         "corpus": corpus_report(runs["sparse"]),

@@ -45,40 +45,43 @@ def plot_run(
     run = load_run(run_path, device)
     out = Path(out) if out else Path(run_path) / "figures"
     out.mkdir(parents=True, exist_ok=True)
+    try:
+        from matplotlib import rc_context
+    except ImportError:
+        raise UserError("thinwire plot needs matplotlib; install it with: pip install 'thinwire[plot]'") from None
+    files = []
+    with rc_context(STYLE):
+        figures = _figures(run)
+        with progress("figures", total=len(figures) * len(formats), unit="file") as advance:
+            for name, figure in figures.items():
+                for kind in formats:
+                    files.append(str(_save(figure, out / f"{name}.{kind}")))
+                    advance(1)
+    return {"run": str(run_path), "figures": files}
+
+
+def _figures(run: Run) -> dict[str, "Figure"]:
+    """File name without its ending -> figure."""
     figures = {"training": training_figure(run)}
     for path in run.circuit_directories():
         circuit = load_circuit(path).circuit
         name = f"{circuit.task}-{path.parent.name[:6]}-{circuit.seed}"
         figures[f"loss-{name}"] = ladder_figure(circuit)
         figures[f"circuit-{name}"] = circuit_figure(circuit, run.config.model)
-    files = []
-    with progress("figures", total=len(figures) * len(formats), unit="file") as advance:
-        for name, figure in figures.items():
-            for kind in formats:
-                files.append(str(_save(figure, out / f"{name}.{kind}")))
-                advance(1)
-    return {"run": str(run_path), "figures": files}
+    return figures
 
 
 def _figure(height: float, columns: int = 1) -> tuple["Figure", list["Axes"]]:
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError("thinwire plot needs matplotlib; install it with: pip install 'thinwire[plot]'") from None
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        axes = [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
-    return figure, axes
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
 
 
 def _save(figure: "Figure", path: Path) -> Path:
     """Write the figure without its date, so that the same numbers give the same file."""
-    from matplotlib import rc_context
-
     dated: dict[str, Mapping[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
-    with rc_context(STYLE):
-        figure.savefig(path, dpi=DPI, metadata=dict(dated[path.suffix[1:]]))
+    figure.savefig(path, dpi=DPI, metadata=dict(dated[path.suffix[1:]]))
     return path
 
 
@@ -86,14 +89,15 @@ def training_figure(run: Run) -> "Figure":
     """Training and held-out loss (nats per token), and density, against tokens."""
     rows = run.metrics
     figure, (losses, density) = _figure(2.4, columns=2)
-    losses.plot([row["tokens"] for row in rows], [row["loss"] for row in rows], color=LINE, lw=0.9, label="training")
-    held = [(row["tokens"], row["heldout_loss"]) for row in rows if row.get("heldout_loss") is not None]
+    millions = [row["tokens"] / 1e6 for row in rows]
+    losses.plot(millions, [row["loss"] for row in rows], color=LINE, lw=0.8, label="training")
+    held = [(row["tokens"] / 1e6, row["heldout_loss"]) for row in rows if row.get("heldout_loss") is not None]
     if held:
         losses.plot(*zip(*held, strict=True), "o", color="black", ms=3, label="held out")
-    losses.set(xlabel="training tokens", ylabel="loss (nats per token)")
+    losses.set(xlabel="training tokens (millions)", ylabel="loss (nats per token)")
     losses.legend()
-    density.plot([row["tokens"] for row in rows], [row["density"] for row in rows], color=LINE, lw=1.2)
-    density.set(xlabel="training tokens", ylabel="density (share of weights)", ylim=(0, 1.03))
+    density.plot(millions, [row["density"] for row in rows], color=LINE, lw=1.2)
+    density.set(xlabel="training tokens (millions)", ylabel="density (share of weights)", ylim=(0, 1.03))
     return figure
 
 
@@ -106,6 +110,9 @@ def ladder_figure(circuit: Circuit) -> "Figure":
         axes.plot([max(circuit.n_nodes, 1)], [circuit.scores["validation"].loss], "o", color="black", ms=5)
     axes.axhline(circuit.target_loss, color="black", lw=0.8, ls=":")
     axes.set(xscale="log", yscale="log", xlabel="nodes kept", ylabel="task loss (nats)", title=circuit.task)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("{x:g}")
     return figure
 
 
@@ -144,7 +151,8 @@ def _draw_nodes(axes: "Axes", place: Layout) -> None:
     for box in place.heads:
         frame = Rectangle((box.x, box.y), box.width, box.height, fc="white", ec="#cfd2d6", lw=0.6, zorder=1.5)
         axes.add_patch(frame)
-        axes.text(box.x + 2, box.y + 7, f"head {box.head}", fontsize=4.5, color=SOFT, zorder=4)
+        name = f"head {box.head}" if box.width > 40 else str(box.head)
+        axes.text(box.x + 2, box.y + 7, name, fontsize=4.5, color=SOFT, zorder=4)
     xs, ys = [node.x for node in place.nodes], [node.y for node in place.nodes]
     labelled = place.slot >= 26
     size = 120 if labelled else max(3.0, place.slot)

@@ -160,6 +160,7 @@ def _run_report(run: Run, found: dict[str, Path], loss: float) -> dict[str, Any]
     return {
         "title": f"Circuits of {run.path.name}",
         "command": f"thinwire report {run.path}",
+        "view_command": f"thinwire view {run.path}",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": run.environment,
         "corpus": corpus_report(run),
