@@ -63,6 +63,6 @@ def unembed_loss(
     if x.device.type != "cpu" or x.dtype != torch.float32:
         logits = F.linear(x, unembed)
         logits = logits if bigram is None else logits + F.embedding(tokens, bigram)
-        return F.cross_entropy(logits.float(), targets)
+        return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), targets)
     sparse = bool(costs) and sparse_pays(costs, (len(unembed), x.shape[1]), int(torch.count_nonzero(unembed)))
     return _Loss.apply(x.contiguous(), unembed, bigram, tokens, targets, sparse)  # pyright: ignore[reportReturnType]

@@ -17,7 +17,7 @@ from thinwire.sparsity.kernels.blocks import count_blocks
 from thinwire.sparsity.projection import Protect
 
 _MAGNITUDE = np.int32(0x7FFFFFFF)
-_BIN_SHIFT = 16
+_BIN_SHIFT = np.uint32(16)
 _N_BINS = 1 << 15
 _n_blocks = count_blocks
 
@@ -80,8 +80,10 @@ def _abs_topk_rows(x: np.ndarray, k: int, kept: np.ndarray, mask: np.ndarray, n_
 @njit(parallel=True, cache=True)
 def _masked(x: np.ndarray, mask: np.ndarray, out: np.ndarray, n_blocks: int) -> None:
     for block in prange(n_blocks):
-        for i in range(x.size * block // n_blocks, x.size * (block + 1) // n_blocks):
-            out[i] = x[i] if mask[i] else np.float32(0)
+        first, last = x.size * block // n_blocks, x.size * (block + 1) // n_blocks
+        bits, kept, result = x[first:last], mask[first:last], out[first:last]
+        for i in range(bits.size):
+            result[i] = bits[i] & -np.int32(kept[i])  # all bits or none: NaN is dropped too
 
 
 def abs_topk(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -101,7 +103,12 @@ def abs_topk(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def masked(x: Tensor, mask: Tensor) -> Tensor:
     """`x` where `mask`, else 0; both contiguous, of one shape."""
     out = torch.empty_like(x)
-    _masked(x.view(-1).numpy(), mask.view(-1).numpy(), out.view(-1).numpy(), count_blocks())
+    flat = (
+        x.view(-1).numpy().view(np.int32),
+        mask.view(-1).numpy().view(np.uint8),
+        out.view(-1).numpy().view(np.int32),
+    )
+    _masked(*flat, count_blocks())
     return out
 
 
@@ -144,14 +151,15 @@ def _protect_columns(bits: np.ndarray, n_keep: int, n_blocks: int) -> None:
     for block in prange(n_blocks):
         first, last = n_columns * block // n_blocks, n_columns * (block + 1) // n_blocks
         best = np.full((n_keep, last - first), np.int32(-1))
+        sinking = np.empty(last - first, np.int32)
         for r in range(n_rows):
-            row = bits[r, first:last]
-            for c in range(last - first):
-                value = row[c]
-                for slot in range(n_keep):
-                    larger = max(best[slot, c], value)
-                    value = min(best[slot, c], value)
-                    best[slot, c] = larger
+            sinking[:] = bits[r, first:last]
+            for slot in range(n_keep):
+                line = best[slot]
+                for c in range(line.size):
+                    larger = max(line[c], sinking[c])
+                    sinking[c] = min(line[c], sinking[c])
+                    line[c] = larger
         fourth = best[n_keep - 1]
         ties = np.zeros(last - first, np.int32)
         for slot in range(n_keep):
@@ -159,27 +167,29 @@ def _protect_columns(bits: np.ndarray, n_keep: int, n_blocks: int) -> None:
                 ties[c] += best[slot, c] == fourth[c]
         for r in range(n_rows):
             row = bits[r, first:last]
-            for c in range(last - first):
-                if row[c] > fourth[c]:
-                    row[c] |= np.int32(-(2**31))
-                elif row[c] == fourth[c] and ties[c] > 0:
-                    ties[c] -= 1
-                    row[c] |= np.int32(-(2**31))
+            for c in range(row.size):
+                tie = np.int32(row[c] == fourth[c]) & np.int32(ties[c] > 0)
+                ties[c] -= tie
+                row[c] |= -(np.int32(row[c] > fourth[c]) | tie) & np.int32(-(2**31))
 
 
 @njit(parallel=True, cache=True)
 def _magnitudes(weight: np.ndarray, bits: np.ndarray, n_blocks: int) -> None:
     for block in prange(n_blocks):
-        for i in range(weight.size * block // n_blocks, weight.size * (block + 1) // n_blocks):
-            bits[i] = weight[i] & _MAGNITUDE
+        first, last = weight.size * block // n_blocks, weight.size * (block + 1) // n_blocks
+        source, magnitude = weight[first:last], bits[first:last]
+        for i in range(source.size):
+            magnitude[i] = source[i] & _MAGNITUDE
 
 
 @njit(parallel=True, cache=True)
 def _histogram(bits: np.ndarray, counts: np.ndarray, n_blocks: int) -> None:
+    """Entries by the upper 16 of their bits; protected ones, with the sign bit, fall into the upper half."""
     for block in prange(n_blocks):
-        for i in range(bits.size * block // n_blocks, bits.size * (block + 1) // n_blocks):
-            if bits[i] >= 0:
-                counts[block, bits[i] >> _BIN_SHIFT] += 1
+        part = bits[bits.size * block // n_blocks : bits.size * (block + 1) // n_blocks]
+        count = counts[block]
+        for i in range(part.size):
+            count[part[i] >> _BIN_SHIFT] += 1
 
 
 @njit(cache=True)
@@ -193,24 +203,30 @@ def _select_bin(counts: np.ndarray, k: int) -> tuple[int, int]:
     return 0, above
 
 
-@njit(cache=True)
-def _gather_bin(bits: np.ndarray, bin_: int, n: int) -> np.ndarray:
-    found = np.empty(n, np.int32)
-    n_found = 0
-    for i in range(bits.size):
-        if bits[i] >> _BIN_SHIFT == bin_:
-            found[n_found] = bits[i]
-            n_found += 1
+@njit(parallel=True, cache=True)
+def _gather_bin(bits: np.ndarray, bin_: int, counts: np.ndarray, n_blocks: int) -> np.ndarray:
+    """The entries of one bin, in order; `counts` says how many each block of `bits` holds."""
+    found = np.empty(counts.sum(), np.uint32)
+    for block in prange(n_blocks):
+        part = bits[bits.size * block // n_blocks : bits.size * (block + 1) // n_blocks]
+        place = found[counts[:block].sum() :]
+        n, last = 0, counts[block]
+        for i in range(part.size):
+            if n == last:
+                break
+            place[n] = part[i]
+            n += np.int64(part[i] >> _BIN_SHIFT == bin_)
     return found
 
 
 @njit(parallel=True, cache=True)
 def _zero_below(weight: np.ndarray, bits: np.ndarray, threshold: int, n_blocks: int) -> None:
-    """Zero what is unprotected and smaller than `threshold`."""
+    """Zero what is unprotected and smaller than `threshold`; with the sign bit protected entries are above it."""
     for block in prange(n_blocks):
-        for i in range(weight.size * block // n_blocks, weight.size * (block + 1) // n_blocks):
-            if bits[i] >= 0 and bits[i] < threshold:
-                weight[i] = np.int32(0)
+        first, last = weight.size * block // n_blocks, weight.size * (block + 1) // n_blocks
+        target, rank = weight[first:last], bits[first:last]
+        for i in range(target.size):
+            target[i] &= -np.int32(rank[i] >= threshold)
 
 
 @njit(cache=True)
@@ -237,17 +253,17 @@ def project_topk_(weight: Tensor, k: int, protect: Protect, min_per_line: int) -
         n_keep = min(min_per_line, weight.shape[1 if protect == "rows" else 0])
         lines(bits.reshape(weight.shape), n_keep, n_blocks)
         k -= n_keep * weight.shape[0 if protect == "rows" else 1]
+    ranks = bits.view(np.uint32)
     if k <= 0:
-        _zero_below(flat, bits, 2**31 - 1, n_blocks)
+        _zero_below(flat, ranks, np.uint32(2**31), n_blocks)
         return
-    counts = np.zeros((n_blocks, _N_BINS), np.int64)
-    _histogram(bits, counts, n_blocks)
-    total = counts.sum(axis=0)
-    bin_, above = _select_bin(total, k)
-    candidates = _gather_bin(bits, bin_, total[bin_])
+    counts = np.zeros((n_blocks, 2 * _N_BINS), np.int64)
+    _histogram(ranks, counts, n_blocks)
+    bin_, above = _select_bin(counts[:, :_N_BINS].sum(axis=0), k)
+    candidates = _gather_bin(ranks, np.uint32(bin_), counts[:, bin_].copy(), n_blocks)
     wanted = k - above
-    threshold = int(np.partition(candidates, candidates.size - wanted)[candidates.size - wanted])
-    _zero_below(flat, bits, threshold, n_blocks)
+    threshold = np.partition(candidates, candidates.size - wanted)[candidates.size - wanted]
+    _zero_below(flat, ranks, threshold, n_blocks)
     ties, larger = int((candidates == threshold).sum()), int((candidates > threshold).sum())
     if larger + ties > wanted:
-        _zero_ties(flat, bits, threshold, wanted - larger)
+        _zero_ties(flat, ranks, threshold, wanted - larger)
