@@ -12,7 +12,7 @@ from torch import Tensor
 from thinwire.circuits.graph import Edge
 from thinwire.model.gpt import GPT
 from thinwire.model.seams import EdgeMask, Tap
-from thinwire.model.sites import edge_matrices, node_sites, site_width
+from thinwire.model.sites import FINAL, edge_matrices, node_sites, site_width
 from thinwire.progress import Progress, silent
 
 Means = Mapping[str, Float[Tensor, " _width"]]
@@ -45,7 +45,7 @@ def node_means(model: GPT, windows: Int[Tensor, "N window"], progress: Progress 
     inputs = windows[:, :-1]
     with progress("node means", total=len(inputs), unit="window") as advance:
         for batch in inputs.split(BATCH):
-            model(batch, tap)
+            tap(FINAL, model.norm(model.residual(batch, tap, {}), FINAL, tap))
             advance(len(batch))
     device = next(model.parameters()).device
     return {site: (total / inputs.numel()).float().to(device) for site, total in sums.items()}
@@ -94,14 +94,4 @@ def remove_edges(model: GPT, edges: Iterable[Edge], means: Means) -> dict[str, E
         if name not in keep:
             keep[name] = torch.ones_like(model.get_parameter(name), dtype=torch.bool)
         keep[name][edge.target, edge.source] = False
-    return {name: EdgeMask(mask, means[matrices[name][0]]) for name, mask in keep.items()}
-
-
-def keep_edges(model: GPT, edges: Iterable[Edge], means: Means) -> dict[str, EdgeMask]:
-    """The model with these edges only: through all other weights each target sees the source's mean."""
-    matrices = edge_matrices(model.config.n_layer)
-    names = {ends: name for name, ends in matrices.items()}
-    keep = {name: torch.zeros_like(model.get_parameter(name), dtype=torch.bool) for name in matrices}
-    for edge in edges:
-        keep[names[edge.source_site, edge.target_site]][edge.target, edge.source] = True
     return {name: EdgeMask(mask, means[matrices[name][0]]) for name, mask in keep.items()}

@@ -17,10 +17,12 @@ from torch import Tensor
 from thinwire.circuits.ablation import Means, keep_only
 from thinwire.circuits.graph import Circuit, Score
 from thinwire.circuits.prompts import Prompts
+from thinwire.circuits.scales import freeze_scales, record_scales
 from thinwire.circuits.score import last_logits, score
 from thinwire.errors import UserError
 from thinwire.model.checkpoint import fingerprint, read_tensors, write_tensors
 from thinwire.model.gpt import GPT
+from thinwire.model.seams import compose
 from thinwire.storage import new_directory, read_sealed, to_json, write_atomic
 from thinwire.tasks.task import SPLITS, Split
 from thinwire.tasks.tokens import TaskTokens, from_arrays, to_arrays
@@ -75,5 +77,8 @@ def evaluate_circuit(model: GPT, stored: StoredCircuit, split: Split = "test") -
     device = next(model.parameters()).device
     prompts = Prompts.of(stored.pairs[split], device)
     means = {site: mean.to(device) for site, mean in stored.means.items()}
-    logits = last_logits(model, prompts, keep_only(model, stored.circuit.nodes, means))
+    tap = keep_only(model, stored.circuit.nodes, means)
+    if stored.circuit.norm_scales == "whole":
+        tap = compose(tap, freeze_scales(record_scales(model, prompts)))
+    logits = last_logits(model, prompts, tap)
     return score(logits, last_logits(model, prompts), prompts)

@@ -24,8 +24,12 @@ class PruneConfig:
     """Decoupled decay of the gate parameters."""
     batch_pairs: int = 64
     """Pairs of prompts per step."""
-    ablation: Literal["mean", "zero"] = "mean"
-    """What a removed node's activation is replaced by: its mean over held-out text, or zero."""
+    ablation: Literal["mean", "task_mean", "zero"] = "mean"
+    """What a removed node's activation becomes: its mean over held-out text, or over the task's train prompts, or 0."""
+    norm_scales: Literal["own", "whole"] = "own"
+    """RMSNorm scales inside the circuit: its own, or held at the whole model's."""
+    sweep: Literal["none", "nodes", "edges"] = "edges"
+    """What is taken out one by one after the bisection: nothing, nodes, or nodes and then edges."""
     means_tokens: int = 1 << 17
     """Held-out tokens behind the means."""
     seed: int = 0

@@ -16,6 +16,15 @@ class Bisection:
     """(count, loss) at every count looked at, ascending."""
 
 
+CURVE_POINTS = 16
+
+
+def spread_counts(n_open: int, n_total: int, n_points: int = CURVE_POINTS) -> list[int]:
+    """Counts of nodes for a loss curve: evenly spaced in their logarithm from 1 to `n_total`, and `n_open`."""
+    counts = {round(n_total ** (i / max(1, n_points - 1))) for i in range(n_points)}
+    return sorted({min(max(1, count), n_total) for count in counts} | {n_open})
+
+
 def bisect(loss_at: Callable[[int], float], n_open: int, n_total: int, target: float) -> Bisection:
     """Find the smallest count of nodes, taken in the order of tau, whose loss is at most `target`.
 

@@ -136,7 +136,9 @@ class Circuit:
         if values.keys() != names:
             wrong = ", ".join(sorted(values.keys() ^ names))
             raise CorruptFile(f"circuit.json has missing or unknown keys: {wrong}")
-        for name in ("scores", "calibrated_scores", "model_scores"):
+        for name in ("scores", "calibrated_scores", "model_scores", "minimal_scores"):
+            if values[name] is None and name == "minimal_scores":
+                continue
             values[name] = {split: _strict(Score, score, name) for split, score in values[name].items()}
         values["calibration"] = _strict(Calibration, values["calibration"], "calibration")
         values["edges"] = [Edge(*edge) for edge in values["edges"]]

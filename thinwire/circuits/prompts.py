@@ -1,5 +1,6 @@
 """A split of a task's pairs as one batch of prompts, and the task loss on it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +33,18 @@ class Prompts:
         sign = torch.ones(len(lengths))
         sign[len(lengths) // 2 :] = -1
         return cls(tokens.to(device), lengths.to(device), sign.to(device), pairs.answer, pairs.other)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Prompts]") -> "Prompts":
+        """Prompts of the same task in one batch, part after part."""
+        width = max(part.tokens.shape[1] for part in parts)
+        return cls(
+            torch.cat([F.pad(part.tokens, (0, width - part.tokens.shape[1])) for part in parts]),
+            torch.cat([part.lengths for part in parts]),
+            torch.cat([part.sign for part in parts]),
+            parts[0].answer,
+            parts[0].other,
+        )
 
     @property
     def n_pairs(self) -> int:

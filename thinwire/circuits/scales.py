@@ -1,0 +1,35 @@
+"""RMSNorm scales held at the whole model's values, prompt by prompt.
+
+A norm divides by the size of everything in the residual stream, also of what was ablated. Frozen scales take that
+way of acting at a distance from a circuit (a check that the method's critics ask for).
+"""
+
+import torch
+from torch import Tensor
+
+from thinwire.circuits.prompts import Prompts, answer_difference
+from thinwire.model.gpt import GPT
+from thinwire.model.seams import Tap
+
+
+@torch.no_grad()
+def record_scales(model: GPT, prompts: Prompts) -> dict[str, Tensor]:
+    """RMSNorm scales of the whole model on every position of the prompts, by site."""
+    scales: dict[str, Tensor] = {}
+
+    def tap(site: str, x: Tensor) -> Tensor:
+        if site.endswith(".scale"):
+            scales[site] = x
+        return x
+
+    answer_difference(model, prompts, tap)
+    return scales
+
+
+def freeze_scales(scales: dict[str, Tensor]) -> Tap:
+    """Put recorded scales in place of the ones that a pass over the same prompts has."""
+
+    def tap(site: str, x: Tensor) -> Tensor:
+        return scales.get(site, x)
+
+    return tap
