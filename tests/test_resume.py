@@ -43,8 +43,9 @@ def train_killed(folder: Path, moments: list[str]) -> Path:
 
 
 def files(run: Path) -> dict[str, bytes]:
-    """Everything in a run directory but its clock."""
+    """Everything in a run directory but its clock, and the commit, which may change while tests run."""
     found = {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    del found["env.json"], found["manifest.json"]
     rows = [json.loads(line) for line in found.pop("metrics.jsonl").splitlines()]
     found["metrics"] = json.dumps([{k: v for k, v in row.items() if k != "seconds"} for row in rows]).encode()
     return found
