@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from thinwire.sparsity.topk import has_triton
+
 Protect = Literal["rows", "columns"] | None
 """Which lines of a matrix keep their own largest entries: rows feed one q/k/v channel or neuron each,
 columns carry one value channel or neuron out."""
@@ -53,5 +55,9 @@ def project_topk_(weight: Tensor, density: float, protect: Protect = None, min_p
         from thinwire.sparsity.kernels import cpu
 
         cpu.project_topk_(weight, k, protect, min_per_line)
+    elif weight.device.type == "cuda" and weight.dtype != torch.float64 and weight.is_contiguous() and has_triton():
+        from thinwire.sparsity.kernels import gpu
+
+        gpu.project_topk_(weight, k, protect, min_per_line)
     else:
         weight.masked_fill_(~projection_mask(weight, k, protect, min_per_line), 0)

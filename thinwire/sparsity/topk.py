@@ -5,6 +5,8 @@ passes through the kept entries, also where their value is exactly 0. Infinities
 NaN as larger still.
 """
 
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -23,6 +25,12 @@ def abs_topk_mask(x: Float[Tensor, "*batch width"], k: int) -> Bool[Tensor, "*ba
     return torch.zeros_like(x, dtype=torch.bool).scatter_(-1, order[..., :k], True)
 
 
+@cache
+def has_triton() -> bool:
+    """Whether the GPU kernels can be compiled here; without them the torch references run."""
+    return find_spec("triton") is not None
+
+
 class _AbsTopK(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, k: int) -> Tensor:
@@ -30,6 +38,10 @@ class _AbsTopK(torch.autograd.Function):
             from thinwire.sparsity.kernels import cpu
 
             kept, mask = cpu.abs_topk(x.contiguous(), k)
+        elif x.device.type == "cuda" and x.dtype != torch.float64 and has_triton():
+            from thinwire.sparsity.kernels import gpu
+
+            kept, mask = gpu.abs_topk(x.contiguous(), k)
         else:
             mask = abs_topk_mask(x, k)
             kept = torch.where(mask, x, 0)
