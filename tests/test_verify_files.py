@@ -8,10 +8,13 @@ import pytest
 import torch
 
 import thinwire
+from thinwire.circuits.ablation import node_means
+from thinwire.circuits.config import PruneConfig
 from thinwire.errors import CorruptFile, MissingFile, UserError
 from thinwire.model.checkpoint import write_tensors
 from thinwire.storage import read_sealed
 from thinwire.verification.verdict import TESTS
+from thinwire.workflows.circuit_files import read_circuit_files
 from thinwire.workflows.run import Run
 from thinwire.workflows.verify import verify, verify_run
 
@@ -23,14 +26,15 @@ def own_pruned(pruned_path: Path, tmp_path: Path) -> Run:
 
 @pytest.fixture
 def theirs(own_pruned: Run, tmp_path: Path) -> Path:
-    """A directory with a circuit.json of three keys, and the pairs, since the task is not a built-in one."""
+    """A directory with a circuit.json of three keys, the means, and the pairs, as the task is not a built-in one."""
     (path,) = own_pruned.circuit_directories()
     values = json.loads(read_sealed(path, "circuit.json"))
     directory = tmp_path / "theirs"
     directory.mkdir()
     kept = {name: values[name] for name in ("model_fingerprint", "task", "nodes")}
     (directory / "circuit.json").write_text(json.dumps(kept))
-    shutil.copy(path / "pairs.safetensors", directory)
+    for name in ("means.safetensors", "pairs.safetensors"):
+        shutil.copy(path / name, directory)
     return directory
 
 
@@ -54,6 +58,25 @@ def test_every_test_explains_itself(own_pruned: Run) -> None:
         assert part["passed"] is {"passed": True, "failed": False, "not run": None}[part["verdict"]]
         assert part["sentence"].endswith(".") and part["threshold"]
     assert result["controls"]["passed"] is None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_full_budget_prunes_again(own_pruned: Run) -> None:
+    """Controls and backups come with their numbers; the same circuit gets the same findings twice."""
+    (path,) = own_pruned.circuit_directories()
+    result = verify(own_pruned, path, budget="full", seed=2)
+    assert set(result["controls"]["controls"]) == {"permuted", "unrelated", "random", "shuffled"}
+    assert len(result["seeds"]["circuits"]) == 3 and 1 <= len(result["seeds"]["exhausted"]) <= 3
+    assert len(result["necessity"]["random_losses"]) == 200
+    assert result["necessity"]["nodes_p"] >= 1 / 201
+
+
+def test_without_means_they_are_measured_on_the_runs_text(own_pruned: Run, theirs: Path) -> None:
+    (theirs / "means.safetensors").unlink()
+    files = read_circuit_files(theirs, own_pruned)
+    measured = node_means(own_pruned.model, own_pruned.windows(PruneConfig().means_tokens))
+    assert all(torch.equal(files.means[site], mean) for site, mean in measured.items())
 
 
 def test_a_task_of_their_own_without_pairs_is_refused(own_pruned: Run, theirs: Path) -> None:

@@ -98,8 +98,11 @@ def _show_verify(console: Console, result: Result) -> None:
             | {"without random": without["random_mean"]}
         )
         tests = {name: part for name, part in circuit.items() if isinstance(part, Mapping) and "passed" in part}
-        marks = {name: part["verdict"] for name, part in tests.items()}
-        outcomes.append({**head, "verdict": circuit["verdict"], **marks})
+        marks = {
+            mark: ", ".join(name for name, part in tests.items() if part["verdict"] == mark)
+            for mark in ("passed", "failed", "not run")
+        }
+        outcomes.append({"task": circuit["task"], "verdict": circuit["verdict"], **marks})
     console.print(_table("losses on test pairs", losses))
     console.print(_table(f"verdicts ({result['budget']} budget)", outcomes))
     for circuit in result["circuits"]:

@@ -44,8 +44,9 @@ def read_circuit_files(path: Path, run: Run) -> CircuitFiles:
     Raises `MissingFile` without a circuit.json, `CorruptFile` when a file is damaged or does not fit the run's model,
     `UserError` for nodes that the model lacks and for a task of no known pairs.
     """
+    content = _read(path, "circuit.json")
     try:
-        values = json.loads(_read(path, "circuit.json"))
+        values = json.loads(content)
     except ValueError as error:
         raise CorruptFile(f"{path / 'circuit.json'} is not valid JSON ({error}); write it again") from None
     if values.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
@@ -74,8 +75,8 @@ def _pairs(path: Path, run: Run, task: str) -> dict[Split, TaskTokens]:
         return read_pairs(path)
     if task not in all_tasks():
         raise UserError(
-            f"{path} has no pairs.safetensors and its task {task!r} is no built-in one; put the pairs' token ids beside "
-            f"circuit.json as docs/verification.md says"
+            f"{path} has no pairs.safetensors and its task {task!r} is no built-in one; put the pairs' token ids "
+            f"beside circuit.json as docs/verification.md says"
         )
     found = get_task(task)
     return {split: tokenize(found, run.tokenizer, split, run.config.model.context) for split in SPLITS}
