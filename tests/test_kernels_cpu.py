@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from thinwire.model.norm import rms_norm
 from thinwire.sparsity.costs import Cost, CostTable, from_rows, measure_costs, sparse_pays, to_rows
-from thinwire.sparsity.kernels import cross_entropy, products
+from thinwire.sparsity.kernels import cross_entropy, norm, products
 from thinwire.sparsity.linear import linear
 from thinwire.sparsity.projection import project_topk_
 from thinwire.sparsity.topk import abs_topk
@@ -130,6 +131,21 @@ def test_extreme_logits_give_a_finite_loss_and_nan_is_not_swallowed() -> None:
     assert unembed_loss(x * torch.nan, unembed, None, tokens, tokens).isnan()
 
 
+@settings(max_examples=30)
+@given(st.integers(1, 300), st.integers(1, 70), seeds, st.sampled_from([1e-6, 1.0, 1e4]))
+def test_the_norm_has_torchs_value_and_gradients(n_rows: int, width: int, seed: int, size: float) -> None:
+    results = []
+    for function in (rms_norm, lambda x, gain: F.rms_norm(x, gain.shape, gain)):
+        x = (normal(seed, n_rows, width) * size).requires_grad_()
+        gain = normal(seed + 1, width).requires_grad_()
+        y = function(x, gain)
+        y.backward(normal(seed + 2, n_rows, width))
+        assert x.grad is not None
+        results.append([y.detach(), x.grad * size, gain.grad])
+    for ours, torchs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=2e-4)
+
+
 def every_kernel() -> Iterator[tuple[str, Callable[[], Tensor]]]:
     x, weight = normal(0, 700, 48), normal(1, 64, 48)
     thin_weight = thin(weight, 0.2, 2)
@@ -153,6 +169,8 @@ def every_kernel() -> Iterator[tuple[str, Callable[[], Tensor]]]:
         return torch.cat([logits, out])
 
     yield "cross_entropy", loss_gradient
+    y, scale = norm.forward(x, normal(7, 48))
+    yield "norm", lambda: torch.cat([t.flatten() for t in norm.backward(x, normal(7, 48), scale, y)])
 
 
 def test_any_number_of_threads_gives_the_same_bytes() -> None:

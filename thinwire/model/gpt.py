@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from thinwire.model.config import ModelConfig
+from thinwire.model.norm import rms_norm
 from thinwire.model.seams import Edges, Tap, edge_linear, identity
 from thinwire.model.sites import EMBED, FINAL
 from thinwire.sparsity.costs import CostTable
@@ -38,7 +39,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch D"], site: str, tap: Tap) -> Float[Tensor, "*batch D"]:
         if tap is identity:
-            return F.rms_norm(x, self.gain.shape, self.gain)
+            return rms_norm(x, self.gain)
         scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + torch.finfo(x.dtype).eps)
         return x * tap(f"{site}.scale", scale) * self.gain
 

@@ -19,7 +19,6 @@ from thinwire.sparsity.projection import Protect
 _MAGNITUDE = np.int32(0x7FFFFFFF)
 _BIN_SHIFT = np.uint32(16)
 _N_BINS = 1 << 15
-_n_blocks = count_blocks
 
 
 @njit(cache=True)
