@@ -93,13 +93,24 @@ def test_a_picked_node_tells_its_weights_and_contributions(browser: Browser, pat
         assert page.locator("#drawing .tw-on").count() == 0
 
 
-def test_thresholds_hide_and_say_what_is_hidden(browser: Browser, path: Path) -> None:
+def test_thresholds_hide_and_say_what_is_hidden(browser: Browser, path: Path, bundle: dict) -> None:
     with opened(browser, path) as (page, _):
         page.locator("#weight").fill("1.025")  # a step of the slider: 200 of 400
         strong = [e for e in QUOTE_EDGES if abs(e[4]) >= 1.025]
         assert edges_of(page) == named(strong)
         said = page.locator("#shown").inner_text()
         assert f"Showing {len(strong)} of 20 edges" in said and f"Hidden: {20 - len(strong)} edges, 0 nodes" in said
+        page.locator("#weight").fill("0")
+        page.locator("#effect").evaluate("slider => { slider.step = 'any' }")
+        page.locator("#effect").fill("0.2")
+        entry = bundle["circuits"][0]
+        able = {key for key, node in entry["nodes"].items() if node["effect"] >= 0.2}
+        kept = [
+            edge
+            for i, edge in enumerate(QUOTE_EDGES)
+            if {f"{edge[0]}:{edge[1]}", f"{edge[2]}:{edge[3]}"} <= able and entry["edge_effects"][str(i)] >= 0.2
+        ]
+        assert edges_of(page) == named(kept)
         page.locator("#effect").fill(page.locator("#effect").get_attribute("max") or "")
         assert page.locator("#drawing .tw-node:not(.tw-gone)").count() <= 1
 

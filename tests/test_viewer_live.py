@@ -13,6 +13,7 @@ from thinwire.circuits.ablation import keep_only
 from thinwire.circuits.artefact import load_circuit
 from thinwire.circuits.effects import without
 from thinwire.circuits.prompts import Prompts, answer_difference
+from thinwire.cli import main
 from thinwire.errors import UserError
 from thinwire.viewer.live import MOST_BYTES, LiveServer
 from thinwire.workflows import view as viewing
@@ -156,3 +157,13 @@ def test_a_live_page_writes_nothing(pruned_path: Path, monkeypatch: pytest.Monke
         assert json.loads(server.page.decode().split('id="data">')[1].split("</script>")[0])["live"]
         assert b"connect-src &#x27;self&#x27;" in server.page
     assert {p: p.stat().st_mtime_ns for p in pruned_path.rglob("*")} == before
+
+
+def test_a_taken_port_is_said_at_once(pruned_path: Path, server: LiveServer) -> None:
+    with pytest.raises(UserError, match=f"port {server.server_port} cannot be used"):
+        live_server([pruned_path], port=server.server_port, device="cpu")
+
+
+def test_a_live_page_takes_no_file_to_write(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["view", "runs/x", "--live", "--out", "page.html"]) == 2
+    assert "--live writes no files; drop --out and --graph" in capsys.readouterr().err

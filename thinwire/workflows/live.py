@@ -88,10 +88,14 @@ def _edges(n_edges: int, asked: object) -> list[int]:
 def live_server(
     paths: Sequence[Path], *, port: int = 0, device: str = "auto", progress: Progress = silent
 ) -> LiveServer:
-    """The server of a live page of the circuits under `paths`, not yet serving: call its `serve_forever()`."""
+    """The server of a live page of the circuits under `paths`, not yet serving: call its `serve_forever()`.
+
+    Raises `UserError` when the port is taken, before anything is computed.
+    """
     chosen = choose(paths, device)
-    page = render_view(gather(chosen, live={"evaluate": "evaluate"}, progress=progress))
     try:
-        return LiveServer(page, evaluator(chosen), port)
+        server = LiveServer("", evaluator(chosen), port)
     except OSError as error:
         raise UserError(f"port {port} cannot be used ({error.strerror}); choose another one, or 0 for any") from None
+    server.page = render_view(gather(chosen, live={"evaluate": "evaluate"}, progress=progress)).encode()
+    return server

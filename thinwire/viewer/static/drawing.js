@@ -113,12 +113,13 @@ class Drawing {
     return svg("path", { class: `tw-edge ${weight >= 0 ? "tw-positive" : "tw-negative"}`, "data-source": from.key, "data-target": to.key, "stroke-width": width.toFixed(2), d: `M${from.x} ${from.y}C${from.x} ${middle} ${to.x} ${middle} ${to.x} ${to.y}` });
   }
 
-  /** Draw what passes the thresholds: nodes by effect and by rank, edges by |weight|. Returns counts. */
+  /** Draw what passes the thresholds: nodes by effect and by rank, edges by |weight| and effect. Returns counts. */
   filter({ weight, effect, kept }) {
     const passes = this.nodes.map((node, i) =>
       (this.effects[i] === null || this.effects[i] >= effect) && (!kept || kept.has(node.key)));
     this.nodeElements.forEach((element, i) => element.classList.toggle("tw-gone", !passes[i]));
-    const able = this.strongest.filter((i) => Math.abs(this.edges[i][2]) >= weight && passes[this.edges[i][0]] && passes[this.edges[i][1]]);
+    const enough = (i) => Math.abs(this.edges[i][2]) >= weight && !(this.entry.edge_effects[i] < effect); // unmeasured: kept
+    const able = this.strongest.filter((i) => enough(i) && passes[this.edges[i][0]] && passes[this.edges[i][1]]);
     this.drawn = able.slice(0, MAX_DRAWN);
     this.edgeElements = new Map(this.drawn.map((i) => [i, this.edge(i)]));
     this.edgeLayer.replaceChildren(...[...this.edgeElements.values()].reverse());
