@@ -48,7 +48,8 @@ class _Loss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return (*(g if g is None else g.mul_(grad) for g in ctx.gradients), None, None, None)
+        gradients, ctx.gradients = ctx.gradients, None  # nothing else holds them: they become .grad without a copy
+        return (*(g if g is None else g.mul_(grad) for g in gradients), None, None, None)
 
 
 def unembed_loss(
