@@ -201,7 +201,7 @@ def test_print_config_is_complete_and_holds_the_overrides(capsys: pytest.Capture
 
 
 def test_a_printed_config_gives_the_same_config_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for verb in (["train", "--recipe", "demo_dense", "--train.n_tokens=7"], ["prune", "runs/x", "t", "--k_coef=0.5"]):
+    for verb in (["train", "--recipe", "demo-dense", "--train.n_tokens=7"], ["prune", "runs/x", "t", "--k_coef=0.5"]):
         first = printed_config(capsys, *verb)
         path = write(tmp_path / "again.yaml", yaml.safe_dump(first))
         positional = [word for word in verb[:3] if not word.startswith("-")] if verb[0] == "prune" else ["train"]
@@ -211,12 +211,12 @@ def test_a_printed_config_gives_the_same_config_back(tmp_path: Path, capsys: pyt
 def test_flags_win_over_the_file_and_the_file_over_the_recipe(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = write(tmp_path / "run.yaml", "recipe: demo_dense\ntrain:\n  batch_size: 7\n  n_tokens: 70\n")
+    path = write(tmp_path / "run.yaml", "recipe: demo-dense\ntrain:\n  batch_size: 7\n  n_tokens: 70\n")
     config = printed_config(capsys, "train", "--config", path, "--train.n_tokens=99")
     assert config["train"]["batch_size"] == 7  # file
     assert config["train"]["n_tokens"] == 99  # flag
     assert config["train"]["density"] == 1.0  # recipe that the file names
-    assert config["recipe"] == "demo_dense"
+    assert config["recipe"] == "demo-dense"
     assert printed_config(capsys, "train", "--config", path, "--recipe", "demo")["train"]["density"] < 1.0
 
 

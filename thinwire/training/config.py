@@ -10,7 +10,7 @@ from thinwire.model.config import ModelConfig
 class TrainConfig:
     """How a model is trained (Gao et al. 2025, section 2.1; constants of the released recipe)."""
 
-    n_tokens: int = 2_500_000
+    n_tokens: int = 4_500_000
     """Length of training, in tokens; rounded up to whole steps."""
     batch_size: int = 64
     """Sequences per step, of all processes together; each holds `model.context` tokens."""

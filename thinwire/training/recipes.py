@@ -16,7 +16,7 @@ def demo() -> RunConfig:
 def demo_dense(d_model: int = 32) -> RunConfig:
     """The dense twin of `demo`: same class, data, steps and constants; density 1, no AbsTopK, narrower."""
     return RunConfig(
-        recipe="demo_dense",
+        recipe="demo-dense",
         model=ModelConfig(d_model=d_model, activation_frac=1.0),
         train=TrainConfig(density=1.0),
     )
@@ -78,7 +78,7 @@ def _dense(sparse: RunConfig, name: str, d_model: int) -> RunConfig:
 
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     "demo": demo,
-    "demo_dense": demo_dense,
+    "demo-dense": demo_dense,
     "small": small,
     "small-dense": small_dense,
     "paper-4x": paper_4x,

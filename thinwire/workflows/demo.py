@@ -25,9 +25,9 @@ from thinwire.tasks.registry import all_tasks
 from thinwire.training import recipes
 from thinwire.training.config import RunConfig
 from thinwire.workflows.comparison import write_comparison
-from thinwire.workflows.prune import circuit_directory, means_of, prune
+from thinwire.workflows.prune import circuit_directory, means_of, prune_settings
 from thinwire.workflows.run import Run, load_run
-from thinwire.workflows.tasks import SOLVED_ACCURACY, check_task
+from thinwire.workflows.tasks import SOLVED_ACCURACY, SOLVED_LOSS, check_task
 from thinwire.workflows.train import dry_run, resolve, train
 from thinwire.workflows.verify import verify
 
@@ -39,7 +39,8 @@ K_COEFS = (3e-4, 1e-3)
 BUDGET = {"train sparse": 330, "train dense": 240, "choose tasks": 30, "prune": 240, "check": 40, "report": 20}
 """Seconds on two cores. Tokenising is part of the first stage."""
 SELECTION_RULE = (
-    f"A task counts as solved by a model that is right on at least {SOLVED_ACCURACY:.0%} of its validation prompts. "
+    f"A task counts as solved by a model that is right on at least {SOLVED_ACCURACY:.0%} of its validation prompts, at "
+    f"a task loss of at most {SOLVED_LOSS:g}. "
     f"{FIRST_TASK} comes first, then the tasks that the sparse model solves, by its loss, up to {N_TASKS} in all. "
     f"The choice is made before any pruning and does not look at the dense model."
 )
@@ -185,7 +186,7 @@ def _prune(
     means = means_of(run, PruneConfig(), progress)
     for name in names:
         settings = [PruneConfig(k_coef=k_coef, seed=seed) for k_coef in K_COEFS]
-        circuits: list[Circuit] = [prune(run, name, s, means=means, progress=progress) for s in settings]
+        circuits: list[Circuit] = prune_settings(run, name, settings, means=means, progress=progress)
         chosen[name][kind] = circuit_directory(run, name, settings[smallest(circuits)])
 
 
