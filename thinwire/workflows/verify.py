@@ -19,7 +19,6 @@ from thinwire.circuits.prune import prune as prune_model
 from thinwire.errors import UserError
 from thinwire.progress import Progress, silent
 from thinwire.storage import MANIFEST, add_sealed, to_json, write_atomic
-from thinwire.tasks.answers import Unavailable
 from thinwire.tasks.registry import all_tasks
 from thinwire.tasks.shifts import shifts_of
 from thinwire.tasks.tokens import TaskTokens, tokenize, tokenize_shift
@@ -114,7 +113,7 @@ def _other_tasks(run: Run, counts: Budget) -> dict[str, TaskTokens]:
     for name, task in all_tasks().items():
         try:
             found[name] = tokenize(task, run.tokenizer, "test", run.config.model.context)
-        except Unavailable:
+        except UserError:  # no such answers in this vocabulary, or prompts longer than the context
             continue
     return found
 
