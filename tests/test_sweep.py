@@ -13,6 +13,7 @@ from thinwire.circuits.config import PruneConfig
 from thinwire.circuits.describe import Identity, Setting
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.objective import FastObjective
+from thinwire.circuits.overlap import node_overlap
 from thinwire.circuits.prompts import Prompts
 from thinwire.circuits.prune import prune_together
 from thinwire.circuits.sweep import one_minimal
@@ -68,6 +69,13 @@ def test_many_useless_items_cost_few_trials() -> None:
 
     assert one_minimal(list(range(100)), loss, 0.5) == [96, 97, 98, 99]
     assert len(trials) <= 20
+
+
+def test_overlap_is_shared_nodes_over_all_nodes() -> None:
+    """{a0, a1, b0} and {a1, b0, b2}: 2 of 4; each against {a1}: 1 of 3. Mean (1/2 + 1/3 + 1/3) / 3."""
+    circuits = [{"a": [0, 1], "b": [0]}, {"a": [1], "b": [0, 2]}, {"a": [1]}]
+    assert node_overlap(circuits) == pytest.approx((1 / 2 + 1 / 3 + 1 / 3) / 3)
+    assert node_overlap(circuits[:1]) is None
 
 
 # --- on models built by hand ----------------------------------------------------------------------------------------

@@ -73,17 +73,31 @@ def _show_demo(console: Console, result: Result) -> None:
 
 
 def _show_prune(console: Console, result: Result) -> None:
-    """One row for each circuit, with its test loss beside the whole model's."""
+    """One row for each circuit, its test loss beside the whole model's; then sizes over seeds."""
     names = ("task", "seed", "status", "n_nodes", "n_edges")
     rows = [
         {name: circuit[name] for name in names}
+        | {"minimal edges": circuit["n_minimal_edges"]}
         | {"validation loss": circuit["validation"]["loss"], "test loss": circuit["test"]["loss"]}
         | {"accuracy": circuit["test"]["accuracy"], "kl": circuit["test"]["kl"]}
         | {"model loss": circuit["model_test"]["loss"]}
         for circuit in result["circuits"]
     ]
     console.print(_table("circuits", rows))
+    if any(over["n_seeds"] > 1 for over in result["tasks"].values()):
+        console.print(_table("over seeds", [_over_seeds(task, over) for task, over in result["tasks"].items()]))
+    if result["unavailable"]:
+        console.print(_fields({f"{task}: unavailable": reason for task, reason in result["unavailable"].items()}))
     console.print(_fields({circuit["task"]: circuit["path"] for circuit in result["circuits"]}))
+
+
+def _over_seeds(task: str, over: Row) -> Row:
+    """Median (smallest to largest) of each size."""
+    row = {"task": task, "solved": f"{over['n_solved']} of {over['n_seeds']}"}
+    for name in ("n_nodes", "n_edges", "n_minimal_edges", "n_edges_unswept"):
+        sizes = over[name]
+        row[name] = sizes and f"{sizes['median']:g} ({sizes['smallest']} to {sizes['largest']})"
+    return row | {"node overlap": over["node_overlap"]}
 
 
 def _show_verify(console: Console, result: Result) -> None:

@@ -95,9 +95,12 @@ def _prune_arguments(parser: Parser, argv: list[str]) -> None:
     from thinwire.circuits.config import PruneConfig
 
     _run_arguments(parser, argv)
-    parser.add_argument("tasks", nargs="+", help="Names of tasks; `thinwire tasks check RUN` shows which are solved.")
+    parser.add_argument("tasks", nargs="*", help="Names of tasks, or .jsonl files of own pairs; `all` takes every one.")
+    parser.add_argument("--task", type=str, nargs="+", default=[], help="The same as an option: --task all.")
     parser.add_argument("--resume", action="store_true", help="Keep the circuits that are finished, make the others.")
     parser.add_argument("--seeds", type=int, default=1, help="Circuits for each task, with the seeds from --seed on.")
+    parser.add_argument("--workers", type=int, default=1, help="Processes that prune tasks beside each other.")
+    parser.add_argument("--search", type=int, default=0, help="Trials of a search for the settings of each task first.")
     add_config(parser, PruneConfig())
 
 
@@ -238,12 +241,17 @@ def _prune(parser: Parser, arguments: Namespace) -> dict[str, Any]:
     from thinwire.workflows.prune import prune_run
 
     config = build(PruneConfig, parser, arguments)
+    tasks = [*arguments.tasks, *arguments.task]
+    if not tasks:
+        raise UserError("required: tasks; name some, or all of them: thinwire prune RUN --task all")
     return prune_run(
         arguments.run,
-        arguments.tasks,
+        tasks,
         config,
         seeds=arguments.seeds,
         resume=arguments.resume,
+        workers=arguments.workers,
+        n_trials=arguments.search,
         device=arguments.device,
         progress=RichProgress(),
     )
@@ -273,9 +281,7 @@ def _view(parser: Parser, arguments: Namespace) -> dict[str, Any]:
 
     if arguments.live:
         return _serve(arguments)
-    return view(
-        arguments.paths, arguments.out, graph=arguments.graph, device=arguments.device, progress=RichProgress()
-    )
+    return view(arguments.paths, arguments.out, graph=arguments.graph, device=arguments.device, progress=RichProgress())
 
 
 def _serve(arguments: Namespace) -> dict[str, Any]:
@@ -357,6 +363,7 @@ VERBS = {
         "Find the smallest circuit of a run that still does a task.",
         "RUN TASK [TASK ...] [--KEY VALUE ...]",
         "thinwire prune runs/demo/sparse single_double_quote\n"
+        "thinwire prune runs/demo/sparse --task all --seeds 3 --workers 2\n"
         "thinwire prune runs/demo/sparse bracket_brace else_elif --target_loss 0.1 --seed 1",
         _prune_arguments,
         _prune,

@@ -14,6 +14,7 @@ from thinwire.model.gpt import GPT
 from thinwire.model.seams import EdgeMask, Tap
 from thinwire.model.sites import FINAL, edge_matrices, node_sites, site_width
 from thinwire.progress import Progress, silent
+from thinwire.tasks.tokens import TaskTokens
 
 Means = Mapping[str, Float[Tensor, " _width"]]
 """Node site -> what stands in for each removed channel."""
@@ -49,6 +50,25 @@ def node_means(model: GPT, windows: Int[Tensor, "N window"], progress: Progress 
             advance(len(batch))
     device = next(model.parameters()).device
     return {site: (total / inputs.numel()).float().to(device) for site, total in sums.items()}
+
+
+@torch.no_grad()
+def task_means(model: GPT, tokens: TaskTokens) -> dict[str, Tensor]:
+    """Mean activation of every node over all positions of a task's prompts, padding left out."""
+    sums = {site: torch.zeros(width, dtype=torch.float64) for site, width in widths(model).items()}
+    device = next(model.parameters()).device
+    for side, lengths in ((tokens.clean, tokens.clean_length), (tokens.corrupt, tokens.corrupt_length)):
+        rows = torch.as_tensor(side).to(device)
+        there = torch.arange(rows.shape[1], device=device) < torch.as_tensor(lengths, device=device)[:, None]
+
+        def tap(site: str, x: Tensor, there: Tensor = there) -> Tensor:
+            if site in sums:
+                sums[site] += x[there].sum(0).double().cpu()
+            return x
+
+        tap(FINAL, model.norm(model.residual(rows, tap, {}), FINAL, tap))
+    total = int(tokens.clean_length.sum() + tokens.corrupt_length.sum())
+    return {site: (value / total).float().to(device) for site, value in sums.items()}
 
 
 def zero_means(model: GPT) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ class PruneConfig:
     """Task loss that the circuit has to reach on validation pairs, nats."""
     k_coef: float = 1e-3
     """Price of one open gate, nats."""
-    steps: int = 500
+    steps: int = 60
     """Optimizer steps on the gates."""
     learning_rate: float = 1e-2
     """Peak rate of AdamW; warms up, then decays linearly to 0."""

@@ -22,7 +22,7 @@ from thinwire.circuits.edges import (
 from thinwire.circuits.graph import Calibration, Circuit, Edge, Score
 from thinwire.circuits.objective import Objective, PlainObjective, objective
 from thinwire.circuits.prompts import Prompts
-from thinwire.circuits.score import difference_of, last_logits, score
+from thinwire.circuits.score import difference_of, score
 from thinwire.model.gpt import GPT
 from thinwire.tasks.task import SPLITS, Split
 from thinwire.tasks.tokens import TaskTokens
@@ -80,7 +80,8 @@ class Setting:
     @cached_property
     def whole(self) -> dict[Split, Tensor]:
         """The whole model's logits at the end of every prompt."""
-        return {split: last_logits(self.model, prompts) for split, prompts in self.prompts.items()}
+        everything = torch.cat([torch.ones_like(mean) for mean in self.means.values()])
+        return {split: objective.logits(everything) for split, objective in self.objectives.items()}
 
 
 def _inside(prompts: Prompts) -> Tensor:

@@ -102,6 +102,7 @@ class FastObjective:
                 return float("inf")
         return total
 
+    @torch.no_grad()
     def logits(self, gates: Float[Tensor, " nodes"], removed: Iterable[Edge] = ()) -> Float[Tensor, "P V"]:
         thinned = self.model.without(removed)
         return self.model.logits(self.forest, self.by_site(gates), thinned, self.scales)

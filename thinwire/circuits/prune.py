@@ -22,7 +22,7 @@ from thinwire.circuits.config import PruneConfig
 from thinwire.circuits.describe import Found, Identity, Setting, describe
 from thinwire.circuits.discretize import Bisection, bisect, spread_counts
 from thinwire.circuits.edges import induced_edges
-from thinwire.circuits.graph import Circuit
+from thinwire.circuits.graph import Circuit, Edge
 from thinwire.circuits.mask import NodeGates
 from thinwire.circuits.objective import Objective
 from thinwire.circuits.sweep import sweep_edges, sweep_nodes
@@ -117,8 +117,8 @@ def choose_nodes(gates: NodeGates, validation: Objective, target: float) -> tupl
     return first(found.n_nodes), replace(found, curve=sorted(seen.items()))
 
 
-def finish(setting: Setting, gates: NodeGates, config: PruneConfig, progress: Progress = silent) -> Circuit:
-    """From learned gates to a circuit: bisect, sweep, describe."""
+def finish(setting: Setting, gates: NodeGates, config: PruneConfig, progress: Progress = silent) -> Found:
+    """From learned gates to a circuit: bisect, sweep. Reads validation pairs only."""
     validation, model = setting.objectives["validation"], setting.model
     chosen, bisection = choose_nodes(gates, validation, config.target_loss)
     nodes = gates.nodes(chosen.nonzero().flatten())
@@ -132,7 +132,15 @@ def finish(setting: Setting, gates: NodeGates, config: PruneConfig, progress: Pr
         edges = induced_edges(model, nodes)
         minimal = sweep_edges(validation, chosen, edges, config.target_loss, model.config.n_layer, progress)
         found = replace(found, minimal_edges=minimal)
-    return describe(setting, found, config)
+    return found
+
+
+def find(setting: Setting, config: PruneConfig) -> tuple[Found, list[Edge]]:
+    """A circuit and its induced edges, up to the sweep of nodes and without reading a test pair: a search's trial."""
+    config = replace(config, sweep="nodes" if config.sweep == "edges" else config.sweep)
+    (gates,) = learn_gates(setting.objectives["train"], setting.means, [config])
+    found = finish(setting, gates, config)
+    return found, induced_edges(setting.model, found.nodes)
 
 
 def prune_together(
@@ -145,7 +153,10 @@ def prune_together(
     """
     title = f"prune {setting.identity.task}"
     learned = learn_gates(setting.objectives["train"], setting.means, configs, title, progress, forbidden)
-    return [finish(setting, gates, config, progress) for gates, config in zip(learned, configs, strict=True)]
+    return [
+        describe(setting, finish(setting, gates, config, progress), config)
+        for gates, config in zip(learned, configs, strict=True)
+    ]
 
 
 def prune(

@@ -1,23 +1,34 @@
 """Find the circuits of a run's model and store them in its directory."""
 
 import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from thinwire.circuits.ablation import Means, node_means, zero_means
+from thinwire.circuits.ablation import Means, node_means, task_means, zero_means
 from thinwire.circuits.artefact import StoredCircuit, load_circuit, save_circuit
 from thinwire.circuits.config import PruneConfig
+from thinwire.circuits.describe import Setting
 from thinwire.circuits.graph import Circuit
-from thinwire.circuits.prune import Identity
-from thinwire.circuits.prune import prune as prune_model
-from thinwire.errors import CorruptFile
+from thinwire.circuits.overlap import node_overlap
+from thinwire.circuits.prune import Identity, find
+from thinwire.circuits.prune import prune_together as prune_model
+from thinwire.circuits.search import Size, search
+from thinwire.errors import CorruptFile, UserError
+from thinwire.model.checkpoint import read_tensors, write_tensors
 from thinwire.progress import Progress, silent
-from thinwire.storage import MANIFEST
-from thinwire.tasks.registry import get_task
-from thinwire.tasks.task import SPLITS, Split
-from thinwire.tasks.tokens import TaskTokens, tokenize
+from thinwire.storage import MANIFEST, new_directory
+from thinwire.tasks.answers import Unavailable
+from thinwire.tasks.registry import all_tasks, resolve_task
+from thinwire.tasks.task import Split, Task
+from thinwire.tasks.tokens import TaskTokens, tokenize_splits
+from thinwire.workflows.jobs import local_pool, run_jobs
 from thinwire.workflows.run import Run, load_run
+
+ALL = "all"
 
 
 def circuit_directory(run: Run, task: str, config: PruneConfig) -> Path:
@@ -25,22 +36,35 @@ def circuit_directory(run: Run, task: str, config: PruneConfig) -> Path:
     return run.path / "circuits" / task / config.settings_hash() / str(config.seed)
 
 
-def task_pairs(run: Run, task: str) -> dict[Split, TaskTokens]:
+def task_pairs(run: Run, task: str | Task) -> dict[Split, TaskTokens]:
     """The three splits of a task in the run's tokens. Raises `Unavailable` when the vocabulary has no answers."""
-    found = get_task(task)
-    return {split: tokenize(found, run.tokenizer, split, run.config.model.context) for split in SPLITS}
+    return tokenize_splits(resolve_task(task), run.tokenizer, run.config.model.context)
 
 
 def means_of(run: Run, config: PruneConfig, progress: Progress = silent) -> Means:
-    """What stands in for removed nodes under `config.ablation`."""
+    """What stands in for removed nodes under `config.ablation`; for `task_mean`, means over text until a task is known.
+
+    Means over text are measured once and kept in the run's directory.
+    """
     if config.ablation == "zero":
         return zero_means(run.model)
-    return node_means(run.model, run.windows(config.means_tokens), progress)
+    path = run.path / "means" / f"{run.fingerprint[:12]}-{config.means_tokens}"
+    if (path / MANIFEST).exists():
+        try:
+            stored = read_tensors(path, "means.safetensors")
+            return {site: stored[site].to(run.device) for site in zero_means(run.model)}
+        except CorruptFile:
+            pass
+    means = node_means(run.model, run.windows(config.means_tokens), progress)
+    shutil.rmtree(path, ignore_errors=True)
+    with new_directory(path) as directory:
+        write_tensors(directory / "means.safetensors", means)
+    return means
 
 
 def prune(
     run: Run,
-    task: str,
+    task: str | Task,
     config: PruneConfig | None = None,
     *,
     means: Means | None = None,
@@ -49,22 +73,52 @@ def prune(
 ) -> Circuit:
     """Find the circuit of `task` in the model of `run` and store it under `circuit_directory`.
 
-    `task` is a name (`thinwire tasks list`) or a .jsonl file of own pairs. With `resume` a circuit that is stored
-    already for this model, task, settings and seed is returned as it is. `means` saves measuring them again for
-    many tasks. Raises `UserError` for an unknown task or one whose answers are no tokens here.
+    `task` is a name (`thinwire tasks list`), a .jsonl file of own pairs or an object that is a `Task`. With `resume` a
+    circuit that is stored already for this model, task, settings and seed is returned as it is. `means` saves reading
+    them again for many tasks. Raises `UserError` for an unknown task or one whose answers are no tokens here.
     """
-    config = config or PruneConfig()
-    found = get_task(task)
-    path = circuit_directory(run, found.name, config)
-    if resume and (stored := _stored(path, run, found.version)) is not None:
-        return stored.circuit
+    return prune_settings(run, task, [config or PruneConfig()], means=means, resume=resume, progress=progress)[0]
+
+
+def prune_settings(
+    run: Run,
+    task: str | Task,
+    configs: Sequence[PruneConfig],
+    *,
+    means: Means | None = None,
+    resume: bool = True,
+    progress: Progress = silent,
+) -> list[Circuit]:
+    """`prune` for several settings of one task, which share prompts and the whole model's logits.
+
+    Each circuit is stored when it is found, so a call that was stopped goes on after the last one.
+    """
+    found, circuits = resolve_task(task), []
+    settings: dict[tuple, Setting] = {}
+    for config in configs:
+        path = circuit_directory(run, found.name, config)
+        if resume and (stored := _stored(path, run, found.version)) is not None:
+            circuits.append(stored.circuit)
+            continue
+        shared = (config.ablation, config.means_tokens, config.norm_scales)
+        if shared not in settings:
+            settings[shared] = _setting(run, found, config, means, progress)
+        setting = settings[shared]
+        (circuit,) = prune_model(setting, [config], progress)
+        shutil.rmtree(path, ignore_errors=True)
+        save_circuit(path, circuit, setting.means, setting.pairs)
+        circuits.append(circuit)
+    return circuits
+
+
+def _setting(run: Run, task: Task, config: PruneConfig, means: Means | None, progress: Progress) -> Setting:
     pairs = task_pairs(run, task)
-    means = means if means is not None else means_of(run, config, progress)
-    identity = Identity(found.name, found.version, run.fingerprint, run.tokenizer.sha256)
-    circuit = prune_model(run.model, pairs, means, config, identity, progress)
-    shutil.rmtree(path, ignore_errors=True)
-    save_circuit(path, circuit, means, pairs)
-    return circuit
+    if config.ablation == "task_mean":
+        means = task_means(run.model, pairs["train"])
+    elif means is None:
+        means = means_of(run, config, progress)
+    identity = Identity(task.name, task.version, run.fingerprint, run.tokenizer.sha256)
+    return Setting(run.model, pairs, means, identity, config.norm_scales)
 
 
 def _stored(path: Path, run: Run, task_version: int) -> StoredCircuit | None:
@@ -81,24 +135,113 @@ def _stored(path: Path, run: Run, task_version: int) -> StoredCircuit | None:
 
 def prune_run(
     run_path: Path,
-    tasks: list[str],
+    tasks: Sequence[str],
     config: PruneConfig,
     *,
     seeds: int = 1,
     resume: bool = True,
+    workers: int = 1,
+    executor: Executor | None = None,
+    n_trials: int = 0,
     device: str = "auto",
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Prune several tasks with `seeds` seeds each, from `config.seed` on; the result is what `--json` prints."""
+    """Prune several tasks with `seeds` seeds each, from `config.seed` on; the result is what `--json` prints.
+
+    `tasks` may be `["all"]`: every built-in task whose answers are tokens here. With more than one of `workers`, or an
+    `executor`, tasks run beside each other in processes that read and write the run's directory. `n_trials` searches
+    each task's settings first.
+    """
     run = load_run(run_path, device)
+    if seeds < 1:
+        raise UserError(f"--seeds {seeds} is not positive")
+    names, unavailable = _available(run) if list(tasks) == [ALL] else (list(tasks), {})
     means = means_of(run, config, progress)
-    results = []
-    for task in tasks:
-        for seed in range(config.seed, config.seed + seeds):
-            settings = replace(config, seed=seed)
-            circuit = prune(run, task, settings, means=means, resume=resume, progress=progress)
-            results.append(summarise(circuit, circuit_directory(run, circuit.task, settings)))
-    return {"run": str(run_path), "circuits": results}
+    jobs = [(str(run_path), name, config, seeds, resume, n_trials, device) for name in names]
+    if executor is None and workers <= 1:
+        chosen = [_prune_seeds(run, *job[1:-1], means=means, progress=progress) for job in jobs]
+    else:
+        with executor or local_pool(workers) as pool:
+            chosen = run_jobs(pool, prune_job, jobs, "prune", progress)
+    results, summaries = [], {}
+    for name, configs in zip(names, chosen, strict=True):
+        circuits = prune_settings(run, name, configs, means=means, resume=True)
+        results += [summarise(c, circuit_directory(run, c.task, s)) for c, s in zip(circuits, configs, strict=True)]
+        summaries[circuits[0].task] = over_seeds(circuits)
+    return {"run": str(run_path), "circuits": results, "tasks": summaries, "unavailable": unavailable}
+
+
+def prune_job(
+    run_path: str, task: str, config: PruneConfig, seeds: int, resume: bool, n_trials: int, device: str
+) -> list[PruneConfig]:
+    """One task's circuits, found and stored by another process; done twice it changes nothing."""
+    return _prune_seeds(load_run(run_path, device), task, config, seeds, resume, n_trials)
+
+
+def _prune_seeds(
+    run: Run,
+    task: str,
+    config: PruneConfig,
+    seeds: int,
+    resume: bool,
+    n_trials: int,
+    means: Means | None = None,
+    progress: Progress = silent,
+) -> list[PruneConfig]:
+    """Make one task's circuits; returns their settings, one for each seed."""
+    if n_trials:
+        config = search_settings(run, task, config, n_trials, means=means)
+    configs = [replace(config, seed=seed) for seed in range(config.seed, config.seed + seeds)]
+    prune_settings(run, task, configs, means=means, resume=resume, progress=progress)
+    return configs
+
+
+def search_settings(
+    run: Run, task: str | Task, config: PruneConfig, n_trials: int, *, means: Means | None = None
+) -> PruneConfig:
+    """The settings that give the smallest circuit on validation pairs, of `n_trials` tried (see `circuits.search`).
+
+    The study is a journal in the run's directory: other processes may work on it, and a later call goes on with it.
+    """
+    found = resolve_task(task)
+    setting = _setting(run, found, config, means, silent)
+    study = f"{found.name}-{found.version}-{run.fingerprint[:12]}-{config.settings_hash()}-{config.seed}"
+
+    def measure(proposed: PruneConfig) -> Size:
+        outcome, edges = find(setting, proposed)
+        return Size(outcome.solved, len(edges), min(loss for _, loss in outcome.curve))
+
+    return search(run.path / "search" / f"{found.name}.journal", study, n_trials, config, measure)
+
+
+def _available(run: Run) -> tuple[list[str], dict[str, str]]:
+    """Built-in tasks whose answers are tokens of the run, and the reason for each of the others."""
+    names, reasons = [], {}
+    for name, task in all_tasks().items():
+        try:
+            task_pairs(run, task)
+            names.append(name)
+        except Unavailable as error:
+            reasons[name] = str(error)
+    return names, reasons
+
+
+def over_seeds(circuits: Sequence[Circuit]) -> Mapping[str, Any]:
+    """Median and range of the solved circuits' sizes over seeds, and how much their nodes overlap."""
+    solved = [c for c in circuits if c.status == "solved"]
+
+    def spread(sizes: list[int]) -> dict[str, float] | None:
+        return {"median": median(sizes), "smallest": min(sizes), "largest": max(sizes)} if sizes else None
+
+    return {
+        "n_seeds": len(circuits),
+        "n_solved": len(solved),
+        "n_nodes": spread([c.n_nodes for c in solved]),
+        "n_edges": spread([c.n_edges for c in solved]),
+        "n_minimal_edges": spread([c.n_minimal_edges for c in solved if c.n_minimal_edges is not None]),
+        "n_edges_unswept": spread([c.unswept[1] for c in solved if c.unswept is not None]),
+        "node_overlap": node_overlap([c.nodes for c in solved]),
+    }
 
 
 def summarise(circuit: Circuit, path: Path) -> dict[str, Any]:
@@ -110,6 +253,8 @@ def summarise(circuit: Circuit, path: Path) -> dict[str, Any]:
         "status": circuit.status,
         "n_nodes": circuit.n_nodes,
         "n_edges": circuit.n_edges,
+        "n_minimal_edges": circuit.n_minimal_edges,
+        "unswept": circuit.unswept,
         "target_loss": circuit.target_loss,
         "best_validation_loss": min(loss for _, loss in circuit.loss_curve),
         "validation": asdict(circuit.scores["validation"]),

@@ -1,0 +1,106 @@
+"""Pruning against a plain reference loop: full-length padded batches, all logits, dense weights.
+
+    python benchmarks/prune.py RUN [--task NAME] [--steps N] [--target LOSS] [--json]
+
+Same model, task, seed, price and number of steps on both sides; both bisect on validation pairs, ours then sweeps. Wall
+seconds, one after the other in one process. The reference runs `--reference-steps` steps for its time, which is scaled
+to all steps; its edges come from gates that the fast loop learned, which are the same up to rounding.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from thinwire.circuits.config import PruneConfig
+from thinwire.circuits.describe import Identity, Setting
+from thinwire.circuits.edges import induced_edges
+from thinwire.circuits.mask import NodeGates
+from thinwire.circuits.prune import PairOrder, choose_nodes, finish, learn_gates
+from thinwire.workflows.prune import means_of, task_pairs
+from thinwire.workflows.run import load_run
+
+
+def reference_seconds(setting: Setting, config: PruneConfig, steps: int) -> float:
+    """Seconds per step of the plain loop: every position of every prompt, padded to the context, all logits."""
+    model, prompts = setting.model, setting.prompts["train"]
+    generator = torch.Generator().manual_seed(config.seed)
+    gates = NodeGates(setting.means, generator)
+    order = PairOrder(prompts.n_pairs, config.batch_pairs, generator)
+    adamw = torch.optim.AdamW([gates.tau], lr=config.learning_rate)
+    began = time.perf_counter()
+    for _ in range(steps):
+        batch = prompts.pairs(order.next())
+        tokens = F.pad(batch.tokens, (0, model.config.context - batch.tokens.shape[1]))
+        is_open = gates.open()
+        logits = model(tokens, gates.tap(is_open))[torch.arange(len(tokens)), batch.lengths - 1]
+        difference = logits[:, batch.answer] - logits[:, batch.other]
+        loss = F.softplus(-batch.sign * difference).mean() + config.k_coef * is_open.sum()
+        (gates.tau.grad,) = torch.autograd.grad(loss, gates.tau)
+        adamw.step()
+        gates.clamp_()
+    return (time.perf_counter() - began) / steps
+
+
+def compare(run_path: Path, task: str, config: PruneConfig, reference_steps: int) -> dict[str, Any]:
+    run = load_run(run_path, "cpu")
+    means, pairs = means_of(run, config), task_pairs(run, task)
+    identity = Identity(task, 1, run.fingerprint, run.tokenizer.sha256)
+    learn_gates(Setting(run.model, pairs, means, identity).objectives["train"], means, [PruneConfig(steps=2)])
+    began = time.perf_counter()
+    setting = Setting(run.model, pairs, means, identity)
+    (gates,) = learn_gates(setting.objectives["train"], means, [config])
+    learned = time.perf_counter()
+    found = finish(setting, gates, config)
+    ended = time.perf_counter()
+    plain, _ = choose_nodes(gates, setting.objectives["validation"], config.target_loss)
+    per_step = reference_seconds(setting, config, reference_steps)
+    return {
+        "task": task,
+        "steps": config.steps,
+        "target_loss": config.target_loss,
+        "threads": torch.get_num_threads(),
+        "solved": found.solved,
+        "ours": {
+            "seconds": ended - began,
+            "seconds_per_step": (learned - began) / config.steps,
+            "n_edges": len(induced_edges(run.model, found.nodes)),
+            "n_minimal_edges": None if found.minimal_edges is None else len(found.minimal_edges),
+        },
+        "reference": {
+            "seconds": per_step * config.steps,
+            "seconds_per_step": per_step,
+            "n_edges": len(induced_edges(run.model, gates.nodes(plain.nonzero().flatten()))),
+        },
+        "speedup_per_step": per_step * config.steps / (learned - began),
+        "speedup": per_step * config.steps / (ended - began),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, nargs="?", default=Path("runs/demo/sparse"))
+    parser.add_argument("--task", default="single_double_quote")
+    parser.add_argument("--steps", type=int, default=PruneConfig().steps)
+    parser.add_argument("--target", type=float, default=PruneConfig().target_loss)
+    parser.add_argument("--reference-steps", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    if not arguments.run.exists():
+        parser.exit(0, f"{arguments.run} is not there; make it with: make demo\n")
+    config = PruneConfig(steps=arguments.steps, target_loss=arguments.target)
+    result = compare(arguments.run, arguments.task, config, arguments.reference_steps)
+    if arguments.json:
+        print(json.dumps(result, indent=1))
+        return
+    for side in ("ours", "reference"):
+        print(f"{side}: " + ", ".join(f"{name} {value}" for name, value in result[side].items()))
+    print(f"{result['speedup_per_step']:.1f} times as fast per step, {result['speedup']:.1f} times with the sweep")
+
+
+if __name__ == "__main__":
+    main()
