@@ -27,5 +27,5 @@ def test_a_density_outside_its_range_is_refused(density: float) -> None:
 
 
 def test_the_number_of_steps_is_rounded_up() -> None:
-    # 64 sequences of 64 tokens are 4096 tokens a step: 2,500,000 / 4096 = 610.4.
-    assert RunConfig().n_steps == 611
+    # 64 sequences of 64 tokens are 4096 tokens a step: 4,500,000 / 4096 = 1098.6.
+    assert RunConfig().n_steps == 1099

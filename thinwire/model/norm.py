@@ -23,7 +23,7 @@ class _RMSNorm(torch.autograd.Function):
         from thinwire.sparsity.kernels import norm
 
         x, gain, scale = ctx.saved_tensors
-        dx, d_gain = norm.backward(x, gain, scale, grad.reshape(x.shape).contiguous())
+        dx, d_gain = norm.backward(x, gain, scale, grad.reshape(x.shape).to(x.dtype).contiguous())
         return dx.view(grad.shape), d_gain
 
 

@@ -1,9 +1,12 @@
 """TrainConfig and RunConfig: data only, no torch."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from thinwire.data.config import DataConfig
 from thinwire.model.config import ModelConfig
+
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class RunConfig:
     """Name of the recipe that gave the defaults."""
     threads: int = 0
     """CPU threads; 0 takes all cores. Results are the same only for the same number."""
+    precision: Precision = "float32"
+    """Type of the matrix products; the loss is float32 with either. bfloat16 is meant for GPUs."""
 
     def __post_init__(self) -> None:
         floor = self.train.min_per_line / self.model.d_model

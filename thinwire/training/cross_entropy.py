@@ -61,7 +61,7 @@ def unembed_loss(
     costs: CostTable | None = None,
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy, nats, of the logits `x @ unembed.T + bigram[tokens]`. Its backward pass can run once."""
-    if x.device.type != "cpu" or x.dtype != torch.float32:
+    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
         logits = F.linear(x, unembed)
         logits = logits if bigram is None else logits + F.embedding(tokens, bigram)
         return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), targets)

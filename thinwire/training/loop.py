@@ -27,7 +27,7 @@ from thinwire.model.gpt import GPT
 from thinwire.progress import Progress, silent
 from thinwire.sparsity.schedules import density_at, learning_rate_at
 from thinwire.training.checkpoint import TrainState
-from thinwire.training.config import RunConfig, TrainConfig
+from thinwire.training.config import Precision, RunConfig, TrainConfig
 from thinwire.training.distributed import ALONE, Processes
 from thinwire.training.evaluate import heldout_loss, next_token_loss
 from thinwire.training.journal import Journal
@@ -59,22 +59,26 @@ def train_step(
     density: float,
     micro_batches: int = 1,
     processes: Processes = ALONE,
+    precision: Precision = "float32",
 ) -> tuple[float, float]:
     """One step on this process's share of a batch; returns (loss of the whole batch in nats, gradient rms before
     normalisation). The share is split into `micro_batches` equal parts, one after the other.
+
+    With `bfloat16` matrix products are computed in it; weights, residual stream, norms and the loss stay float32.
     """
     optimizer.zero_grad()
     loss = torch.zeros((), device=windows.device)
     for part in windows.chunk(micro_batches):
-        loss += _add_gradients(model, part, micro_batches)
+        loss += _add_gradients(model, part, micro_batches, precision)
     processes.average_([loss, *(p.grad for p in model.parameters() if p.grad is not None)])
     rms = optimizer.step(learning_rate, density)
     return loss.item(), rms.item()
 
 
-def _add_gradients(model: GPT, part: Int[Tensor, "B window"], n_parts: int) -> Tensor:
+def _add_gradients(model: GPT, part: Int[Tensor, "B window"], n_parts: int, precision: Precision) -> Tensor:
     """One part's contribution to the loss; on return nothing of its graph is left."""
-    loss = next_token_loss(model, part) / n_parts
+    with torch.autocast(part.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        loss = next_token_loss(model, part) / n_parts
     loss.backward()
     return loss.detach()
 
@@ -107,7 +111,9 @@ def train(
         for step in range(start.step, config.n_steps):
             learning_rate, density = schedule(config, step)
             windows = torch.from_numpy(processes.share(batches.at(step))).to(device)
-            loss, rms = train_step(model, optimizer, windows, learning_rate, density, t.micro_batches, processes)
+            loss, rms = train_step(
+                model, optimizer, windows, learning_rate, density, t.micro_batches, processes, config.precision
+            )
             done, last = step + 1, step + 1 == config.n_steps
             row = {"step": done, "tokens": done * tokens_per_step, "loss": loss, "density": density}
             row |= {"learning_rate": learning_rate, "grad_rms": rms}
