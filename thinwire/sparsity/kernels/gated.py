@@ -11,10 +11,10 @@ company it is computed in. Sums over rows are taken over `N_PARTS` fixed parts.
 
 import math
 
+import numba
 import numpy as np
 from numba import njit, prange
 
-from thinwire.sparsity.kernels.blocks import count_blocks
 from thinwire.sparsity.kernels.cpu import _kth_largest
 
 N_PARTS = 16
@@ -22,6 +22,14 @@ N_PARTS = 16
 FEW = 8
 """Open channels up to which ranking each costs less than finding the threshold of the whole row."""
 _MAGNITUDE = np.int32(0x7FFFFFFF)
+
+
+def _count_blocks() -> int:
+    """One: a pruning step is hundreds of kernels of a fraction of a millisecond, and on a busy machine each of them
+    would wait for its slowest thread. Cores are shared by tasks instead (`prune --workers`).
+    """
+    numba.set_num_threads(1)
+    return 1
 
 
 @njit(parallel=True, cache=True)
@@ -94,17 +102,17 @@ def gate(x: np.ndarray, k: int, is_open: np.ndarray, mean: np.ndarray) -> tuple[
     """(AbsTopK of each row with shut channels at their means, mask of what AbsTopK kept or None where it keeps all)."""
     out = np.empty_like(x)
     if k >= x.shape[1]:
-        _gate(x, is_open, mean, out, count_blocks())
+        _gate(x, is_open, mean, out, _count_blocks())
         return out, None
     kept = np.empty(x.shape, np.bool_)
-    _select(x, x.view(np.int32), k, is_open, mean, out, kept, count_blocks())
+    _select(x, x.view(np.int32), k, is_open, mean, out, kept, _count_blocks())
     return out, kept
 
 
 def gate_few(x: np.ndarray, k: int, chosen: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """The output of `gate` where only the `chosen` channels are open; faster for up to `FEW` of them."""
     out = np.empty_like(x)
-    _select_few(x, x.view(np.int32), k, chosen, mean, out, count_blocks())
+    _select_few(x, x.view(np.int32), k, chosen, mean, out, _count_blocks())
     return out
 
 
@@ -113,7 +121,7 @@ def gate_backward(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of (input, gates): a shut gate passes nothing on and still hears what opening it would do."""
     d_x, parts = np.empty_like(x), np.zeros((N_PARTS, x.shape[1]), np.float32)
-    count_blocks()
+    _count_blocks()
     mask = np.empty((0, 0), np.bool_) if kept is None else kept
     _gate_backward(x, mask, kept is not None, is_open, mean, d_out, d_x, parts)
     return d_x, parts.sum(0)
@@ -166,9 +174,9 @@ class Lines:
         """`constant` plus, for every row of `x`, the used sources' lines times their values."""
         out = np.empty((len(x), self.width), np.float32)
         if self.dense is not None:
-            _product_dense(x, used, self.dense, constant, out, count_blocks())
+            _product_dense(x, used, self.dense, constant, out, _count_blocks())
         else:
-            _product_sparse(x, used, self.start, self.index, self.value, constant, out, count_blocks())
+            _product_sparse(x, used, self.start, self.index, self.value, constant, out, _count_blocks())
         return out
 
 
@@ -204,14 +212,14 @@ def norm(x: np.ndarray, gain: np.ndarray, eps: float, frozen: np.ndarray | None)
     """(x times its scale times gain, the scale per row): 1 / rms of the row, or `frozen` where that is given."""
     out = np.empty_like(x)
     scale = np.zeros(len(x), np.float32) if frozen is None else frozen
-    _norm(x, gain, np.float32(eps), scale, out, count_blocks())
+    _norm(x, gain, np.float32(eps), scale, out, _count_blocks())
     return out, scale
 
 
 def norm_backward(x: np.ndarray, gain: np.ndarray, scale: np.ndarray, frozen: bool, d_out: np.ndarray) -> np.ndarray:
     """Gradient of the input; a frozen scale does not answer to it."""
     d_x = np.empty_like(x)
-    _norm_backward(x, gain, scale, frozen, d_out, d_x, count_blocks())
+    _norm_backward(x, gain, scale, frozen, d_out, d_x, _count_blocks())
     return d_x
 
 
@@ -312,7 +320,7 @@ def attend(
     out, pattern = np.empty_like(q), np.zeros((q.shape[1] // d_head, *rows.shape), np.float32)
     if len(heads) * d_head < q.shape[1]:
         out[:] = elsewhere
-    _attend(q, k, v, rows, counts, d_head, heads, sink, bool(sink.size), out, pattern, count_blocks())
+    _attend(q, k, v, rows, counts, d_head, heads, sink, bool(sink.size), out, pattern, _count_blocks())
     return out, pattern
 
 
@@ -328,7 +336,7 @@ def attend_backward(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gradients of (q, k, v); each head is one thread's."""
     d_q, d_k, d_v = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
-    count_blocks()
+    _count_blocks()
     _attend_backward(q, k, v, rows, counts, d_head, pattern, d_out, d_q, d_k, d_v)
     return d_q, d_k, d_v
 
@@ -348,5 +356,5 @@ def add_rows(d_out: np.ndarray, index: np.ndarray, n_rows: int) -> np.ndarray:
     out = np.zeros((n_rows, d_out.shape[1]), np.float32)
     order = np.argsort(index, kind="stable")
     start = np.searchsorted(index[order], np.arange(n_rows + 1))
-    _add_rows(d_out, order, start, out, count_blocks())
+    _add_rows(d_out, order, start, out, _count_blocks())
     return out
