@@ -22,7 +22,7 @@ Rows = list[list[int]]
 class TaskTokens:
     """The N pairs of one split of a task as token ids.
 
-    Rows are padded on the right with the end of text. Attention is causal and no position is embedded, so the padding
+    Rows are padded on the right with the end of text. Attention is causal, so the padding
     changes nothing before it: the logits to read stand at `length - 1`.
     """
 

@@ -7,18 +7,23 @@ from thinwire.errors import UserError
 from thinwire.model.config import ModelConfig
 from thinwire.training.config import RunConfig, TrainConfig
 
+DEMO_TOKENS = 3_500_000
+
 
 def demo() -> RunConfig:
-    """Two layers on the standard library's own source: a few minutes on two cores."""
-    return RunConfig(recipe="demo")
+    """Two layers on the standard library's own source: a few minutes on two cores.
+
+    Positions are learned, as in the released code: at this length of training the tasks are not learned without them.
+    """
+    return RunConfig(recipe="demo", model=ModelConfig(positions="learned"), train=TrainConfig(n_tokens=DEMO_TOKENS))
 
 
 def demo_dense(d_model: int = 32) -> RunConfig:
     """The dense twin of `demo`: same class, data, steps and constants; density 1, no AbsTopK, narrower."""
     return RunConfig(
         recipe="demo-dense",
-        model=ModelConfig(d_model=d_model, activation_frac=1.0),
-        train=TrainConfig(density=1.0),
+        model=ModelConfig(d_model=d_model, activation_frac=1.0, positions="learned"),
+        train=TrainConfig(n_tokens=DEMO_TOKENS, density=1.0),
     )
 
 

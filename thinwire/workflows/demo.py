@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from thinwire.circuits.config import PruneConfig
-from thinwire.circuits.graph import Circuit
 from thinwire.errors import UserError
 from thinwire.frontier.compare import nearest_twin, smallest
 from thinwire.progress import Progress, silent
@@ -25,7 +24,8 @@ from thinwire.tasks.registry import all_tasks
 from thinwire.training import recipes
 from thinwire.training.config import RunConfig
 from thinwire.workflows.comparison import write_comparison
-from thinwire.workflows.prune import circuit_directory, means_of, prune_settings
+from thinwire.workflows.jobs import local_pool, run_jobs
+from thinwire.workflows.prune import circuit_directory, means_of, prune_job, prune_settings
 from thinwire.workflows.run import Run, load_run
 from thinwire.workflows.tasks import SOLVED_ACCURACY, SOLVED_LOSS, check_task
 from thinwire.workflows.train import dry_run, resolve, train
@@ -36,6 +36,8 @@ N_TASKS = 5
 TWIN_WIDTHS = (16, 32, 48, 64, 96, 128)
 K_COEFS = (3e-4, 1e-3)
 """Prices of a gate that are tried for every task and model: the search budget, the same on both sides."""
+WORKERS = 2
+"""Processes that prune side by side, one thread each: circuits are the same with any number."""
 BUDGET = {"train sparse": 330, "train dense": 240, "choose tasks": 30, "prune": 240, "check": 40, "report": 20}
 """Seconds on two cores. Tokenising is part of the first stage."""
 SELECTION_RULE = (
@@ -96,9 +98,7 @@ def demo(
     with journal.stage("choose tasks"):
         names = _choose_tasks(journal, runs)
     with journal.stage("prune"):
-        chosen = {name: {} for name in names}
-        for kind, run in runs.items():
-            _prune(run, kind, names, chosen, seed, progress)
+        chosen = _prune(runs, names, seed, progress)
         journal.values["chosen"] = {
             name: {kind: str(path.relative_to(journal.out)) for kind, path in paths.items()}
             for name, paths in chosen.items()
@@ -179,15 +179,26 @@ def _choose_tasks(journal: Journal, runs: dict[str, Run]) -> list[str]:
     return journal.values["selection"]["names"]
 
 
-def _prune(
-    run: Run, kind: str, names: list[str], chosen: dict[str, dict[str, Path]], seed: int, progress: Progress
-) -> None:
+def _prune(runs: dict[str, Run], names: list[str], seed: int, progress: Progress) -> dict[str, dict[str, Path]]:
     """Prune every task at every price of a gate; keep the smallest circuit that validation calls solved."""
-    means = means_of(run, PruneConfig(), progress)
-    for name in names:
-        settings = [PruneConfig(k_coef=k_coef, seed=seed) for k_coef in K_COEFS]
-        circuits: list[Circuit] = prune_settings(run, name, settings, means=means, progress=progress)
-        chosen[name][kind] = circuit_directory(run, name, settings[smallest(circuits)])
+    settings = [PruneConfig(k_coef=k_coef, seed=seed) for k_coef in K_COEFS]
+    for run in runs.values():
+        means_of(run, settings[0], progress)  # measured here, read by the workers
+    jobs = [
+        (str(run.path), name, config, 1, True, 0, run.device.type)
+        for run in runs.values()
+        for name in names
+        for config in settings
+    ]
+    if WORKERS > 1:
+        with local_pool(WORKERS) as pool:
+            run_jobs(pool, prune_job, jobs, "prune", progress)
+    chosen: dict[str, dict[str, Path]] = {name: {} for name in names}
+    for kind, run in runs.items():
+        for name in names:
+            circuits = prune_settings(run, name, settings, progress=progress)
+            chosen[name][kind] = circuit_directory(run, name, settings[smallest(circuits)])
+    return chosen
 
 
 def demo_plan() -> dict[str, Any]:
