@@ -47,7 +47,6 @@ RENDERERS = {"cli", "console", "tables"}
 MODULE_OF = {"pyyaml": "yaml"}  # distributions whose module has another name
 TOOL_OF = {  # development tools that nothing imports -> where they are used
     "thinwire": ("pyproject.toml", "thinwire[search"),
-    "playwright": ("pyproject.toml", "playwright"),
     "beartype": ("tests/conftest.py", "beartype.beartype"),
     "pytest-timeout": ("pyproject.toml", "\ntimeout ="),
     "pytest-xdist": ("Makefile", "pytest -n"),
@@ -196,6 +195,13 @@ def test_optional_dependencies_are_imported_where_they_are_used() -> None:
         if found := {name.partition(".")[0] for name in names} & optional(project):
             eager[named(path)] = found
     assert {file: found for file, found in eager.items() if file != "thinwire/sparsity/kernels/gpu.py"} == {}
+
+
+def test_every_extra_is_used() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    imported = {module for path in FILES for module in imports(path)}
+    through_torch = {"tensorboard"} if "torch.utils.tensorboard" in imported else set()
+    assert optional(project) - {module.partition(".")[0] for module in imported} == through_torch
 
 
 def test_every_development_tool_is_used() -> None:
