@@ -269,9 +269,9 @@ def make_report(
         "models": {"sparse": _model("sparse", 256, 0.05, 3.3513), "dense": _model("dense twin", 32, 1.0, 3.3127)},
         "twin_rule": "The width (16, 32, 48, 64) whose held-out loss after the same number of tokens is nearest to "
         "the sparse model's; fixed before any pruning.",
-        "twins_tried": [{"d_model": 16, "heldout_loss": 3.6021, "chosen": False},
-                        {"d_model": 32, "heldout_loss": 3.3127, "chosen": True},
-                        {"d_model": 48, "heldout_loss": 3.0884, "chosen": False}],
+        "twins_tried": [{"d_model": 16, "tokens_frac": 1.0, "heldout_loss": 3.6021, "chosen": False},
+                        {"d_model": 32, "tokens_frac": 1.0, "heldout_loss": 3.3127, "chosen": True},
+                        {"d_model": 48, "tokens_frac": 1.0, "heldout_loss": 3.0884, "chosen": False}],
         "selection": {"rule": "The tasks that both whole models solve on validation pairs (accuracy at least 0.95).",
                       "tasks": selection},
         "target_loss": 0.15,

@@ -38,6 +38,7 @@ def small(tiny_corpus: Path) -> Iterator[None]:
         patch.setattr(demo.recipes, "demo_dense", dense)
         patch.setattr("thinwire.tasks.family.SIZES", {"train": 48, "validation": 24, "test": 24})
         patch.setattr(demo, "TWIN_WIDTHS", (16, 32))
+        patch.setattr(demo, "TWIN_TOKENS", (0.5,))
         patch.setattr(demo, "N_TASKS", 2)
         patch.setattr(demo, "WORKERS", 1)  # other processes would not see these patches
         patch.setattr(demo, "K_COEFS", (1e-3,))
@@ -69,7 +70,7 @@ def out(small: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
         demo.demo(path, progress=stopping_at("prune", 2))
     weights = sorted((path / "sparse" / "checkpoints").rglob("model.safetensors"))
     stamps = [p.stat().st_mtime_ns for p in weights]
-    demo.demo(path, resume=True)
+    demo.demo(path)
     assert [p.stat().st_mtime_ns for p in weights] == stamps, "trained again"
     return path
 
@@ -186,7 +187,7 @@ def test_a_run_is_no_demo(small: None, own_run: Any) -> None:
 
 def test_a_demo_of_another_seed_is_refused(out: Path, small: None) -> None:
     with pytest.raises(UserError, match="holds a demo with seed 0; choose another --out"):
-        demo.demo(out, seed=1, resume=True)
+        demo.demo(out, seed=1)
 
 
 @pytest.mark.parametrize("step", range(8))

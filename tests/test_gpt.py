@@ -12,7 +12,7 @@ from thinwire.model.config import ModelConfig
 from thinwire.model.gpt import GPT, Block
 from thinwire.model.seams import EdgeMask, compose, identity
 from thinwire.model.sites import EMBED, FINAL, LAYER_SITES, edge_matrices, node_sites, site_width
-from thinwire.model.structure import count_parameters, density_floor, protected_lines, sparse_parameters
+from thinwire.model.structure import count_parameters, protected_lines, sparse_parameters
 
 CONFIG = ModelConfig(vocab_size=23, context=9, n_layer=2, d_model=12, d_head=4, mlp_ratio=2)
 SHAPES = [
@@ -423,7 +423,6 @@ def test_parameters_are_counted() -> None:
         "sparse_parameters": sparse,
         "sparse_nonzero": sparse - 12,
     }
-    assert density_floor(model, 4) == pytest.approx(4 / 12)
 
 
 def test_node_sites_of_a_layer() -> None:

@@ -49,7 +49,7 @@ def _demo_arguments(parser: Parser, argv: list[str]) -> None:
         "--out", type=Path, default=Path("runs/demo"), help="Directory for the two runs and the report."
     )
     parser.add_argument("--seed", type=int, default=0, help="Seed of everything that is drawn at random.")
-    _add_resume(parser)
+    _add_resume(parser, always=True)
     add_device(parser)
 
 
@@ -68,8 +68,10 @@ def _train_arguments(parser: Parser, argv: list[str]) -> None:
     add_alias(parser, "--train.seed", "--seed")
 
 
-def _add_resume(parser: Parser) -> None:
-    parser.add_argument("--resume", action="store_true", help="Continue what an interrupted call left in --out.")
+def _add_resume(parser: Parser, always: bool = False) -> None:
+    by_itself = " This verb does so by itself; the option is for scripts that give it everywhere." if always else ""
+    words = f"Continue what an interrupted call left in --out.{by_itself}"
+    parser.add_argument("--resume", action="store_true", help=words)
     parser.add_argument(
         "--dry-run", action="store_true", help="Tell what would be done and what it costs; start nothing."
     )
@@ -158,9 +160,7 @@ def _demo(parser: Parser, arguments: Namespace) -> dict[str, Any]:
 
     if arguments.dry_run:
         return demo_plan()
-    return demo(
-        arguments.out, seed=arguments.seed, resume=arguments.resume, device=arguments.device, progress=RichProgress()
-    )
+    return demo(arguments.out, seed=arguments.seed, device=arguments.device, progress=RichProgress())
 
 
 def _train(parser: Parser, arguments: Namespace) -> dict[str, Any]:

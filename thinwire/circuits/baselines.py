@@ -10,14 +10,13 @@ those of the learned circuit; it is described and scored exactly as that one is.
 instead, with all nodes that these touch and all `embed` and `final` nodes, which carry no block edges.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from thinwire.circuits.ablation import Nodes, widths
+from thinwire.circuits.ablation import widths
 from thinwire.circuits.config import PruneConfig
 from thinwire.circuits.describe import Found, Setting, describe
 from thinwire.circuits.edges import induced_edges
@@ -126,14 +125,3 @@ def _judged(circuit: Circuit) -> Circuit:
     loss = scores["validation"].loss
     status = "solved" if loss <= circuit.target_loss else "not_solved"
     return replace(circuit, status=status, loss_curve=[(circuit.n_nodes, loss)])
-
-
-def edge_curve(
-    setting: Setting, order: Order, n_edges: list[int], loss_of: Callable[[Nodes], float]
-) -> list[tuple[int, float]]:
-    """(induced edges, loss) of the circuits that an order gives for each number of edges."""
-    points = []
-    for count in n_edges:
-        nodes = at_most_edges(setting.model, order, count)
-        points.append((len(induced_edges(setting.model, nodes)), loss_of(nodes)))
-    return points

@@ -44,10 +44,10 @@ def search(
     optuna = _optuna()
     journal.parent.mkdir(parents=True, exist_ok=True)
     backend = optuna.storages.journal.JournalFileBackend(str(journal))
-    sampler = optuna.samplers.TPESampler(seed=base.seed, multivariate=True, n_startup_trials=8)
-    study = optuna.create_study(
-        storage=optuna.storages.JournalStorage(backend), study_name=name, sampler=sampler, load_if_exists=True
-    )
+    study = optuna.create_study(storage=optuna.storages.JournalStorage(backend), study_name=name, load_if_exists=True)
+    # A process that joins later, or goes on with a study, draws other proposals than the ones there.
+    seed = base.seed + len(study.trials)
+    study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=8)
     if not study.trials:
         study.enqueue_trial({"steps": base.steps, **{key: getattr(base, key) for key in SPACE}})
 

@@ -11,9 +11,10 @@ from typing import Any
 from thinwire.circuits.graph import Circuit
 
 TWIN_RULE = (
-    "Dense twins have the sparse model's class, depth, data, number of tokens and training constants, density 1 and no "
-    "AbsTopK; only their width differs. Widths {widths} are trained in this order until one has a held-out loss at or "
-    "below the sparse model's; of those trained, the one whose held-out loss is nearest to the sparse model's is the "
+    "Dense twins have the sparse model's class, depth, data and training constants, density 1 and no AbsTopK; their "
+    "width differs, and perhaps the length of training. Widths {widths} are trained in this order until one has a "
+    "held-out loss at or below the sparse model's; that width is trained again on {shares} of the tokens, until one "
+    "has a loss at or above it. Of all trained, the one whose held-out loss is nearest to the sparse model's is the "
     "twin. No circuit is looked at before this choice."
 )
 

@@ -48,11 +48,6 @@ def linear_shapes(config: ModelConfig) -> list[tuple[int, int]]:
     return [(d, d), (n, d), (d, n), (config.vocab_size, d)]
 
 
-def density_floor(model: GPT, min_per_line: int) -> float:
-    """Smallest density at which every protected line can keep `min_per_line` entries: min_per_line / d_model."""
-    return min_per_line / model.config.d_model
-
-
 def count_parameters(model: GPT) -> dict[str, int]:
     """Number of parameters and of nonzero ones, in all and in the projected tensors."""
     sparse = sparse_parameters(model)

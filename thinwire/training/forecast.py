@@ -27,7 +27,6 @@ SCRATCH, SCRATCH_IN_PARTS = 0.75, 1.1
 """Peak of what backward and the allocator take on top, per byte saved, for whole batches and for parts: measured."""
 PROBE_TOKENS = 2048
 """Tokens of a probed step on CPU; longer steps take their multiple."""
-N_PROBES = 3
 
 
 def memory(config: RunConfig, n_parameters: int, n_processes: int = 1) -> dict[str, int]:

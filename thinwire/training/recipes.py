@@ -7,7 +7,7 @@ from thinwire.errors import UserError
 from thinwire.model.config import ModelConfig
 from thinwire.training.config import RunConfig, TrainConfig
 
-DEMO_TOKENS = 3_500_000
+DEMO_TOKENS = 4_500_000
 
 
 def demo() -> RunConfig:

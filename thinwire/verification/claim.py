@@ -50,7 +50,8 @@ def read_claim(values: dict[str, Any], model: GPT) -> Claim:
         raise CorruptFile(f"circuit.json lacks {', '.join(missing)}; docs/verification.md lists what it needs")
     nodes = {site: sorted(set(channels)) for site, channels in values["nodes"].items() if channels}
     check_nodes(model, nodes)
-    edges = values.get("minimal_edges") or values.get("edges")
+    minimal = values.get("minimal_edges")
+    edges = values.get("edges") if minimal is None else minimal
     return Claim(
         task=values["task"],
         model_fingerprint=values["model_fingerprint"],

@@ -197,6 +197,8 @@ class Corpus(TypedDict):
 
 class TwinTried(TypedDict):
     d_model: int
+    tokens_frac: float
+    """Share of the training tokens that it saw."""
     heldout_loss: float
     chosen: bool
 

@@ -152,11 +152,11 @@ def twins_table(report: Mapping[str, Any]) -> Markup:
     """The dense widths that were tried."""
     target = report["summary"]["heldout_loss"]["sparse"]
     rows = [
-        [row_head(f"width {twin['d_model']}"), number(twin["heldout_loss"], loss),
+        [row_head(f"width {twin['d_model']}"), number(twin["tokens_frac"], percent), number(twin["heldout_loss"], loss),
          number(twin["heldout_loss"] - target, _gap), tag("td", "chosen" if twin["chosen"] else "")]
         for twin in report["twins_tried"]
     ]  # fmt: skip
-    return table("Dense twins tried", ["Width", "Held-out loss", "Minus sparse", "Chosen"], rows)
+    return table("Dense twins tried", ["Width", "Tokens", "Held-out loss", "Minus sparse", "Chosen"], rows)
 
 
 def selection_table(selection: Mapping[str, Any]) -> Markup:

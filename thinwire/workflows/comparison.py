@@ -52,7 +52,9 @@ def _report(out: Path, journal: dict[str, Any], summary: dict[str, Any], runs: d
         "environment": runs["sparse"].environment,
         "corpus": corpus_report(runs["sparse"]),
         "models": {kind: model_report(run, LABELS[kind], journal["heldout_loss"][kind]) for kind, run in runs.items()},
-        "twin_rule": TWIN_RULE.format(widths=", ".join(map(str, journal["widths"]))),
+        "twin_rule": TWIN_RULE.format(
+            widths=", ".join(map(str, journal["widths"])), shares=", ".join(f"{s:.0%}" for s in journal["shares"])
+        ),
         "twins_tried": journal["twins"],
         "selection": journal["selection"],
         "target_loss": tasks[0]["sparse"]["circuit"]["target_loss"],

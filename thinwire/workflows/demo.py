@@ -33,7 +33,9 @@ from thinwire.workflows.verify import verify
 
 FIRST_TASK = "single_double_quote"
 N_TASKS = 5
-TWIN_WIDTHS = (16, 32, 48, 64, 96, 128)
+TWIN_WIDTHS = (32, 48, 64, 96, 128)
+TWIN_TOKENS = (0.7, 0.5, 0.35, 0.25)
+"""Shares of the training tokens, should the first of these widths do better than the sparse model."""
 K_COEFS = (3e-4, 1e-3)
 """Prices of a gate that are tried for every task and model: the search budget, the same on both sides."""
 WORKERS = 2
@@ -63,7 +65,14 @@ class Journal:
             raise UserError(f"{out} holds something else than a demo; choose another --out")
         out.mkdir(parents=True, exist_ok=True)
         seal(out, [])
-        self.values = {"seed": seed, "command": COMMAND, "widths": TWIN_WIDTHS, "seconds": {}, "stages": []}
+        self.values = {
+            "seed": seed,
+            "command": COMMAND,
+            "widths": TWIN_WIDTHS,
+            "shares": TWIN_TOKENS,
+            "seconds": {},
+            "stages": [],
+        }
         self.write()
 
     def write(self) -> None:
@@ -82,9 +91,7 @@ class Journal:
             self.write()
 
 
-def demo(
-    out: Path, *, seed: int = 0, resume: bool = False, device: str = "auto", progress: Progress = silent
-) -> dict[str, Any]:
+def demo(out: Path, *, seed: int = 0, device: str = "auto", progress: Progress = silent) -> dict[str, Any]:
     """Run the whole pipeline into `out`, or go on with a demo of the same seed that was stopped there.
 
     Returns summary.json's content with the path of the report. Raises `UserError` when `out` holds something else.
@@ -134,24 +141,38 @@ def _train(journal: Journal, name: str, config: RunConfig, device: str, progress
 
 
 def _train_twin(journal: Journal, sparse_loss: float, device: str, progress: Progress) -> None:
-    """Train dense models of growing width, keep the nearest in loss as out/dense."""
+    """Train dense models by the stated rule, keep the nearest in loss as out/dense."""
     out, values = journal.out, journal.values
     if "twins" not in values:
-        tried: list[tuple[int, float]] = []
-        for width in TWIN_WIDTHS:
-            loss = _train(journal, f"dense-d{width}", recipes.demo_dense(width), device, progress)
-            tried.append((width, loss))
-            if loss <= sparse_loss:
-                break
-        best = nearest_twin(sparse_loss, tried)
-        values["twins"] = [
-            {"d_model": width, "heldout_loss": loss, "chosen": i == best} for i, (width, loss) in enumerate(tried)
-        ]
-        values["heldout_loss"] = {"sparse": sparse_loss, "dense": tried[best][1]}
+        tried = _try_twins(journal, sparse_loss, device, progress)
+        best = nearest_twin(sparse_loss, [(twin["d_model"], twin["heldout_loss"]) for twin in tried])
+        values["twins"] = [twin | {"chosen": i == best} for i, twin in enumerate(tried)]
+        values["heldout_loss"] = {"sparse": sparse_loss, "dense": tried[best]["heldout_loss"]}
         journal.write()
-    width = next(twin["d_model"] for twin in values["twins"] if twin["chosen"])
-    if (out / f"dense-d{width}").exists() and not (out / "dense").exists():
-        os.replace(out / f"dense-d{width}", out / "dense")
+    name = next(_twin_name(twin["d_model"], twin["tokens_frac"]) for twin in values["twins"] if twin["chosen"])
+    if (out / name).exists() and not (out / "dense").exists():
+        os.replace(out / name, out / "dense")
+
+
+def _try_twins(journal: Journal, sparse_loss: float, device: str, progress: Progress) -> list[dict[str, Any]]:
+    """Growing widths until the loss is at or below the sparse model's, then that width on fewer tokens until above."""
+    tried: list[dict[str, Any]] = []
+
+    def loss_of(width: int, tokens_frac: float) -> float:
+        config = recipes.demo_dense(width)
+        config = replace(config, train=replace(config.train, n_tokens=round(tokens_frac * config.train.n_tokens)))
+        loss = _train(journal, _twin_name(width, tokens_frac), config, device, progress)
+        tried.append({"d_model": width, "tokens_frac": tokens_frac, "heldout_loss": loss})
+        return loss
+
+    width = next((width for width in TWIN_WIDTHS if loss_of(width, 1.0) <= sparse_loss), None)
+    if width is not None:
+        next((share for share in TWIN_TOKENS if loss_of(width, share) >= sparse_loss), None)
+    return tried
+
+
+def _twin_name(width: int, tokens_frac: float) -> str:
+    return f"dense-d{width}" if tokens_frac == 1 else f"dense-d{width}-{tokens_frac:.0%}".removesuffix("%")
 
 
 def _choose_tasks(journal: Journal, runs: dict[str, Run]) -> list[str]:
@@ -160,7 +181,10 @@ def _choose_tasks(journal: Journal, runs: dict[str, Run]) -> list[str]:
         checks = {kind: {name: check_task(run, name) for name in all_tasks()} for kind, run in runs.items()}
         solved = [name for name, row in checks["sparse"].items() if row["solved"] and name != FIRST_TASK]
         solved.sort(key=lambda name: checks["sparse"][name]["loss"])
-        names = [FIRST_TASK, *solved[: N_TASKS - 1]]
+        first = [FIRST_TASK] if checks["sparse"][FIRST_TASK]["available"] else []
+        names = [*first, *solved[: N_TASKS - len(first)]]
+        if not names:
+            raise UserError("no task can be pruned: the sparse model solves none; another --seed may do better")
         journal.values["selection"] = {
             "rule": SELECTION_RULE,
             "names": names,

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
@@ -157,11 +158,11 @@ def prune_run(
         raise UserError(f"--seeds {seeds} is not positive")
     names, unavailable = _available(run) if list(tasks) == [ALL] else (list(tasks), {})
     means = means_of(run, config, progress)
-    jobs = [(str(run_path), name, config, seeds, resume, n_trials, device) for name in names]
+    jobs = [(str(run_path.resolve()), name, config, seeds, resume, n_trials, device) for name in names]
     if executor is None and workers <= 1:
         chosen = [_prune_seeds(run, *job[1:-1], means=means, progress=progress) for job in jobs]
     else:
-        with executor or local_pool(workers) as pool:
+        with nullcontext(executor) if executor else local_pool(workers) as pool:  # the caller closes its own
             chosen = run_jobs(pool, prune_job, jobs, "prune", progress)
     results, summaries = [], {}
     for name, configs in zip(names, chosen, strict=True):
