@@ -231,7 +231,7 @@ def over_seeds(circuits: Sequence[Circuit]) -> Mapping[str, Any]:
     """Median and range of the solved circuits' sizes over seeds, and how much their nodes overlap."""
     solved = [c for c in circuits if c.status == "solved"]
 
-    def spread(sizes: list[int]) -> dict[str, float] | None:
+    def spread(sizes: list[int]) -> dict[str, int | float] | None:
         return {"median": median(sizes), "smallest": min(sizes), "largest": max(sizes)} if sizes else None
 
     return {
