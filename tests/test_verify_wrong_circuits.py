@@ -25,6 +25,7 @@ from thinwire.verification.verdict import judge
 SMALL = replace(
     BUDGETS["fast"],
     random_sets=20,
+    random_edge_sets=20,
     pairs=8,
     search_pairs=8,
     nodes=19,

@@ -40,8 +40,8 @@ class Budget:
 
 BUDGETS: dict[Name, Budget] = {
     "fast": Budget(
-        random_sets=40,
-        random_edge_sets=20,
+        random_sets=200,
+        random_edge_sets=200,
         pairs=16,
         search_pairs=16,
         nodes=40,

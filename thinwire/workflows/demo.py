@@ -40,7 +40,7 @@ K_COEFS = (3e-4, 1e-3)
 """Prices of a gate that are tried for every task and model: the search budget, the same on both sides."""
 WORKERS = 2
 """Processes that prune side by side, one thread each: circuits are the same with any number."""
-BUDGET = {"train sparse": 330, "train dense": 240, "choose tasks": 30, "prune": 240, "check": 40, "report": 20}
+BUDGET = {"train sparse": 420, "train dense": 150, "choose tasks": 20, "prune": 160, "check": 130, "report": 20}
 """Seconds on two cores. Tokenising is part of the first stage."""
 SELECTION_RULE = (
     f"A task counts as solved by a model that is right on at least {SOLVED_ACCURACY:.0%} of its validation prompts, at "
