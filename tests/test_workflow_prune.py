@@ -66,6 +66,7 @@ def test_a_target_that_cannot_be_met_is_a_result(
     assert stored.scores["validation"].loss == row["validation"]["loss"]
 
 
+@pytest.mark.slow
 def test_whether_it_is_solved_is_decided_before_calibration(own_run: Run, own_task: str) -> None:
     """The target lies between the losses before and after: calibration would have met it, the circuit does not."""
     loose = prune(own_run, own_task, quick(target_loss=1e-9))
@@ -91,6 +92,7 @@ def test_finished_circuits_are_kept(own_run: Run, own_task: str, monkeypatch: py
     assert {p: p.stat().st_mtime_ns for p in path.iterdir()} == stamps
 
 
+@pytest.mark.slow
 def test_a_damaged_circuit_is_made_again(own_run: Run, own_task: str) -> None:
     first = prune(own_run, own_task, quick())
     damaged = circuit_directory(own_run, TASK, quick()) / "circuit.json"
@@ -136,6 +138,7 @@ def test_test_pairs_have_no_say_in_what_is_found(own_run: Run, tmp_path: Path) -
     assert (a.task, b.task) == ("one", "other")
 
 
+@pytest.mark.slow
 def test_seeds_count_up_and_settings_share_no_directory(own_run: Run, own_task: str) -> None:
     found = prune_run(own_run.path, [own_task], quick(seed=3), seeds=2)
     assert [row["seed"] for row in found["circuits"]] == [3, 4]
@@ -149,6 +152,7 @@ def test_the_means_are_over_a_hundred_thousand_tokens() -> None:
     assert PruneConfig().means_tokens >= 100_000
 
 
+@pytest.mark.slow
 def test_zero_ablation_is_an_option(own_run: Run, own_task: str) -> None:
     circuit = prune(own_run, own_task, quick(ablation="zero"))
     stored = load_circuit(circuit_directory(own_run, TASK, quick(ablation="zero")))

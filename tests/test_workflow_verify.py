@@ -48,6 +48,7 @@ def test_necessity_takes_out_nodes_edges_and_random_sets(own_pruned: Run) -> Non
     assert found["edges_loss"] > 0
 
 
+@pytest.mark.slow
 def test_the_seed_decides_the_random_sets_and_nothing_else(own_pruned: Run) -> None:
     (path,) = own_pruned.circuit_directories()
     first, again, other = (verify(own_pruned, path, seed=seed) for seed in (0, 0, 1))
