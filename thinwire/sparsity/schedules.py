@@ -4,15 +4,23 @@ Source: Gao et al. 2025, section 2.1 and appendix "Training" (annealed L0, "shar
 """
 
 import math
+from typing import Literal
+
+Anneal = Literal["linear", "geometric"]
 
 
-def density_at(step: int, n_steps: int, final_density: float, start_frac: float, end_frac: float) -> float:
-    """Density after step `step` (0-based) of `n_steps`: 1, then linear to `final_density`, then constant.
+def density_at(
+    step: int, n_steps: int, final_density: float, start_frac: float, end_frac: float, anneal: Anneal = "linear"
+) -> float:
+    """Density after step `step` (0-based) of `n_steps`: 1, then falling to `final_density`, then constant.
 
-    `start_frac` and `end_frac` are the shares of training between which the density falls.
+    `start_frac` and `end_frac` are the shares of training between which the density falls: `linear` by the same
+    amount every step (the paper's), `geometric` by the same factor.
     """
     done = (step + 1) / n_steps
     fallen = min(1.0, max(0.0, (done - start_frac) / (end_frac - start_frac)))
+    if anneal == "geometric":
+        return final_density**fallen
     return 1.0 + (final_density - 1.0) * fallen
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 from thinwire.data.config import DataConfig
 from thinwire.model.config import ModelConfig
+from thinwire.sparsity.schedules import Anneal
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -29,6 +30,8 @@ class TrainConfig:
     """Share of training after which the density starts to fall from 1."""
     anneal_end_frac: float = 0.5
     """Share of training after which the density is at its target."""
+    anneal: Anneal = "linear"
+    """How the density falls: by the same amount (the paper's) or by the same factor every step."""
     weight_decay: float = 0.1
     """Decoupled decay of the matrices, per step times the learning rate."""
     min_per_line: int = 4

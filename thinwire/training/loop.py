@@ -47,7 +47,7 @@ class Diverged(UserError):
 def schedule(config: RunConfig, step: int) -> tuple[float, float]:
     """(learning rate, density) of step `step`, 0-based."""
     t, n_steps = config.train, config.n_steps
-    density = density_at(step, n_steps, t.density, t.anneal_start_frac, t.anneal_end_frac)
+    density = density_at(step, n_steps, t.density, t.anneal_start_frac, t.anneal_end_frac, t.anneal)
     return learning_rate_at(step, n_steps, t.learning_rate, t.warmup_frac, density, t.density), density
 
 
