@@ -1,8 +1,10 @@
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +87,27 @@ def test_a_second_preparation_reads_the_cache_and_a_changed_corpus_does_not(conf
     directories = {first.directory, prepare(config, 271, cache).directory, prepare(split, 270, cache).directory}
     (Path(config.source) / "alpha.py").write_text(FILES["alpha.py"] + "# changed\n")
     assert len(directories | {prepare(config, 270, cache).directory}) == 4
+
+
+def test_a_given_tokenizer_is_used_for_files_and_records_alike(config: DataConfig, tmp_path: Path) -> None:
+    first = prepare(config, 270, tmp_path / "cache")
+    folder = tmp_path / "other"
+    folder.mkdir()
+    for name, text in FILES.items():
+        (folder / name).write_text(text.replace("return", "yield"))
+    given = replace(config, source=str(folder), tokenizer=str(first.directory / "tokenizer.json"))
+    records = tmp_path / "records.jsonl"
+    records.write_text("".join(json.dumps({"text": f"yield self.{i}"}) + "\n" for i in range(40)))
+    for other in (given, replace(given, source=str(records))):
+        data = prepare(other, 270, tmp_path / "cache")
+        assert data.tokenizer.sha256 == first.tokenizer.sha256
+        assert "yield" in data.tokenizer.decode(data.train.tolist())
+    learnt = prepare(replace(given, tokenizer=""), 270, tmp_path / "cache")
+    assert learnt.tokenizer.sha256 != first.tokenizer.sha256
+    with pytest.raises(UserError, match=r"has 270 tokens and the model 280; set model.vocab_size to 270"):
+        prepare(given, 280, tmp_path / "cache")
+    with pytest.raises(UserError, match=r"cannot be read; point data.tokenizer at"):
+        prepare(replace(given, tokenizer=str(records)), 270, tmp_path / "cache")
 
 
 @pytest.mark.parametrize("name", ["train.bin", "heldout.bin", "tokenizer.json"])

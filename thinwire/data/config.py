@@ -27,6 +27,8 @@ class DataConfig:
     """Documents that are read of .jsonl, .parquet or a Hugging Face data set; 0 takes all."""
     heldout_frac: float = 0.05
     """Share of documents that are held out, by a hash of their relative path; in (0, 1)."""
+    tokenizer: str = ""
+    """A tokenizer.json to use, such as that of another run, instead of learning one from the corpus."""
 
     def __post_init__(self) -> None:
         if not 0 < self.heldout_frac < 1:

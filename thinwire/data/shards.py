@@ -3,8 +3,8 @@
     <cache>/<key>/ train.bin  heldout.bin  tokenizer.json  corpus.json  manifest.json
 
 A stream is its split's documents in the order of their names, each followed by the end of text, as little-endian
-uint16. The tokenizer learns from the training split alone. The folder appears whole or not at all, so a killed
-preparation leaves nothing that is used later, and of two at once the first to finish wins.
+uint16. The tokenizer learns from the training split alone, unless one is given. The folder appears whole or not at
+all, so a killed preparation leaves nothing that is used later, and of two at once the first to finish wins.
 """
 
 import json
@@ -64,18 +64,20 @@ def prepare(
 ) -> PreparedData:
     """Read, tokenise and open a corpus; the tokens come from the cache when the same text was prepared before.
 
-    Raises `UserError` for a bad corpus or vocabulary (see `load_corpus`, `Tokenizer.train`) or a cache that cannot
+    Raises `UserError` for a bad corpus, vocabulary or tokenizer (see `load_corpus`, `Tokenizer`) or a cache that cannot
     be written, `CorruptFile` or `MissingFile` if a cached file does not have the content it was written with.
     """
     cache = Path(cache or default_cache())
+    given = Tokenizer.load(Path(config.tokenizer).expanduser(), vocab_size) if config.tokenizer else None
+    named = {"given": given.sha256} if given else {}
     if is_streamed(config):
-        directory = cache / _key({"source": source_key(config)}, vocab_size)
-        _ensure(directory, lambda made: write_streams(made, config, vocab_size, progress))
+        directory = cache / _key({"source": source_key(config), **named}, vocab_size)
+        _ensure(directory, lambda made: write_streams(made, config, vocab_size, progress, given))
         return _open(directory, None)
     corpus = load_corpus(config)
     heldout = [document.name for document in corpus.documents if document.split == "heldout"]
-    directory = cache / _key({"corpus": corpus.sha256, "heldout": heldout}, vocab_size)
-    _ensure(directory, lambda made: _write(made, corpus, vocab_size, progress))
+    directory = cache / _key({"corpus": corpus.sha256, "heldout": heldout, **named}, vocab_size)
+    _ensure(directory, lambda made: _write(made, corpus, vocab_size, progress, given))
     return _open(directory, corpus.manifest())
 
 
@@ -107,8 +109,8 @@ def _ensure(directory: Path, write: Callable[[Path], None]) -> None:
         raise
 
 
-def _write(directory: Path, corpus: Corpus, vocab_size: int, progress: Progress) -> None:
-    tokenizer = Tokenizer.train(corpus.texts("train"), vocab_size, progress)
+def _write(directory: Path, corpus: Corpus, vocab_size: int, progress: Progress, given: Tokenizer | None) -> None:
+    tokenizer = given or Tokenizer.train(corpus.texts("train"), vocab_size, progress)
     write_atomic(directory / "tokenizer.json", tokenizer.to_json())
     write_json(directory / "corpus.json", corpus.manifest())
     with progress("tokenise", total=len(corpus.documents), unit="document") as advance:

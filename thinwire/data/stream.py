@@ -1,6 +1,6 @@
 """Token streams of a corpus that is read document by document: records and data sets, of any size.
 
-1. The tokenizer learns from the first `TOKENIZER_BYTES` of the training documents.
+1. The tokenizer learns from the first `TOKENIZER_BYTES` of the training documents, unless one is given.
 2. Every document is tokenised and written to its split, the one that a hash of its name gives. Binary and empty
    documents and exact duplicates are left out, and counted.
 3. corpus.json holds the checksum of all names and contents, as for a corpus in memory, but lists no documents.
@@ -77,12 +77,14 @@ class Tally:
         return text
 
 
-def write_streams(directory: Path, config: DataConfig, vocab_size: int, progress: Progress) -> None:
-    """Fill `directory` with tokenizer.json, train.bin, heldout.bin and corpus.json.
+def write_streams(
+    directory: Path, config: DataConfig, vocab_size: int, progress: Progress, given: Tokenizer | None = None
+) -> None:
+    """Fill `directory` with tokenizer.json, train.bin, heldout.bin and corpus.json; `given` is learnt before.
 
     Raises `UserError` for a source that cannot be read or leaves one of the splits empty.
     """
-    tokenizer = Tokenizer.train(list(_sample(config)), vocab_size, progress)
+    tokenizer = given or Tokenizer.train(list(_sample(config)), vocab_size, progress)
     write_atomic(directory / "tokenizer.json", tokenizer.to_json())
     tally = Tally()
     pending: dict[CorpusSplit, list[str]] = {"train": [], "heldout": []}

@@ -5,6 +5,7 @@ punctuation before it, so that `:\\n` or `]]\\n` can be single tokens.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
@@ -73,6 +74,20 @@ class Tokenizer:
         except Exception as error:  # noqa: BLE001 - the binding raises nothing more precise
             raise CorruptFile(f"tokenizer.json cannot be read ({error}); restore it or make it again") from None
         return cls(backend)
+
+    @classmethod
+    def load(cls, path: Path, vocab_size: int) -> "Tokenizer":
+        """A tokenizer.json, of another run for example. Raises `UserError` if it has not `vocab_size` tokens."""
+        try:
+            tokenizer = cls.from_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise UserError(f"{path} cannot be read; point data.tokenizer at the tokenizer.json of a run") from None
+        if tokenizer.vocab_size != vocab_size:
+            raise UserError(
+                f"{path} has {tokenizer.vocab_size} tokens and the model {vocab_size}; "
+                f"set model.vocab_size to {tokenizer.vocab_size}"
+            )
+        return tokenizer
 
     def to_json(self) -> str:
         """The content of `tokenizer.json`, in the format of Hugging Face `tokenizers`."""
