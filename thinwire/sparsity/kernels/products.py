@@ -15,10 +15,9 @@ from numba import njit, prange
 from torch import Tensor
 
 from thinwire.sparsity.kernels.blocks import count_blocks
+from thinwire.sparsity.kernels.turning import PAD, TILE, turn, turn_back
 
 _BLOCK_FLOATS = 1 << 18  # a block of feature-major input should fit a core's second-level cache (1 MiB)
-_TILE = 16  # floats of one cache line
-_PAD = 16  # keeps rows of a power of two long from falling into the same cache sets
 
 
 class Rows(NamedTuple):
@@ -80,7 +79,7 @@ def transposed(rows: Rows, n_columns: int) -> Rows:
 
 
 @njit(cache=True, fastmath={"contract"})
-def _add_four(
+def add_four(
     total: np.ndarray,
     a: float,
     x: np.ndarray,
@@ -102,12 +101,12 @@ def _add_one(total: np.ndarray, a: float, x: np.ndarray) -> None:
 
 
 @njit(cache=True)
-def _add_nonzeros(total: np.ndarray, columns: np.ndarray, values: np.ndarray, x: np.ndarray) -> None:
+def add_nonzeros(total: np.ndarray, columns: np.ndarray, values: np.ndarray, x: np.ndarray) -> None:
     """Add sum over n of values[n] x[columns[n]] to `total`, in the order of n."""
     n_tokens = total.size
     fours = values.size // 4 * 4
     for n in range(0, fours, 4):
-        _add_four(
+        add_four(
             total,
             values[n],
             x[columns[n], :n_tokens],
@@ -120,34 +119,6 @@ def _add_nonzeros(total: np.ndarray, columns: np.ndarray, values: np.ndarray, x:
         )
     for n in range(fours, values.size):
         _add_one(total, values[n], x[columns[n], :n_tokens])
-
-
-@njit(cache=True)
-def _turn(x: np.ndarray, out: np.ndarray) -> None:
-    """out[i, t] = x[t, i]; whole tiles have a constant size, which the compiler turns into vector code."""
-    n_tokens, width = x.shape
-    tiled = n_tokens // _TILE * _TILE
-    for first in range(0, tiled, _TILE):
-        for i in range(width):
-            for t in range(_TILE):
-                out[i, first + t] = x[first + t, i]
-    for t in range(tiled, n_tokens):
-        for i in range(width):
-            out[i, t] = x[t, i]
-
-
-@njit(cache=True)
-def _turn_back(totals: np.ndarray, y: np.ndarray) -> None:
-    """y[t, r] = totals[r, t] for the columns of `y`, one tile of them or less."""
-    n_tokens, width = y.shape
-    if width == _TILE:
-        for t in range(n_tokens):
-            for r in range(_TILE):
-                y[t, r] = totals[r, t]
-        return
-    for t in range(n_tokens):
-        for r in range(width):
-            y[t, r] = totals[r, t]
 
 
 @njit(parallel=True, cache=True)
@@ -164,18 +135,18 @@ def _multiply(
     n_tokens, n_out = y.shape
     n_turns = (n_tokens + block_tokens - 1) // block_tokens
     for block in prange(n_blocks):
-        turned = np.empty((x.shape[1], block_tokens + _PAD), np.float32)
-        totals = np.empty((_TILE, block_tokens + _PAD), np.float32)
-        for turn in range(n_turns * block // n_blocks, n_turns * (block + 1) // n_blocks):
-            t0, t1 = turn * block_tokens, min((turn + 1) * block_tokens, n_tokens)
-            _turn(x[t0:t1], turned)
-            for first in range(0, n_out, _TILE):
-                last = min(first + _TILE, n_out)
+        turned = np.empty((x.shape[1], block_tokens + PAD), np.float32)
+        totals = np.empty((TILE, block_tokens + PAD), np.float32)
+        for step in range(n_turns * block // n_blocks, n_turns * (block + 1) // n_blocks):
+            t0, t1 = step * block_tokens, min((step + 1) * block_tokens, n_tokens)
+            turn(x[t0:t1], turned)
+            for first in range(0, n_out, TILE):
+                last = min(first + TILE, n_out)
                 for r in range(first, last):
                     total = totals[r - first, : t1 - t0]
                     total[:] = bias[r] if bias.size else np.float32(0)
-                    _add_nonzeros(total, columns[starts[r] : starts[r + 1]], values[starts[r] : starts[r + 1]], turned)
-                _turn_back(totals, y[t0:t1, first:last])
+                    add_nonzeros(total, columns[starts[r] : starts[r + 1]], values[starts[r] : starts[r + 1]], turned)
+                turn_back(totals, y[t0:t1, first:last])
 
 
 def multiply(x: Tensor, rows: Rows, bias: Tensor | None = None) -> Tensor:
@@ -186,11 +157,12 @@ def multiply(x: Tensor, rows: Rows, bias: Tensor | None = None) -> Tensor:
         *rows,
         np.empty(0, np.float32) if bias is None else bias.detach().numpy(),
         y.numpy(),
-        _tokens_per_block(x.shape[1]),
+        tokens_per_block(x.shape[1]),
         count_blocks(),
     )
     return y
 
 
-def _tokens_per_block(width: int) -> int:
+def tokens_per_block(width: int) -> int:
+    """Number of tokens that are turned at a time."""
     return min(512, max(256, _BLOCK_FLOATS // width))
