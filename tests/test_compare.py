@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thinwire.circuits.graph import Edge, Score
-from thinwire.frontier.compare import cell, geometric_mean, nearest_twin, smallest, summarise
+from thinwire.frontier.compare import cell, geometric_mean, nearest_twin, next_twins, smallest, summarise
 
 CELL = ("n_nodes", "n_edges", "heldout_loss", "heldout_accuracy", "necessity_loss", "random_loss")
 
@@ -39,6 +39,26 @@ def test_the_wider_twin_wins_a_tie() -> None:
 def test_no_twin_is_nearer_than_the_chosen(loss: float, tried: list[tuple[int, float]]) -> None:
     chosen = nearest_twin(loss, tried)
     assert all(abs(tried[chosen][1] - loss) <= abs(other - loss) for _, other in tried)
+
+
+@pytest.mark.parametrize(
+    ("losses", "wanted"),
+    [
+        ({}, [2, 3]),
+        ({2: 3.9}, [3]),
+        ({2: 3.9, 3: 3.5}, []),
+        ({2: 3.9, 3: 3.8}, [4, 5]),
+        ({2: 3.9, 3: 3.8, 4: 3.7, 5: 3.6}, [6]),
+        ({2: 3.9, 3: 3.8, 4: 3.7, 5: 3.6, 6: 3.6}, []),
+        ({2: 3.4, 3: 3.3}, [1, 0]),
+        ({0: 3.6, 1: 3.4, 2: 3.4, 3: 3.3}, []),
+        ({2: 3.55, 3: 3.3}, []),
+    ],
+)
+def test_twins_are_trained_towards_the_sparse_loss_until_it_is_bracketed(
+    losses: dict[int, float], wanted: list[int]
+) -> None:
+    assert next_twins(3.55, losses, n_candidates=7, first=(2, 3)) == wanted
 
 
 # --- circuit --------------------------------------------------------------------------------------------------------

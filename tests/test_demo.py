@@ -37,8 +37,8 @@ def small(tiny_corpus: Path) -> Iterator[None]:
         patch.setattr(demo.recipes, "demo", sparse)
         patch.setattr(demo.recipes, "demo_dense", dense)
         patch.setattr("thinwire.tasks.family.SIZES", {"train": 48, "validation": 24, "test": 24})
-        patch.setattr(demo, "TWIN_WIDTHS", (16, 32))
-        patch.setattr(demo, "TWIN_TOKENS", (0.5,))
+        patch.setattr(demo, "TWINS", ((16, 0.5), (16, 1.0), (32, 1.0)))
+        patch.setattr(demo, "FIRST_TWINS", (0, 1))
         patch.setattr(demo, "N_TASKS", 2)
         patch.setattr(demo, "WORKERS", 1)  # other processes would not see these patches
         patch.setattr(demo, "K_COEFS", (1e-3,))
@@ -124,6 +124,8 @@ def test_the_twin_follows_the_stated_rule(out: Path) -> None:
     sparse, tried = journal["heldout_loss"]["sparse"], journal["twins"]
     (chosen,) = [twin for twin in tried if twin["chosen"]]
     assert all(abs(chosen["heldout_loss"] - sparse) <= abs(twin["heldout_loss"] - sparse) for twin in tried)
+    losses = [twin["heldout_loss"] for twin in tried]
+    assert min(losses) <= sparse <= max(losses) or len(tried) == 3
     assert journal["heldout_loss"]["dense"] == chosen["heldout_loss"]
     assert thinwire.load_run(out / "dense").config.model.d_model == chosen["d_model"]
 

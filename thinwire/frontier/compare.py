@@ -12,10 +12,10 @@ from thinwire.circuits.graph import Circuit
 
 TWIN_RULE = (
     "Dense twins have the sparse model's class, depth, data and training constants, density 1 and no AbsTopK; their "
-    "width differs, and perhaps the length of training. Widths {widths} are trained in this order until one has a "
-    "held-out loss at or below the sparse model's; that width is trained again on {shares} of the tokens, until one "
-    "has a loss at or above it. Of all trained, the one whose held-out loss is nearest to the sparse model's is the "
-    "twin. No circuit is looked at before this choice."
+    "width differs, and perhaps the length of training. In order of compute the candidates are {candidates}. {first} "
+    "are trained first, then further ones in the direction of the sparse model's held-out loss, until one is at or "
+    "below it and one at or above it. Of all trained, the one whose held-out loss is nearest to the sparse model's is "
+    "the twin. No circuit is looked at before this choice."
 )
 
 Cell = dict[str, int | float | None]
@@ -24,6 +24,20 @@ Cell = dict[str, int | float | None]
 def nearest_twin(sparse_loss: float, tried: Sequence[tuple[int, float]]) -> int:
     """Position of the (width, held-out loss) nearest in loss; the wider one wins a tie."""
     return min(range(len(tried)), key=lambda i: (abs(tried[i][1] - sparse_loss), -tried[i][0]))
+
+
+def next_twins(sparse_loss: float, losses: Mapping[int, float], n_candidates: int, first: Sequence[int]) -> list[int]:
+    """Positions of the candidates to train next, at most as many as `first` has; none when the loss is bracketed.
+
+    Candidates are ordered by compute, so that losses fall along them; `losses` holds those trained by position.
+    """
+    if missing := [i for i in first if i not in losses]:
+        return missing
+    if all(loss > sparse_loss for loss in losses.values()):
+        return list(range(max(losses) + 1, n_candidates))[: len(first)]
+    if all(loss < sparse_loss for loss in losses.values()):
+        return list(range(min(losses) - 1, -1, -1))[: len(first)]
+    return []
 
 
 def smallest(circuits: Sequence[Circuit]) -> int:

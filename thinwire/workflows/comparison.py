@@ -38,6 +38,11 @@ def _summary(out: Path, journal: dict[str, Any]) -> dict[str, Any]:
     return summarise(journal["heldout_loss"], cells, sum(journal["seconds"].values()))
 
 
+def _twin_rule(candidates: list[Any], first: list[int]) -> str:
+    named = [f"width {width:g} on {share:.0%} of the tokens" for width, share in candidates]
+    return TWIN_RULE.format(candidates=", ".join(named), first=" and ".join(named[i] for i in first).capitalize())
+
+
 def _report(out: Path, journal: dict[str, Any], summary: dict[str, Any], runs: dict[str, Run]) -> dict[str, Any]:
     tasks = [
         task_report(load_circuit(out / paths["sparse"]), runs["sparse"].tokenizer)
@@ -52,9 +57,7 @@ def _report(out: Path, journal: dict[str, Any], summary: dict[str, Any], runs: d
         "environment": runs["sparse"].environment,
         "corpus": corpus_report(runs["sparse"]),
         "models": {kind: model_report(run, LABELS[kind], journal["heldout_loss"][kind]) for kind, run in runs.items()},
-        "twin_rule": TWIN_RULE.format(
-            widths=", ".join(map(str, journal["widths"])), shares=", ".join(f"{s:.0%}" for s in journal["shares"])
-        ),
+        "twin_rule": _twin_rule(journal["candidates"], journal["first_candidates"]),
         "twins_tried": journal["twins"],
         "selection": journal["selection"],
         "target_loss": tasks[0]["sparse"]["circuit"]["target_loss"],

@@ -1,7 +1,7 @@
 """The whole pipeline on the standard library's own source: train, match, prune, check, compare, report.
 
 out/sparse  out/dense       run directories
-out/dense-dWIDTH            twins that were trained and not chosen
+out/dense-dWIDTH-SHARE      twins that were trained and not chosen
 out/demo.json               what was decided and how long it took; a demo that was stopped goes on from it
 out/summary.json  out/report.html
 """
@@ -9,7 +9,7 @@ out/summary.json  out/report.html
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 
 from thinwire.circuits.config import PruneConfig
 from thinwire.errors import UserError
-from thinwire.frontier.compare import nearest_twin, smallest
+from thinwire.frontier.compare import nearest_twin, next_twins, smallest
 from thinwire.progress import Progress, silent
 from thinwire.storage import MANIFEST, add_sealed, is_sealed, read_sealed, seal, to_json
 from thinwire.tasks.registry import all_tasks
@@ -29,17 +29,18 @@ from thinwire.workflows.prune import circuit_directory, means_of, prune_job, pru
 from thinwire.workflows.run import Run, load_run
 from thinwire.workflows.tasks import SOLVED_ACCURACY, SOLVED_LOSS, check_task
 from thinwire.workflows.train import dry_run, resolve, train
-from thinwire.workflows.verify import verify
+from thinwire.workflows.verify import verify_job
 
 FIRST_TASK = "single_double_quote"
 N_TASKS = 5
-TWIN_WIDTHS = (32, 48, 64, 96, 128)
-TWIN_TOKENS = (0.7, 0.5, 0.35, 0.25)
-"""Shares of the training tokens, should the first of these widths do better than the sparse model."""
+TWINS = ((32, 0.25), (32, 0.35), (32, 0.5), (32, 0.7), (32, 1.0), (48, 1.0), (64, 1.0), (96, 1.0), (128, 1.0))
+"""Candidates (width, share of the training tokens), in order of compute."""
+FIRST_TWINS = (2, 3)
+"""Positions of those that are trained first, side by side."""
 K_COEFS = (3e-4, 1e-3)
 """Prices of a gate that are tried for every task and model: the search budget, the same on both sides."""
 WORKERS = 2
-"""Processes that prune side by side, one thread each: circuits are the same with any number."""
+"""Processes that train twins, prune and check side by side, one thread each: results are the same with any number."""
 BUDGET = {"train sparse": 420, "train dense": 150, "choose tasks": 20, "prune": 160, "check": 130, "report": 20}
 """Seconds on two cores. Tokenising is part of the first stage."""
 SELECTION_RULE = (
@@ -68,8 +69,8 @@ class Journal:
         self.values = {
             "seed": seed,
             "command": COMMAND,
-            "widths": TWIN_WIDTHS,
-            "shares": TWIN_TOKENS,
+            "candidates": TWINS,
+            "first_candidates": FIRST_TWINS,
             "seconds": {},
             "stages": [],
         }
@@ -111,9 +112,8 @@ def demo(out: Path, *, seed: int = 0, device: str = "auto", progress: Progress =
             for name, paths in chosen.items()
         }
     with journal.stage("check"):
-        for paths in chosen.values():
-            for kind, path in paths.items():
-                verify(runs[kind], path, seed=seed, progress=progress)
+        jobs = [(str(runs[kind].path), path, seed, device) for paths in chosen.values() for kind, path in paths.items()]
+        _side_by_side(verify_job, jobs, "check", progress)
     with journal.stage("report"):
         summary = write_comparison(journal.out, runs)
     return {**summary, "report": str(journal.out / "report.html"), "stages": journal.values["stages"]}
@@ -130,10 +130,21 @@ def _with_seed(config: RunConfig, seed: int) -> RunConfig:
     return replace(config, train=replace(config.train, seed=seed))
 
 
+def _side_by_side(function: Callable, jobs: Sequence[tuple], title: str, progress: Progress) -> list[Any]:
+    """`function(*job)` for every job, in `WORKERS` processes."""
+    if WORKERS == 1:
+        return [function(*job) for job in jobs]
+    with local_pool(WORKERS) as pool:
+        return run_jobs(pool, function, jobs, title, progress)
+
+
 def _train(journal: Journal, name: str, config: RunConfig, device: str, progress: Progress) -> float:
     """Train, or finish, one run; returns its held-out loss."""
-    path = journal.out / name
-    config = resolve(_with_seed(config, journal.values["seed"]))
+    return train_job(journal.out / name, resolve(_with_seed(config, journal.values["seed"])), device, progress)
+
+
+def train_job(path: Path, config: RunConfig, device: str, progress: Progress = silent) -> float:
+    """Train, or finish, the run at `path`; returns its held-out loss."""
     resume = (path / MANIFEST).exists()
     if resume and load_run(path, device).config != config:
         raise UserError(f"{path} was made by another version of the demo; choose another --out")
@@ -144,7 +155,11 @@ def _train_twin(journal: Journal, sparse_loss: float, device: str, progress: Pro
     """Train dense models by the stated rule, keep the nearest in loss as out/dense."""
     out, values = journal.out, journal.values
     if "twins" not in values:
-        tried = _try_twins(journal, sparse_loss, device, progress)
+        losses = _try_twins(journal, sparse_loss, device, progress)
+        tried = [
+            {"d_model": TWINS[i][0], "tokens_frac": TWINS[i][1], "heldout_loss": loss}
+            for i, loss in sorted(losses.items())
+        ]
         best = nearest_twin(sparse_loss, [(twin["d_model"], twin["heldout_loss"]) for twin in tried])
         values["twins"] = [twin | {"chosen": i == best} for i, twin in enumerate(tried)]
         values["heldout_loss"] = {"sparse": sparse_loss, "dense": tried[best]["heldout_loss"]}
@@ -154,25 +169,31 @@ def _train_twin(journal: Journal, sparse_loss: float, device: str, progress: Pro
         os.replace(out / name, out / "dense")
 
 
-def _try_twins(journal: Journal, sparse_loss: float, device: str, progress: Progress) -> list[dict[str, Any]]:
-    """Growing widths until the loss is at or below the sparse model's, then that width on fewer tokens until above."""
-    tried: list[dict[str, Any]] = []
+def _try_twins(journal: Journal, sparse_loss: float, device: str, progress: Progress) -> Mapping[int, float]:
+    """Held-out losses of the candidates that the rule has trained, by position in `TWINS`."""
+    losses: dict[int, float] = {}
+    while wanted := next_twins(sparse_loss, losses, len(TWINS), FIRST_TWINS):
+        jobs = [(journal.out / _twin_name(*TWINS[i]), _twin(journal, *TWINS[i]), device) for i in wanted]
+        found = _side_by_side(train_job, jobs, f"train dense twins {_names(wanted)}", progress)
+        losses |= dict(zip(wanted, found, strict=True))
+    return losses
 
-    def loss_of(width: int, tokens_frac: float) -> float:
-        config = recipes.demo_dense(width)
-        config = replace(config, train=replace(config.train, n_tokens=round(tokens_frac * config.train.n_tokens)))
-        loss = _train(journal, _twin_name(width, tokens_frac), config, device, progress)
-        tried.append({"d_model": width, "tokens_frac": tokens_frac, "heldout_loss": loss})
-        return loss
 
-    width = next((width for width in TWIN_WIDTHS if loss_of(width, 1.0) <= sparse_loss), None)
-    if width is not None:
-        next((share for share in TWIN_TOKENS if loss_of(width, share) >= sparse_loss), None)
-    return tried
+def _twin(journal: Journal, width: int, tokens_frac: float) -> RunConfig:
+    """The config of one candidate; on one thread, since it shares the cores."""
+    config = recipes.demo_dense(width)
+    config = replace(
+        config, threads=1, train=replace(config.train, n_tokens=round(tokens_frac * config.train.n_tokens))
+    )
+    return _with_seed(config, journal.values["seed"])
 
 
 def _twin_name(width: int, tokens_frac: float) -> str:
     return f"dense-d{width}" if tokens_frac == 1 else f"dense-d{width}-{tokens_frac:.0%}".removesuffix("%")
+
+
+def _names(positions: Sequence[int]) -> str:
+    return " and ".join(_twin_name(*TWINS[i]).removeprefix("dense-") for i in positions)
 
 
 def _choose_tasks(journal: Journal, runs: dict[str, Run]) -> list[str]:
@@ -215,8 +236,7 @@ def _prune(runs: dict[str, Run], names: list[str], seed: int, progress: Progress
         for config in settings
     ]
     if WORKERS > 1:
-        with local_pool(WORKERS) as pool:
-            run_jobs(pool, prune_job, jobs, "prune", progress)
+        _side_by_side(prune_job, jobs, "prune", progress)
     chosen: dict[str, dict[str, Path]] = {name: {} for name in names}
     for kind, run in runs.items():
         for name in names:
@@ -230,7 +250,7 @@ def demo_plan() -> dict[str, Any]:
     return {
         "budget_seconds": BUDGET,
         "sparse": dry_run(recipes.demo()),
-        "dense": {f"d_model {width}": dry_run(recipes.demo_dense(width)) for width in TWIN_WIDTHS},
+        "dense": {f"d_model {width}": dry_run(recipes.demo_dense(width)) for width in sorted({w for w, _ in TWINS})},
         "first_task": FIRST_TASK,
         "n_tasks": N_TASKS,
         "k_coefs": list(K_COEFS),

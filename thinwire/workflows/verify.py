@@ -58,6 +58,11 @@ def verify(
     return result
 
 
+def verify_job(run_path: str, circuit: Path, seed: int, device: str) -> str:
+    """One stored circuit's verify.json, written by another process; returns the verdict."""
+    return verify(load_run(run_path, device), circuit, seed=seed)["verdict"]
+
+
 def check(
     run: Run, files: CircuitFiles, *, budget: Name = "fast", seed: int = 0, progress: Progress = silent
 ) -> dict[str, Any]:
