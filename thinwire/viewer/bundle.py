@@ -1,6 +1,6 @@
 """Everything that the interactive page shows, as one JSON value: circuits with their layout and evidence.
 
-A `ViewCircuit` (schema of `thinwire/workflows/view.py`) goes in, plain JSON comes out: token texts once in a table,
+What `gather` of `thinwire/workflows/view.py` returns goes in, plain JSON comes out: token texts once in a table,
 activations with three digits, positions with one decimal.
 """
 
