@@ -1,12 +1,14 @@
-"""A corpus that can teach `set_or_string_fixedvarname`: the standard library and generated functions, as two files.
+r"""A corpus that can teach `set_or_string_fixedvarname`: the standard library and generated functions, as two files.
 
-    python benchmarks/current_corpus.py FOLDER [--functions N] [--distractors SHARE] [--seed N]
-    thinwire train --recipe demo --data.source FOLDER --data.suffixes '[".jsonl"]' --out RUN
+    python benchmarks/current_corpus.py [FOLDER] [--functions N] [--distractors SHARE] [--seed N]
+    thinwire train --recipe demo --data.source FOLDER --data.suffixes '[".jsonl"]' \
+        --data.tokenizer runs/demo/sparse/tokenizer.json --out RUN
 
 The standard library never has a variable `current` that holds a set or a string (docs/tasks.md), so it cannot teach the
 task. The functions are made of the task's TRAIN pairs alone, whose templates and names are in neither validation nor
 test pairs: one or two of them share an initialiser, each goes on with its right answer, and a share of functions has a
-second variable of the other type that a solver must tell from `current`.
+second variable of the other type that a solver must tell from `current`. The tokenizer is the demo's: one learnt from
+so many functions makes ` ''` and its newline one token and ` set()` with its newline two, so no pair would be aligned.
 
     def reset(self, args):
         line = ''
@@ -64,8 +66,8 @@ def write_lines(path: Path, texts: list[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--functions", type=int, default=30_000)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("runs/current-corpus"))
+    parser.add_argument("--functions", type=int, default=60_000)
     parser.add_argument("--distractors", type=float, default=0.25)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

@@ -100,6 +100,20 @@ def _over_seeds(task: str, over: Row) -> Row:
     return row | {"node overlap": over["node_overlap"]}
 
 
+def _show_baselines(console: Console, result: Result) -> None:
+    """One table for each task: every way of choosing at the same number of edges, and what it needs by itself."""
+    for task in result["tasks"]:
+        rows = [
+            {"method": row["method"].replace("_", " "), "n_nodes": row["n_nodes"], "edges": row["edges"]}
+            | {"they are": row["edges_are"], "validation loss": row["validation_loss"], "test loss": row["test_loss"]}
+            | {"accuracy": row["test_accuracy"], "edges to target": row["n_edges_to_target"]}
+            | {"swept": row["n_edges_swept"]}
+            for row in task["methods"]
+        ]
+        console.print(_table(f"{task['task']}: at equal numbers of edges; target {task['target_loss']:g}", rows))
+        console.print(_fields({"circuit": task["path"]}))
+
+
 def _show_verify(console: Console, result: Result) -> None:
     """Losses of every circuit, then the outcome of every test, then what each verdict rests on."""
     losses, outcomes = [], []
@@ -160,6 +174,7 @@ def _show_doctor(console: Console, result: Result) -> None:
 _VIEWS: dict[str, Callable[[Console, Result], None]] = {
     "demo": _show_demo,
     "prune": _show_prune,
+    "baselines": _show_baselines,
     "verify": _show_verify,
     "tasks check": _show_check,
     "tasks show": _show_task,

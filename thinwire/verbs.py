@@ -106,6 +106,16 @@ def _prune_arguments(parser: Parser, argv: list[str]) -> None:
     add_config(parser, PruneConfig())
 
 
+def _baselines_arguments(parser: Parser, argv: list[str]) -> None:
+    _run_arguments(parser, argv)
+    parser.add_argument("tasks", nargs="*", help="Tasks with a solved circuit in the run; without any, all of these.")
+    parser.add_argument(
+        "--sweep",
+        action="store_true",
+        help="Sweep the rivals too: are gates needed before a sweep? Takes minutes for each task.",
+    )
+
+
 def _verify_arguments(parser: Parser, argv: list[str]) -> None:
     _run_arguments(parser, argv)
     parser.add_argument(
@@ -257,6 +267,14 @@ def _prune(parser: Parser, arguments: Namespace) -> dict[str, Any]:
     )
 
 
+def _baselines(parser: Parser, arguments: Namespace) -> dict[str, Any]:
+    from thinwire.workflows.baselines import baselines_run
+
+    return baselines_run(
+        arguments.run, arguments.tasks, sweep=arguments.sweep, device=arguments.device, progress=RichProgress()
+    )
+
+
 def _verify(parser: Parser, arguments: Namespace) -> dict[str, Any]:
     from thinwire.workflows.verify import verify_run
 
@@ -367,6 +385,13 @@ VERBS = {
         "thinwire prune runs/demo/sparse bracket_brace else_elif --target_loss 0.1 --seed 1",
         _prune_arguments,
         _prune,
+    ),
+    "baselines": Verb(
+        "Choose as many edges as a run's circuits have by attribution, weight magnitude or chance, and compare.",
+        "RUN [TASK ...] [--sweep] [options]",
+        "thinwire baselines runs/demo/sparse\nthinwire baselines runs/demo/sparse single_double_quote --sweep",
+        _baselines_arguments,
+        _baselines,
     ),
     "verify": Verb(
         "Judge circuits by nine tests: faithful, sufficient only, or not supported.",

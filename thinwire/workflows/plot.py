@@ -1,5 +1,6 @@
 """Figures for papers, with matplotlib: training curves, loss against size, circuits; as SVG, PDF or PNG."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,10 @@ from thinwire.circuits.graph import Circuit
 from thinwire.errors import UserError
 from thinwire.model.config import ModelConfig
 from thinwire.progress import Progress, silent
+from thinwire.storage import is_sealed, read_sealed
 from thinwire.viewer.layout import Layout, layout
 from thinwire.viewer.markup import visible
+from thinwire.workflows.baselines import FILE as BASELINES
 from thinwire.workflows.run import Run, load_run
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("svg", "pdf", "png")
 POSITIVE, NEGATIVE, LINE, SOFT = "#1f6299", "#b4481c", "#0a6f63", "#5b616a"
+LINES = ((LINE, "-"), (POSITIVE, "--"), (POSITIVE, ":"), (NEGATIVE, "-."), (SOFT, (0, (1, 1))))
+"""Colour and dashes of the baselines' curves: told apart without colour too."""
 WIDTH = 5.5
 """Inches: one column of text."""
 DPI = 200
@@ -68,6 +73,8 @@ def _figures(run: Run) -> dict[str, "Figure"]:
         name = f"{circuit.task}-{path.parent.name[:6]}-{circuit.seed}"
         figures[f"loss-{name}"] = ladder_figure(circuit)
         figures[f"circuit-{name}"] = circuit_figure(circuit, run.config.model)
+        if is_sealed(path, BASELINES):
+            figures[f"baselines-{name}"] = baselines_figure(json.loads(read_sealed(path, BASELINES)))
     return figures
 
 
@@ -113,6 +120,25 @@ def ladder_figure(circuit: Circuit) -> "Figure":
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter("{x:g}")
+    return figure
+
+
+def baselines_figure(compared: Mapping[str, Any]) -> "Figure":
+    """Validation loss against edges: the learned gates' order, other orders, and the learned and swept circuit."""
+    figure, (axes,) = _figure(2.9)
+    for (method, points), (color, dashes) in zip(compared["curves"].items(), LINES, strict=True):
+        edges = [max(n, 1) for n, _ in points]
+        axes.plot(edges, [loss for _, loss in points], color=color, ls=dashes, lw=1.2, label=method.replace("_", " "))
+    learned = compared["methods"][0]
+    axes.plot(
+        [max(learned["edges"], 1)], [learned["validation_loss"]], "o", color="black", ms=5, label=learned["method"]
+    )
+    axes.axhline(compared["target_loss"], color="black", lw=0.8, ls=":")
+    axes.set(xscale="log", yscale="log", xlabel="edges", ylabel="task loss (nats)", title=compared["task"])
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("" if axis is axes.xaxis else "{x:g}")
+    axes.legend(fontsize=7)
     return figure
 
 

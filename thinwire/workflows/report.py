@@ -11,7 +11,7 @@ from thinwire.circuits.evidence import evidence
 from thinwire.circuits.prompts import Prompts
 from thinwire.data.tokenizer import Tokenizer
 from thinwire.errors import UserError
-from thinwire.frontier.compare import cell, smallest, summarise
+from thinwire.frontier.compare import cell, summarise
 from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
 from thinwire.storage import add_sealed, is_sealed, read_sealed, write_atomic
@@ -20,6 +20,7 @@ from thinwire.tasks.registry import all_tasks, get_task
 from thinwire.training.evaluate import heldout_loss
 from thinwire.viewer.report import render_report
 from thinwire.workflows.run import Run, load_run
+from thinwire.workflows.stored import smallest_by_task
 from thinwire.workflows.train import FINAL_TOKENS
 
 CHOICE_RULE = "Of several circuits of a task the page shows the smallest that is solved on validation pairs."
@@ -121,7 +122,7 @@ def report_run(
     Raises `UserError` when the run holds no circuits.
     """
     run = load_run(run_path, device)
-    found = _smallest_by_task(list(run.circuit_directories()))
+    found = smallest_by_task(list(run.circuit_directories()))
     if not found:
         raise UserError(f"{run_path} holds no circuits; find some with: thinwire prune {run_path} single_double_quote")
     loss = heldout_loss(run.model, run.windows(FINAL_TOKENS), progress)
@@ -136,16 +137,6 @@ def report_run(
         "report": str(out or run.path / "report.html"),
         "heldout_loss": loss,
         "circuits": {name: str(path) for name, path in found.items()},
-    }
-
-
-def _smallest_by_task(paths: Sequence[Path]) -> dict[str, Path]:
-    """Task -> directory of its smallest circuit that is solved, else of the one with the lowest validation loss."""
-    by_task: dict[str, list[Path]] = {}
-    for path in paths:
-        by_task.setdefault(load_circuit(path).circuit.task, []).append(path)
-    return {
-        task: choices[smallest([load_circuit(path).circuit for path in choices])] for task, choices in by_task.items()
     }
 
 

@@ -26,6 +26,7 @@ from thinwire.viewer.bundle import make_bundle
 from thinwire.viewer.page import render_view, sandboxed
 from thinwire.workflows.report import shown_verification
 from thinwire.workflows.run import Run, load_run
+from thinwire.workflows.stored import directory_of
 
 N_PAIRS = 6
 """Prompt pairs of the test split that a page shows."""
@@ -145,15 +146,7 @@ def show(run: Run, circuit: Circuit | Path, *, height: int = 720, progress: Prog
     `circuit` is one that `thinwire.prune` returned, or the directory of one. Raises `UserError` when the run does not
     hold it.
     """
-    if isinstance(circuit, Path):
-        path = circuit
-    else:
-        found = (path for path in run.circuit_directories() if load_circuit(path).circuit == circuit)
-        path = next(found, None)
-        if path is None:
-            raise UserError(
-                f"{run.path} does not hold this circuit of {circuit.task}; store it with thinwire.prune first"
-            )
+    path = circuit if isinstance(circuit, Path) else directory_of(run, circuit)
     return Shown(render_view(gather([Chosen(_model_name(run), run, path)], progress=progress)), height)
 
 
