@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from thinwire.sparsity.kernels import projection as kernel
 from thinwire.sparsity.projection import Protect, count_nonzero, project_topk_, projection_mask
 
 sides = st.integers(1, 40)
@@ -107,6 +108,64 @@ def test_projecting_twice_changes_nothing(
     twice = once.clone()
     project_topk_(twice, density, protect, minimum)
     assert torch.equal(once, twice)
+
+
+KINDS = (
+    "normal", "lines of many sizes", "dead lines", "whole numbers", "whole numbers, dead lines", "zeros of both signs",
+    "hidden from the sample",
+)  # fmt: skip
+
+
+def large_matrix(n_rows: int, n_columns: int, kind: str, seed: int) -> Tensor:
+    """Large enough (over 8,192 entries) for the sampled bracket; kinds that make it narrow, wide, tied or wrong."""
+    generator = np.random.default_rng(seed)
+    values = generator.normal(size=(n_rows, n_columns))
+    if kind == "lines of many sizes":
+        values *= np.exp(3 * generator.normal(size=(n_rows, 1))) * np.exp(3 * generator.normal(size=(1, n_columns)))
+    if "dead lines" in kind:
+        values[generator.random(n_rows) < 0.3] *= 1e-9
+        values[:, generator.random(n_columns) < 0.3] *= 1e-9
+        values[generator.random(n_rows) < 0.1] = 0
+    if "whole numbers" in kind:
+        values = values.round()
+    if kind == "zeros of both signs":
+        values = np.where(generator.random(values.shape) < 0.99, np.copysign(0.0, values), values)
+    if kind == "hidden from the sample":
+        stride = max(1, int(values.size / (32 * values.size**0.5))) | 1
+        values.reshape(-1)[::stride] *= generator.choice([1e-6, 1e6])
+    return torch.from_numpy(values.astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("protect", ["rows", "columns", None])
+@pytest.mark.parametrize("shape", [(90, 130), (64, 192), (400, 33), (20_000, 1), (1, 20_000)])
+def test_large_matrices_equal_the_reference_bit_for_bit_in_any_number_of_blocks(
+    shape: tuple[int, int], protect: Protect, kind: str
+) -> None:
+    for seed, density in enumerate((0.002, 0.04, 0.25, 0.7, 0.999)):
+        weight = large_matrix(*shape, kind, seed)
+        minimum = (4, 1, 5, 4, 3)[seed]
+        k = count_nonzero(weight.numel(), density)
+        expected = torch.where(projection_mask(weight, k, protect, minimum), weight, 0).numpy().view(np.int32)
+        for n_blocks in (1, 2, 5):
+            projected = weight.clone()
+            project_in_blocks_(projected, k, protect, minimum, n_blocks)
+            assert np.array_equal(projected.numpy().view(np.int32), expected), (density, n_blocks)
+
+
+def project_in_blocks_(weight: Tensor, k: int, protect: Protect, min_per_line: int, n_blocks: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel, "_ALONE", 0)
+        patch.setattr(kernel, "count_blocks", lambda: n_blocks)
+        kernel.project_topk_(weight, k, protect, min_per_line)
+
+
+def test_a_bias_and_a_scalar_are_projected() -> None:
+    bias, scalar = torch.arange(-5.0, 5.0), torch.tensor(3.0)
+    project_topk_(bias, 0.2, "rows", 0)
+    project_topk_(scalar, 0.1)
+    assert bias.tolist() == [-5.0, -4.0] + [0.0] * 8
+    assert scalar.item() == 3.0
 
 
 def test_ties_go_to_the_lower_index() -> None:

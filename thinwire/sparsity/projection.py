@@ -52,9 +52,9 @@ def project_topk_(weight: Tensor, density: float, protect: Protect = None, min_p
     if k >= weight.numel():
         return
     if weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.is_contiguous():
-        from thinwire.sparsity.kernels import cpu
+        from thinwire.sparsity.kernels import projection
 
-        cpu.project_topk_(weight, k, protect, min_per_line)
+        projection.project_topk_(weight, k, protect, min_per_line)
     elif weight.device.type == "cuda" and weight.dtype != torch.float64 and weight.is_contiguous() and has_triton():
         from thinwire.sparsity.kernels import gpu
 
