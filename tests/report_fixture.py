@@ -199,7 +199,9 @@ def _cell(part: dict[str, Any]) -> dict[str, Any] | None:
         return None
     suff, need = part["verification"]["sufficiency"], part["verification"]["necessity"]
     return {
-        "n_nodes": part["circuit"]["n_nodes"], "n_edges": part["circuit"]["n_edges"], "heldout_loss": suff["loss"],
+        "n_nodes": part["circuit"]["n_nodes"], "n_edges": part["circuit"]["n_edges"],
+        "n_edges_unswept": 6 * part["circuit"]["n_edges"], "n_minimal_edges": part["circuit"]["n_edges"] // 2,
+        "heldout_loss": suff["loss"],
         "heldout_accuracy": suff["accuracy"], "necessity_loss": need["nodes_loss"], "random_loss": need["random_mean"],
     }  # fmt: skip
 
@@ -237,6 +239,10 @@ def _summary(tasks: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "heldout_loss": {"sparse": 3.3513, "dense": 3.3127}, "tasks": cells, "geomean_edges": mean,
         "edge_ratio": ratio, "tasks_compared": both, "seconds": 812.4,
+        "sweeps": {
+            "n_edges_unswept": {"sparse": 123.4, "dense": 2468.0, "ratio": 20.0}, "n_edges": {**mean, "ratio": ratio},
+            "n_minimal_edges": {**dict.fromkeys(mean), "ratio": None},
+        },
     }  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """Which twin, which circuit, which means: fixed rules on numbers made by hand."""
 
+from dataclasses import replace
+
 import pytest
 from hand_circuit import circuit_of
 from hypothesis import given
@@ -8,7 +10,8 @@ from hypothesis import strategies as st
 from thinwire.circuits.graph import Edge, Score
 from thinwire.frontier.compare import cell, geometric_mean, nearest_twin, next_twins, smallest, summarise
 
-CELL = ("n_nodes", "n_edges", "heldout_loss", "heldout_accuracy", "necessity_loss", "random_loss")
+SIZES = ("n_nodes", "n_edges", "n_edges_unswept", "n_minimal_edges")
+CELL = (*SIZES, "heldout_loss", "heldout_accuracy", "necessity_loss", "random_loss")
 
 
 def sized(n_edges: int, n_nodes: int = 2, status: str = "solved", validation: float = 0.1, test: float = 0.1):
@@ -114,7 +117,7 @@ def verification(nodes: float, random: float) -> dict:
 def test_a_cell_holds_test_numbers_under_the_promised_names() -> None:
     found = cell(sized(9, n_nodes=5, test=0.12), verification(2.5, 0.03))
     assert tuple(found) == CELL
-    assert tuple(found.values()) == (5, 9, 0.12, 0.8, 2.5, 0.03)
+    assert tuple(found.values()) == (5, 9, 9, None, 0.12, 0.8, 2.5, 0.03)
 
 
 def test_a_cell_is_null_where_the_task_is_not_solved() -> None:
@@ -142,7 +145,30 @@ def test_means_and_ratio_are_over_tasks_that_both_solve() -> None:
     assert found["heldout_loss"] == {"sparse": 3.3, "dense": 3.2}
     assert found["seconds"] == 12.5
     assert found["tasks"] == tasks
-    assert set(found) == {"heldout_loss", "tasks", "tasks_compared", "geomean_edges", "edge_ratio", "seconds"}
+    assert set(found) == {"heldout_loss", "tasks", "tasks_compared", "geomean_edges", "edge_ratio", "sweeps", "seconds"}
+
+
+def test_means_are_given_for_every_way_of_counting_edges() -> None:
+    """Before the sweep (40 x 90)^(1/2) = 60 against (160 x 360)^(1/2) = 240; one dense circuit has no minimal edges."""
+
+    def counted(unswept: int, swept: int, minimal: int | None) -> dict[str, float | None]:
+        return cells_of(swept) | {"n_edges_unswept": unswept, "n_minimal_edges": minimal}
+
+    tasks = {
+        "a": {"sparse": counted(40, 4, 3), "dense": counted(160, 16, 12)},
+        "b": {"sparse": counted(90, 9, 3), "dense": counted(360, 9, None)},
+    }
+    sweeps = summarise({"sparse": 3.3, "dense": 3.2}, tasks, 1.0)["sweeps"]
+    assert sweeps["n_edges_unswept"] == pytest.approx({"sparse": 60, "dense": 240, "ratio": 4})
+    assert sweeps["n_edges"] == pytest.approx({"sparse": 6, "dense": 12, "ratio": 2})
+    assert sweeps["n_minimal_edges"] == {"sparse": pytest.approx(3), "dense": None, "ratio": None}
+
+
+def test_a_cell_counts_edges_before_and_after_the_sweeps() -> None:
+    swept = replace(sized(9), unswept=(20, 70), minimal_edges=sized(7).edges)
+    counts = ("n_edges_unswept", "n_edges", "n_minimal_edges")
+    assert [cell(swept, None)[name] for name in counts] == [70, 9, 7]
+    assert [cell(replace(sized(9), unswept=None, minimal_edges=None), None)[name] for name in counts] == [9, 9, None]
 
 
 def test_a_circuit_without_edges_is_solved_and_counts_as_one() -> None:

@@ -20,7 +20,8 @@ from thinwire.workflows import demo
 
 ABSENT = "bracket_counting"
 """A task whose answers are no tokens in the tiny world."""
-CELL = {"n_nodes", "n_edges", "heldout_loss", "heldout_accuracy", "necessity_loss", "random_loss"}
+SIZES = {"n_nodes", "n_edges", "n_edges_unswept", "n_minimal_edges"}
+CELL = SIZES | {"heldout_loss", "heldout_accuracy", "necessity_loss", "random_loss"}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,15 @@ def out(small: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_summary_has_the_promised_shape(out: Path) -> None:
     summary = json.loads(read_sealed(out, "summary.json"))
-    assert set(summary) == {"heldout_loss", "tasks", "tasks_compared", "geomean_edges", "edge_ratio", "seconds"}
+    assert set(summary) == {
+        "heldout_loss",
+        "tasks",
+        "tasks_compared",
+        "geomean_edges",
+        "edge_ratio",
+        "sweeps",
+        "seconds",
+    }
     assert set(summary["heldout_loss"]) == set(summary["geomean_edges"]) == {"sparse", "dense"}
     assert all(isinstance(loss, float) for loss in summary["heldout_loss"].values())
     assert set(summary["tasks"]) == {HARDER, SOLVED}  # the sparse model solves both; the third has no answers here

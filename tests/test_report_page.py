@@ -149,6 +149,16 @@ def test_a_report_of_one_model_stands_alone(report: dict[str, Any]) -> None:
     assert "20 edges" in text
 
 
+def test_means_before_and_after_the_sweeps_stand_side_by_side(report: dict[str, Any]) -> None:
+    text = Reader(render_report(report)).text
+    before = text.index("induced edges before the sweep")
+    assert "123" in text[before:] and "2,468" in text[before:] and "20.0" in text[before:]
+    assert before < text.index("induced edges after the sweep of nodes") < text.index("minimal edges, after")
+    none = copy.deepcopy(report)
+    none["summary"]["tasks_compared"] = []
+    assert "induced edges before the sweep" not in Reader(render_report(none)).text
+
+
 def test_a_report_without_evidence_or_verification_is_drawn() -> None:
     bare = make_report(n_tasks=1)
     for side in ("sparse", "dense"):

@@ -20,6 +20,9 @@ TWIN_RULE = (
 
 Cell = dict[str, int | float | None]
 
+SWEEPS = ("n_edges_unswept", "n_edges", "n_minimal_edges")
+"""How a cell counts edges: induced ones before and after the sweep of nodes, and those left by the sweep of edges."""
+
 
 def nearest_twin(sparse_loss: float, tried: Sequence[tuple[int, float]]) -> int:
     """Position of the (width, held-out loss) nearest in loss; the wider one wins a tie."""
@@ -59,12 +62,15 @@ def geometric_mean(sizes: Sequence[int]) -> float | None:
 def cell(circuit: Circuit, verification: Mapping[str, Any] | None) -> Cell:
     """One task in one model, as summary.json holds it.
 
-    Every value is None when the task is not solved, those of necessity also when the circuit was not verified.
+    Every value is None when the task is not solved, those of necessity also when the circuit was not verified, that of
+    minimal edges also when no edges were swept.
     """
     test, necessity = circuit.scores["test"], verification["necessity"] if verification else {}
     values = {
         "n_nodes": circuit.n_nodes,
         "n_edges": circuit.n_edges,
+        "n_edges_unswept": circuit.unswept[1] if circuit.unswept else circuit.n_edges,
+        "n_minimal_edges": circuit.n_minimal_edges,
         "heldout_loss": test.loss,
         "heldout_accuracy": test.accuracy,
         "necessity_loss": necessity.get("nodes_loss"),
@@ -73,23 +79,37 @@ def cell(circuit: Circuit, verification: Mapping[str, Any] | None) -> Cell:
     return values if circuit.status == "solved" else dict.fromkeys(values)
 
 
-def _edges(cells: Mapping[str, Cell], kind: str) -> int | float | None:
-    return cells[kind]["n_edges"] if kind in cells else None
+def _edges(cells: Mapping[str, Cell], kind: str, counted: str = "n_edges") -> int | float | None:
+    return cells[kind][counted] if kind in cells else None
+
+
+def _mean(cells: Sequence[Mapping[str, Cell]], kind: str, counted: str) -> float | None:
+    """Geometric mean over tasks; None when there are none, or one lacks this count."""
+    sizes = [_edges(task, kind, counted) for task in cells]
+    return None if None in sizes else geometric_mean([int(size or 0) for size in sizes])
 
 
 def summarise(
     heldout_loss: Mapping[str, float], tasks: Mapping[str, Mapping[str, Cell]], seconds: float
 ) -> dict[str, Any]:
-    """The content of summary.json. Means and ratio are over the tasks that all models solve, which it names."""
+    """The content of summary.json. Means and ratios are over the tasks that all models solve, which it names.
+
+    `sweeps` holds means and ratio for every way of counting in `SWEEPS`; `geomean_edges` and `edge_ratio` repeat those
+    of the induced edges after the sweep.
+    """
     kinds = list(heldout_loss)
     compared = [name for name, cells in tasks.items() if all(_edges(cells, kind) is not None for kind in kinds)]
-    means = {kind: geometric_mean([int(_edges(tasks[n], kind) or 0) for n in compared]) for kind in kinds}
-    sparse, dense = means.get("sparse"), means.get("dense")
+    sweeps = {}
+    for counted in SWEEPS:
+        means = {kind: _mean([tasks[name] for name in compared], kind, counted) for kind in kinds}
+        sparse, dense = means.get("sparse"), means.get("dense")
+        sweeps[counted] = {**means, "ratio": dense / sparse if sparse and dense else None}
     return {
         "heldout_loss": dict(heldout_loss),
         "tasks": {name: {kind: dict(values) for kind, values in cells.items()} for name, cells in tasks.items()},
         "tasks_compared": compared,
-        "geomean_edges": means,
-        "edge_ratio": dense / sparse if sparse and dense else None,
+        "geomean_edges": {kind: sweeps["n_edges"][kind] for kind in kinds},
+        "edge_ratio": sweeps["n_edges"]["ratio"],
+        "sweeps": sweeps,
         "seconds": seconds,
     }

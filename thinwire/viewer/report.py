@@ -20,7 +20,15 @@ from thinwire.viewer.story import (
     ratio_sentence,
     trained,
 )
-from thinwire.viewer.tables import facts, main_table, models_table, selection_table, stages_table, twins_table
+from thinwire.viewer.tables import (
+    facts,
+    main_table,
+    models_table,
+    selection_table,
+    stages_table,
+    sweeps_table,
+    twins_table,
+)
 from thinwire.viewer.verdicts import MEANINGS, verdicts
 from thinwire.viewer.wording import count
 
@@ -89,6 +97,7 @@ def _body(report: Mapping[str, Any]) -> dict[str, str]:
         "featured_name": text(task["name"] if task else "none"),
         "featured": _featured_section(task, models),
         "main_table": main_table(report),
+        "sweeps_table": sweeps_table(report),
         "other_tasks": join(task_details(other, models) for other in others) or "No other task was pruned.",
         "training": training_charts(models),
         "ladders": ladder_charts(report),

@@ -226,6 +226,10 @@ class SummaryCell(TypedDict):
 
     n_nodes: int | None
     n_edges: int | None
+    n_edges_unswept: int | None
+    """Induced edges before the sweep of nodes."""
+    n_minimal_edges: int | None
+    """Edges left by the sweep of edges; None without one."""
     heldout_loss: float | None
     heldout_accuracy: float | None
     necessity_loss: float | None
@@ -239,6 +243,8 @@ class Summary(TypedDict):
     tasks: dict[str, dict[str, SummaryCell | None]]
     geomean_edges: dict[str, float | None]
     edge_ratio: float | None
+    sweeps: dict[str, dict[str, float | None]]
+    """Way of counting edges (a key of `SummaryCell`) -> geometric mean of each model, and `ratio`."""
     tasks_compared: list[str]
     seconds: float
 

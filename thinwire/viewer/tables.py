@@ -124,6 +124,28 @@ def _means(summary: Mapping[str, Any], sides: Sequence[str]) -> Markup:
     return tag("tfoot", *_rows(head, sides, cells, summary["edge_ratio"]))
 
 
+_SWEEPS = (
+    ("n_edges_unswept", "induced edges before the sweep"),
+    ("n_edges", "induced edges after the sweep of nodes"),
+    ("n_minimal_edges", "minimal edges, after the sweep of edges"),
+)
+
+
+def sweeps_table(report: Mapping[str, Any]) -> Markup:
+    """Geometric means by the way of counting edges; nothing when there is no task to take means over."""
+    sweeps, sides = report["summary"]["sweeps"], present(report["models"])
+    if not report["summary"]["tasks_compared"]:
+        return Markup("")
+    paired = len(sides) == 2
+    rows = [
+        [row_head(name), *(number(sweeps[key][side], ratio) for side in sides)]
+        + ([number(sweeps[key]["ratio"], ratio)] if paired else [])
+        for key, name in _SWEEPS
+    ]
+    head = ["Edges counted", *(side.capitalize() for side in sides), *(["Dense / sparse"] if paired else [])]
+    return table("Geometric mean of circuit sizes before and after the sweeps, same tasks", head, rows)
+
+
 def models_table(models: Mapping[str, Any]) -> Markup:
     """The two models side by side."""
     rows: list[tuple[str, str, Callable[[Any], str] | None]] = [
