@@ -31,6 +31,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "exact": {},
     "geometric": {"anneal": "geometric"},
     "early": {"anneal_end_frac": 0.25},
+    "certified": {"mode": "certified"},
+    "regrow": {"mode": "regrow", "regrow_every_steps": 20},
 }
 TASKS = ("single_double_quote", "bracket_brace", "indent_for", "except_raise")
 """The tasks that the first measured demo solved, fixed before any run here."""

@@ -24,7 +24,8 @@ from thinwire.model.norm import rms_norm
 from thinwire.model.seams import Edges, Tap, edge_linear, identity
 from thinwire.model.sites import EMBED, FINAL
 from thinwire.sparsity.costs import CostTable
-from thinwire.sparsity.linear import linear
+from thinwire.sparsity.linear import linear, support_linear
+from thinwire.sparsity.support import SupportMatrix
 from thinwire.sparsity.topk import abs_topk, count_kept
 
 INIT_STD = 0.02
@@ -49,8 +50,12 @@ class Linear(nn.Linear):
 
     costs: CostTable | None = None
     """See `GPT.use_costs`."""
+    support: SupportMatrix | None = None
+    """While training follows the nonzeros: the stored entries, which stand in for `weight`."""
 
     def forward(self, x: Float[Tensor, "*batch source"]) -> Float[Tensor, "*batch target"]:
+        if self.support is not None:
+            return support_linear(x, self.support, self.bias)
         return linear(x, self.weight, self.bias, self.costs)
 
 

@@ -8,6 +8,7 @@ from thinwire.model.config import ModelConfig
 from thinwire.sparsity.schedules import Anneal
 
 Precision = Literal["float32", "bfloat16"]
+Mode = Literal["exact", "certified", "regrow"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class TrainConfig:
     """Share of training after which the density is at its target."""
     anneal: Anneal = "linear"
     """How the density falls: by the same amount (the paper's) or by the same factor every step."""
+    mode: Mode = "exact"
+    """What a step computes: exact, all gradients; certified, those of nonzero weights alone wherever no other weight
+    can enter; regrow, those of nonzero weights alone between full steps (an approximation): docs/training.md."""
+    regrow_every_steps: int = 20
+    """Steps from one full step to the next; in mode regrow."""
     weight_decay: float = 0.1
     """Decoupled decay of the matrices, per step times the learning rate."""
     min_per_line: int = 4
@@ -46,7 +52,8 @@ class TrainConfig:
     """Seed of the initialisation and of the order of the data."""
 
     def __post_init__(self) -> None:
-        for name in ("n_tokens", "batch_size", "micro_batches", "eval_every_steps", "checkpoint_every_steps"):
+        every = ("eval_every_steps", "checkpoint_every_steps", "regrow_every_steps")
+        for name in ("n_tokens", "batch_size", "micro_batches", *every):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} is not positive")
         if self.batch_size % self.micro_batches:
@@ -81,6 +88,8 @@ class RunConfig:
                 f"{self.train.min_per_line} / d_model {self.model.d_model}; raise train.density to {floor:g}, widen "
                 f"model.d_model or lower train.min_per_line"
             )
+        if self.precision != "float32" and self.train.mode != "exact":
+            raise ValueError(f"mode {self.train.mode} needs precision float32; use train.mode exact for bfloat16")
 
     @property
     def n_steps(self) -> int:

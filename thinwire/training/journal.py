@@ -8,7 +8,7 @@ from typing import Any
 from thinwire.model.gpt import GPT
 from thinwire.training.checkpoint import TrainState, remove_leftovers, save_checkpoint
 from thinwire.training.metrics import WALL_TIME, MetricsLog, read_metrics
-from thinwire.training.optimizer import SparseOptimizer
+from thinwire.training.modes import Optimizer
 
 
 class Journal:
@@ -33,7 +33,7 @@ class Journal:
             self.rows.append(row)
         return row
 
-    def save(self, model: GPT, optimizer: SparseOptimizer) -> None:
+    def save(self, model: GPT, optimizer: Optimizer) -> None:
         """Write a checkpoint of the step that was appended last."""
         self.state = replace(self.state, step=self.rows[-1]["step"])
         if self._log:

@@ -31,7 +31,7 @@ from thinwire.training.config import Precision, RunConfig, TrainConfig
 from thinwire.training.distributed import ALONE, Processes
 from thinwire.training.evaluate import heldout_loss, next_token_loss
 from thinwire.training.journal import Journal
-from thinwire.training.optimizer import SparseOptimizer
+from thinwire.training.modes import Optimizer, gradients, prepare, release, step_row
 from thinwire.training.watchers import Watch, unwatched
 
 CHECKED = ("loss", "grad_rms", "heldout_loss")
@@ -53,7 +53,7 @@ def schedule(config: RunConfig, step: int) -> tuple[float, float]:
 
 def train_step(
     model: GPT,
-    optimizer: SparseOptimizer,
+    optimizer: Optimizer,
     windows: Int[Tensor, "share window"],
     learning_rate: float,
     density: float,
@@ -66,11 +66,11 @@ def train_step(
 
     With `bfloat16` matrix products are computed in it; weights, residual stream, norms and the loss stay float32.
     """
-    optimizer.zero_grad()
+    prepare(optimizer, learning_rate, density)
     loss = torch.zeros((), device=windows.device)
     for part in windows.chunk(micro_batches):
         loss += _add_gradients(model, part, micro_batches, precision)
-    processes.average_([loss, *(p.grad for p in model.parameters() if p.grad is not None)])
+    processes.average_([loss, *gradients(optimizer)])
     rms = optimizer.step(learning_rate, density)
     return loss.item(), rms.item()
 
@@ -87,7 +87,7 @@ def train(
     run: Path,
     config: RunConfig,
     model: GPT,
-    optimizer: SparseOptimizer,
+    optimizer: Optimizer,
     tokens: np.ndarray,
     heldout: Int[Tensor, "N window"],
     start: TrainState,
@@ -116,7 +116,7 @@ def train(
             )
             done, last = step + 1, step + 1 == config.n_steps
             row = {"step": done, "tokens": done * tokens_per_step, "loss": loss, "density": density}
-            row |= {"learning_rate": learning_rate, "grad_rms": rms}
+            row |= {"learning_rate": learning_rate, "grad_rms": rms} | step_row(optimizer)
             check_step(row, journal, t)
             if done % t.eval_every_steps == 0 or last:
                 row["heldout_loss"] = heldout_loss(model, heldout)
@@ -127,6 +127,7 @@ def train(
                 journal.save(model, optimizer)
             rate = {"tokens/s": round(speed.of(tokens_per_step))}
             advance(1, loss=loss, density=density, rate=learning_rate, **rate)
+    release(optimizer)
     return journal.state
 
 

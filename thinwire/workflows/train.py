@@ -23,7 +23,7 @@ from thinwire.training.config import RunConfig
 from thinwire.training.distributed import Processes, joined, launched, on_this_machine
 from thinwire.training.evaluate import heldout_loss
 from thinwire.training.loop import train as train_loop
-from thinwire.training.optimizer import SparseOptimizer
+from thinwire.training.modes import Optimizer, optimizer_for
 from thinwire.training.watchers import Watch, watching
 from thinwire.workflows.environment import memory_bytes, usable_cores, use_threads
 from thinwire.workflows.run import create_run, load_run, pick_device
@@ -117,14 +117,14 @@ def _check_same_text(out: Path, data: PreparedData) -> None:
         raise UserError(f"{out} was started with tokenizers {was}, which splits otherwise; install that version again")
 
 
-def _take_up(out: Path, config: RunConfig, device: str) -> tuple[GPT, SparseOptimizer, TrainState]:
+def _take_up(out: Path, config: RunConfig, device: str) -> tuple[GPT, Optimizer, TrainState]:
     """Model, optimizer and state of the last checkpoint, or of step 0."""
     where, t = pick_device(device), config.train
     checkpoints = checkpoint_directories(out)
     if not checkpoints:
         torch.manual_seed(t.seed)
         model = GPT(config.model).to(where)
-        return model, SparseOptimizer(model, t.weight_decay, t.min_per_line), _start(config)
+        return model, optimizer_for(model, t), _start(config)
     try:
         state = read_state(checkpoints[-1])
         weights = read_tensors(checkpoints[-1], "model.safetensors")
@@ -132,7 +132,7 @@ def _take_up(out: Path, config: RunConfig, device: str) -> tuple[GPT, SparseOpti
     except (CorruptFile, MissingFile) as error:
         raise type(error)(f"{error}, or remove {checkpoints[-1]} to resume from the checkpoint before it") from None
     model = load_model(config.model, weights, str(checkpoints[-1])).to(where)
-    optimizer = SparseOptimizer(model, t.weight_decay, t.min_per_line)
+    optimizer = optimizer_for(model, t)
     optimizer.load_state_tensors(moments, state.step)
     return model, optimizer, state
 
@@ -146,7 +146,7 @@ def _finish(
     config: RunConfig,
     data: PreparedData,
     model: GPT,
-    optimizer: SparseOptimizer,
+    optimizer: Optimizer,
     state: TrainState,
     progress: Progress,
     processes: Processes,
