@@ -1,10 +1,10 @@
 """Trains in child processes that are killed at chosen moments, then resumed. Run as a program, see test_resume.py.
 
-    python killed_training.py CORPUS OUT MOMENT[,MOMENT...]
+    python killed_training.py CORPUS OUT MOMENT[,MOMENT...] [OPTION...]
 
 First this process trains into OUT/whole. Then, for each moment, a child trains into OUT/MOMENT and is killed there,
-and another one goes on with --resume. A moment `a+b` kills the first child at a, the resuming one at b. Children are
-forked from this process, so that each costs little more than its training.
+and another one goes on with --resume. A moment `a+b` kills the first child at a, the resuming one at b. Options are
+added to those of SMALL. Children are forked from this process, so that each costs little more than its training.
 """
 
 import os
@@ -86,7 +86,8 @@ def prepare_death(moment: str) -> None:
 
 def training(corpus: str, out: Path, resume: bool) -> int:
     """Exit code of one training."""
-    return main(["train", "--json", "--out", str(out), f"--data.source={corpus}", *SMALL, *["--resume"] * resume])
+    options = [*SMALL, *sys.argv[4:], *["--resume"] * resume]
+    return main(["train", "--json", "--out", str(out), f"--data.source={corpus}", *options])
 
 
 def child(corpus: str, out: Path, resume: bool, moment: str) -> int:

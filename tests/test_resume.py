@@ -19,11 +19,12 @@ MOMENTS = [
     "removal1",  # an old checkpoint is half removed
     "replace9+row12+row2",  # three times in the same run
 ]
+IN_MODES = ["row8", "row13+row1", "row17", "tensors6"]  # before and after moments are stored by entry
 EVERYWHERE = [*(f"replace{n}" for n in range(1, 29)), *(f"row{n}" for n in (5, 6, 10, 11, 20)), "removal2", "tensors8"]
 AT_RANDOM = [f"ms{n}" for n in (20, 60, 110, 150, 210, 260, 330, 400)]
 
 
-def train_killed(folder: Path, moments: list[str]) -> Path:
+def train_killed(folder: Path, moments: list[str], options: tuple[str, ...] = ()) -> Path:
     """Folder of one whole run and, for each moment, one that was killed and resumed."""
     corpus = folder / "corpus"
     corpus.mkdir()
@@ -33,7 +34,7 @@ def train_killed(folder: Path, moments: list[str]) -> Path:
     program = [sys.executable, str(Path(__file__).with_name("killed_training.py"))]
     one_thread = {"NUMBA_NUM_THREADS": "1", "NUMBA_THREADING_LAYER": "workqueue"}  # which may be forked
     done = subprocess.run(
-        [*program, str(corpus), str(folder), ",".join(moments)],
+        [*program, str(corpus), str(folder), ",".join(moments), *options],
         env=os.environ | one_thread,
         capture_output=True,
         text=True,
@@ -72,6 +73,17 @@ def test_metrics_count_every_step_once_and_time_goes_on(runs: Path) -> None:
     assert [row["step"] for row in rows] == list(range(1, 21))
     seconds = [row["seconds"] for row in rows]
     assert seconds == sorted(seconds)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["certified", "regrow"])
+def test_a_run_that_follows_the_nonzeros_resumes_to_the_same_bytes(tmp_path: Path, mode: str) -> None:
+    """Moments are stored by entry from about step 9 on; full steps of `regrow` are 12, 15 and 18, counted from 0."""
+    train_killed(tmp_path, IN_MODES, (f"--train.mode={mode}", "--train.regrow_every_steps=3"))
+    assert_same(tmp_path, IN_MODES)
+    rows = load_run(tmp_path / IN_MODES[0]).metrics
+    assert any(row["spared_rows"] > 0 for row in rows) or mode == "certified"
+    assert all("exchanges" in row for row in rows[10:])
 
 
 @pytest.mark.slow
