@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from thinwire.model.attention import attention_pattern, causal_attention, heads
 from thinwire.model.config import ModelConfig
 from thinwire.model.norm import rms_norm
 from thinwire.model.seams import Edges, Tap, edge_linear, identity
@@ -81,23 +82,16 @@ class Attention(nn.Module):
         q = node("q", edge_linear(self.q, h, edges.get(f"{matrix}.q.weight")))
         k = node("k", edge_linear(self.k, h, edges.get(f"{matrix}.k.weight")))
         v = node("v", edge_linear(self.v, h, edges.get(f"{matrix}.v.weight")))
+        out_mask = edges.get(f"{matrix}.out.weight")
+        if tap is identity and (self.sink is None or out_mask is None):
+            return node("out", edge_linear(self.out, causal_attention(q, k, v, self.sink, self.n_head), out_mask))
         mixed, gain = self._mix(q, k, v, tap)
-        return node("out", edge_linear(self.out, mixed, edges.get(f"{matrix}.out.weight"), gain))
+        return node("out", edge_linear(self.out, mixed, out_mask, gain))
 
     def _mix(self, q: Tensor, k: Tensor, v: Tensor, tap: Tap) -> tuple[Tensor, Tensor | None]:
         """(values mixed over positions, total attention per channel where a sink makes it less than 1)."""
-        q, k, v = (x.unflatten(-1, (self.n_head, self.d_head)).transpose(1, 2) for x in (q, k, v))
-        if tap is identity and self.sink is None:
-            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-            return mixed.transpose(1, 2).flatten(2), None
-        scores = q @ k.transpose(-1, -2) / math.sqrt(self.d_head)
-        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
-        scores = scores.masked_fill(future, -torch.inf)
-        if self.sink is not None:
-            sink = self.sink[:, None, None].expand(*scores.shape[:-1], 1)
-            scores = torch.cat([scores, sink], dim=-1)
-        pattern = tap(f"{self.layer}.attn.pattern", scores.softmax(-1)[..., : k.shape[-2]])
-        mixed = (pattern @ v).transpose(1, 2).flatten(2)
+        pattern = tap(f"{self.layer}.attn.pattern", attention_pattern(q, k, self.sink, self.n_head))
+        mixed = (pattern @ heads(v, self.n_head)).transpose(1, 2).flatten(2)
         if self.sink is None:
             return mixed, None
         return mixed, pattern.sum(-1).transpose(1, 2).repeat_interleave(self.d_head, dim=-1)
