@@ -1,6 +1,8 @@
 """A stored circuit stands for itself: with the model it was found in, and nothing else, it gives the same numbers."""
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 
 import thinwire
 from thinwire.circuits.artefact import check_belongs, evaluate_circuit, load_circuit, save_circuit
+from thinwire.cli import main
 from thinwire.errors import CorruptFile, MissingFile, UserError
 from thinwire.tasks import registry
 from thinwire.tasks.task import SPLITS
@@ -30,6 +33,35 @@ def test_a_stored_circuit_gives_the_same_losses(directory: Path, tiny_run: Run) 
         assert again.loss == pytest.approx(before.loss, abs=1e-5)
         assert again.accuracy == before.accuracy
         assert again.kl == pytest.approx(before.kl, abs=1e-5)
+
+
+def test_its_minimal_edges_give_the_same_losses_too(directory: Path, tiny_run: Run) -> None:
+    stored = load_circuit(directory)
+    assert stored.circuit.minimal_scores is not None and stored.circuit.minimal_edges != stored.circuit.edges
+    for split in SPLITS:
+        again = evaluate_circuit(tiny_run.model, stored, split, "minimal")
+        assert again.loss == pytest.approx(stored.circuit.minimal_scores[split].loss, abs=1e-5)
+    unswept = replace(stored, circuit=replace(stored.circuit, minimal_edges=None))
+    with pytest.raises(UserError, match="no edges of the circuit of own were swept"):
+        evaluate_circuit(tiny_run.model, unswept, "test", "minimal")
+
+
+def test_eval_measures_stored_circuits_again(
+    pruned_path: Path, tiny_path: Path, directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of the run, or the named ones; each with both kinds of edges, beside what is stored."""
+    circuit = load_circuit(directory).circuit
+    for named in ([], [str(directory)]):
+        assert main(["eval", str(pruned_path), "--circuits", *named, "--json"]) == 0
+        rows = json.loads(capsys.readouterr().out)["circuits"]
+        assert [(row["edges"], row["n_edges"]) for row in rows] == [
+            ("induced", circuit.n_edges),
+            ("minimal", circuit.n_minimal_edges),
+        ]
+        assert all(row["test_loss"] == pytest.approx(row["stored_test_loss"], abs=1e-5) for row in rows)
+        assert rows[0]["stored_test_loss"] == circuit.scores["test"].loss
+    assert main(["eval", str(tiny_path), "--circuits"]) == 2
+    assert "holds no circuits; find some with" in capsys.readouterr().err
 
 
 def test_it_does_so_after_its_task_has_changed(

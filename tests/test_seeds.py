@@ -4,9 +4,10 @@ import torch
 from micro_model import bracket_counter, copy_model
 
 from thinwire.circuits.mask import NodeGates
+from thinwire.circuits.overlap import jaccard
 from thinwire.verification.claim import Claim
 from thinwire.verification.pruner import Pruned
-from thinwire.verification.seeds import jaccard, seeds, shared
+from thinwire.verification.seeds import seeds, shared
 
 
 def test_overlap_and_core_by_hand() -> None:

@@ -50,7 +50,7 @@ def test_three_keys_suffice_and_say_the_same_as_the_whole_artefact(own_pruned: R
 def test_every_test_explains_itself(own_pruned: Run) -> None:
     (path,) = own_pruned.circuit_directories()
     result = verify(own_pruned, path)
-    assert result["schema_version"] == 2 and result["budget"] == "fast"
+    assert result["schema_version"] == 3 and result["budget"] == "fast"
     assert result["verdict"] in ("faithful", "sufficient only", "not supported")
     for name in TESTS:
         part = result[name]

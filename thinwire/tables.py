@@ -119,7 +119,8 @@ def _show_verify(console: Console, result: Result) -> None:
     losses, outcomes = [], []
     for circuit in result["circuits"]:
         alone, without = circuit["sufficiency"], circuit["necessity"]
-        head = {"task": circuit["task"], "n_nodes": circuit["n_nodes"], "n_edges": circuit["n_edges"]}
+        head = {"task": circuit["task"], "n_nodes": circuit["n_nodes"]}
+        head |= {"edges judged": f"{circuit['n_judged_edges']} {circuit['judged_edges']}"}
         losses.append(
             {**head, "model loss": alone["model_loss"], "circuit alone": alone["loss"], "accuracy": alone["accuracy"]}
             | {"kl": alone["kl"], "without nodes": without["nodes_loss"], "without edges": without["edges_loss"]}

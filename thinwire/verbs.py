@@ -44,6 +44,17 @@ def _run_arguments(parser: Parser, argv: list[str]) -> None:
     add_device(parser)
 
 
+def _eval_arguments(parser: Parser, argv: list[str]) -> None:
+    _run_arguments(parser, argv)
+    parser.add_argument(
+        "--circuits",
+        type=Path,
+        nargs="*",
+        default=None,
+        help="Measure stored circuits again instead: these directories, or without any all of the run.",
+    )
+
+
 def _demo_arguments(parser: Parser, argv: list[str]) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("runs/demo"), help="Directory for the two runs and the report."
@@ -223,8 +234,10 @@ def _refuse_changes(config: RunConfig, stored: RunConfig, out: Path) -> None:
 
 
 def _eval(parser: Parser, arguments: Namespace) -> dict[str, Any]:
-    from thinwire.workflows.evaluate import evaluate
+    from thinwire.workflows.evaluate import evaluate, evaluate_circuits
 
+    if arguments.circuits is not None:
+        return evaluate_circuits(arguments.run, arguments.circuits, device=arguments.device, progress=RichProgress())
     return evaluate(arguments.run, device=arguments.device, progress=RichProgress())
 
 
@@ -350,9 +363,9 @@ VERBS = {
     ),
     "eval": Verb(
         "Measure a run: held-out loss, density of each matrix, share of nonzero activations at each site.",
-        "RUN [options]",
-        "thinwire eval runs/demo/sparse",
-        _run_arguments,
+        "RUN [--circuits [CIRCUIT ...]] [options]",
+        "thinwire eval runs/demo/sparse\nthinwire eval runs/demo/sparse --circuits",
+        _eval_arguments,
         _eval,
     ),
     "tasks list": Verb(

@@ -7,19 +7,21 @@ templates have changed.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, keep_only
+from thinwire.circuits.ablation import Means, keep_only, remove_edges
 from thinwire.circuits.graph import Circuit, Score
 from thinwire.circuits.prompts import Prompts
 from thinwire.circuits.scales import freeze_scales, record_scales
 from thinwire.circuits.score import last_logits, score
-from thinwire.errors import UserError
+from thinwire.errors import CorruptFile, UserError
 from thinwire.model.checkpoint import fingerprint, read_tensors, write_tensors
 from thinwire.model.gpt import GPT
 from thinwire.model.seams import compose
@@ -51,12 +53,20 @@ def save_circuit(path: Path, circuit: Circuit, means: Means, pairs: dict[Split, 
 def load_circuit(path: Path) -> StoredCircuit:
     """Read a circuit's directory. Raises `MissingFile` or `CorruptFile`."""
     circuit = Circuit.from_dict(json.loads(read_sealed(path, "circuit.json")))
-    stored = read_tensors(path, "pairs.safetensors")
+    pairs = split_pairs(read_tensors(path, "pairs.safetensors"))
+    if missing := [split for split in SPLITS if split not in pairs]:
+        raise CorruptFile(f"{path / 'pairs.safetensors'} has no {missing[0]} pairs; prune again")
+    return StoredCircuit(circuit, read_tensors(path, "means.safetensors"), pairs)
+
+
+def split_pairs(stored: Mapping[str, Tensor]) -> dict[Split, TaskTokens]:
+    """The splits that the content of a pairs.safetensors holds."""
     pairs: dict[Split, TaskTokens] = {}
     for split in SPLITS:
         arrays = {n.removeprefix(f"{split}."): t.numpy() for n, t in stored.items() if n.startswith(f"{split}.")}
-        pairs[split] = from_arrays(arrays)
-    return StoredCircuit(circuit, read_tensors(path, "means.safetensors"), pairs)
+        if arrays:
+            pairs[split] = from_arrays(arrays)
+    return pairs
 
 
 def check_belongs(circuit: Circuit, model: GPT) -> None:
@@ -68,11 +78,16 @@ def check_belongs(circuit: Circuit, model: GPT) -> None:
         )
 
 
-def evaluate_circuit(model: GPT, stored: StoredCircuit, split: Split = "test") -> Score:
-    """Score of a stored circuit from its own files and the model alone.
+def evaluate_circuit(
+    model: GPT, stored: StoredCircuit, split: Split = "test", edges: Literal["induced", "minimal"] = "induced"
+) -> Score:
+    """Score of a stored circuit from its own files and the model alone, with all induced or the minimal edges only.
 
-    Raises `UserError` when the circuit belongs to another model.
+    Raises `UserError` when the circuit belongs to another model, or has no minimal edges and these are asked for.
     """
+    circuit = stored.circuit
+    if edges == "minimal" and circuit.minimal_edges is None:
+        raise UserError(f"no edges of the circuit of {circuit.task} were swept; prune it with: --sweep edges")
     check_belongs(stored.circuit, model)
     device = next(model.parameters()).device
     prompts = Prompts.of(stored.pairs[split], device)
@@ -80,5 +95,6 @@ def evaluate_circuit(model: GPT, stored: StoredCircuit, split: Split = "test") -
     tap = keep_only(model, stored.circuit.nodes, means)
     if stored.circuit.norm_scales == "whole":
         tap = compose(tap, freeze_scales(record_scales(model, prompts)))
-    logits = last_logits(model, prompts, tap)
+    removed = set(circuit.edges) - set(circuit.minimal_edges or []) if edges == "minimal" else ()
+    logits = last_logits(model, prompts, tap, remove_edges(model, removed, means))
     return score(logits, last_logits(model, prompts), prompts)

@@ -10,13 +10,12 @@ from thinwire.circuits.ablation import Means, keep_only
 from thinwire.circuits.effects import effect, head_effects
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.prompts import Prompts, answer_difference
+from thinwire.circuits.words import read_words, write_words
 from thinwire.data.tokenizer import Tokenizer
 from thinwire.model.gpt import GPT
 from thinwire.model.seams import compose
 from thinwire.model.sites import EMBED, FINAL, edge_matrices
 
-N_WORDS = 6
-"""Tokens named per node, by largest magnitude of weight."""
 N_PAIRS = 64
 """Pairs, the first ones, on which the effect of taking a head out is measured."""
 SIDES = ("clean", "corrupt")
@@ -106,15 +105,12 @@ def _nodes(
 
 def _words(model: GPT, site: str, channel: int, tokenizer: Tokenizer) -> dict[str, list[str]]:
     """Tokens whose embedding writes to the channel, tokens whose logit it feeds; residual channels only."""
-
-    def top(table: Tensor) -> list[str]:
-        column = table[:, channel]
-        order = torch.sort(column.abs(), descending=True, stable=True).indices[:N_WORDS]
-        return [tokenizer.token_text(i) for i in order.tolist() if column[i] != 0]
-
-    reads = top(model.embed.weight) if site == EMBED or site.endswith(".in") else []
-    writes = top(model.unembed.weight) if site == FINAL or site.endswith(".out") else []
-    return {"reads": reads, "writes": writes}
+    reads = read_words(model, site, [channel])[0] if site == EMBED or site.endswith(".in") else []
+    writes = write_words(model, site, [channel])[0] if site == FINAL or site.endswith(".out") else []
+    return {
+        side: [tokenizer.token_text(token) for token, _ in words]
+        for side, words in (("reads", reads), ("writes", writes))
+    }
 
 
 def _attention(

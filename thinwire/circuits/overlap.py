@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 from itertools import combinations
+from statistics import fmean
 
 from thinwire.circuits.ablation import Nodes
 
 
+def jaccard(a: Nodes, b: Nodes) -> float:
+    """Intersection over union of two node sets; 1 for two empty ones."""
+    first, second = ({(site, c) for site, channels in nodes.items() for c in channels} for nodes in (a, b))
+    union = first | second
+    return len(first & second) / len(union) if union else 1.0
+
+
 def node_overlap(circuits: Sequence[Nodes]) -> float | None:
-    """Mean over pairs of circuits of the share of their nodes that both have (Jaccard); None for fewer than two."""
-    sets = [{(site, channel) for site, channels in nodes.items() for channel in channels} for nodes in circuits]
-    pairs = list(combinations(sets, 2))
-    if not pairs:
-        return None
-    return sum(len(a & b) / max(1, len(a | b)) for a, b in pairs) / len(pairs)
+    """Mean of `jaccard` over pairs of circuits; None for fewer than two."""
+    return fmean(jaccard(a, b) for a, b in combinations(circuits, 2)) if len(circuits) > 1 else None

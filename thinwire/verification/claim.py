@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from thinwire.circuits.ablation import widths
 from thinwire.circuits.edges import induced_edges
@@ -17,6 +17,10 @@ TARGET_LOSS = 0.15
 REQUIRED = ("model_fingerprint", "task", "nodes")
 
 
+EdgeKind = Literal["induced", "minimal", "listed"]
+"""All nonzero weights between the nodes; those that a sweep of edges left; or what a circuit.json lists as `edges`."""
+
+
 @dataclass(frozen=True)
 class Claim:
     """`nodes` and `edges` do `task` in the model of this fingerprint, at this loss."""
@@ -26,6 +30,7 @@ class Claim:
     nodes: dict[str, list[int]]
     """Site -> channels, ascending."""
     edges: list[Edge]
+    edge_kind: EdgeKind = "listed"
     target_loss: float = TARGET_LOSS
     status: str = "not stated"
 
@@ -36,8 +41,16 @@ class Claim:
     @classmethod
     def of(cls, circuit: Circuit) -> "Claim":
         """The claim that one of our own circuits makes. Minimal edges where there are some, else induced."""
-        edges = circuit.edges if circuit.minimal_edges is None else circuit.minimal_edges
-        return cls(circuit.task, circuit.model_fingerprint, circuit.nodes, edges, circuit.target_loss, circuit.status)
+        swept = circuit.minimal_edges is not None
+        return cls(
+            circuit.task,
+            circuit.model_fingerprint,
+            circuit.nodes,
+            circuit.edges if circuit.minimal_edges is None else circuit.minimal_edges,
+            "minimal" if swept else "induced",
+            circuit.target_loss,
+            circuit.status,
+        )
 
 
 def read_claim(values: dict[str, Any], model: GPT) -> Claim:
@@ -52,11 +65,13 @@ def read_claim(values: dict[str, Any], model: GPT) -> Claim:
     check_nodes(model, nodes)
     minimal = values.get("minimal_edges")
     edges = values.get("edges") if minimal is None else minimal
+    kind: EdgeKind = "minimal" if minimal is not None else "listed" if edges is not None else "induced"
     return Claim(
         task=values["task"],
         model_fingerprint=values["model_fingerprint"],
         nodes=nodes,
         edges=induced_edges(model, nodes) if edges is None else [_edge(edge, model) for edge in edges],
+        edge_kind=kind,
         target_loss=float(values.get("target_loss", TARGET_LOSS)),
         status=values.get("status", "not stated"),
     )

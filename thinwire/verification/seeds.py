@@ -12,6 +12,7 @@ from statistics import fmean
 from torch import Tensor
 
 from thinwire.circuits.ablation import Means, Nodes, keep_only
+from thinwire.circuits.overlap import node_overlap
 from thinwire.circuits.prompts import Prompts, answer_difference, task_loss
 from thinwire.model.gpt import GPT
 from thinwire.progress import Progress, silent
@@ -80,7 +81,7 @@ def seeds(
     core = shared(node_sets)
     answers = [answer_difference(model, prompts, keep_only(model, nodes, means)).detach() for nodes in node_sets]
     n_disjoint = 1 + sum(f.solved for f in exhausted)
-    overlap = _mean([jaccard(a, b) for a, b in combinations(node_sets, 2)])
+    overlap = node_overlap(node_sets)
     return Seeds(
         passed=n_disjoint == 1 if exhausted else None,
         threshold=THRESHOLD,
@@ -118,13 +119,6 @@ def shared(node_sets: Sequence[Nodes]) -> dict[str, list[int]]:
         if (site, channel) in common:
             core.setdefault(site, []).append(channel)
     return core
-
-
-def jaccard(a: Nodes, b: Nodes) -> float:
-    """Intersection over union of two node sets; 1 for two empty ones."""
-    first, second = set(list_nodes(a)), set(list_nodes(b))
-    union = first | second
-    return len(first & second) / len(union) if union else 1.0
 
 
 def _within_sides(a: Tensor, b: Tensor) -> float | None:

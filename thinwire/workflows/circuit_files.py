@@ -16,13 +16,14 @@ from safetensors.torch import load
 from torch import Tensor
 
 from thinwire.circuits.ablation import node_means, widths, zero_means
+from thinwire.circuits.artefact import split_pairs
 from thinwire.circuits.config import PruneConfig
 from thinwire.circuits.graph import SCHEMA_VERSION
 from thinwire.errors import CorruptFile, MissingFile, UserError
 from thinwire.storage import MANIFEST, read_sealed
 from thinwire.tasks.registry import all_tasks, get_task
 from thinwire.tasks.task import SPLITS, Split
-from thinwire.tasks.tokens import TaskTokens, from_arrays, tokenize
+from thinwire.tasks.tokens import TaskTokens, tokenize
 from thinwire.verification.claim import Claim, read_claim
 from thinwire.workflows.run import Run
 
@@ -59,12 +60,7 @@ def read_circuit_files(path: Path, run: Run) -> CircuitFiles:
 
 def read_pairs(path: Path) -> dict[Split, TaskTokens]:
     """The splits that a circuit's pairs.safetensors holds."""
-    stored = _read_tensors(path, "pairs.safetensors")
-    pairs: dict[Split, TaskTokens] = {}
-    for split in SPLITS:
-        arrays = {n.removeprefix(f"{split}."): t.numpy() for n, t in stored.items() if n.startswith(f"{split}.")}
-        if arrays:
-            pairs[split] = from_arrays(arrays)
+    pairs = split_pairs(_read_tensors(path, "pairs.safetensors"))
     if "test" not in pairs:
         raise CorruptFile(f"{path / 'pairs.safetensors'} has no test pairs; docs/verification.md lists what it needs")
     return pairs

@@ -1,12 +1,15 @@
-"""Held-out loss, densities and activation shares of a run's model."""
+"""Held-out loss, densities and activation shares of a run's model; its stored circuits, measured again."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from thinwire.circuits.artefact import evaluate_circuit, load_circuit
+from thinwire.errors import UserError
 from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
 from thinwire.training.evaluate import active_shares, densities, heldout_loss
-from thinwire.workflows.run import load_run
+from thinwire.workflows.run import Run, load_run
 from thinwire.workflows.train import FINAL_TOKENS
 
 
@@ -23,3 +26,44 @@ def evaluate(run_path: Path, *, device: str = "auto", progress: Progress = silen
         "density": densities(run.model),
         "active_share": active_shares(run.model, windows),
     }
+
+
+def evaluate_circuits(
+    run_path: Path, paths: Sequence[Path] = (), *, device: str = "auto", progress: Progress = silent
+) -> dict[str, Any]:
+    """What `thinwire eval --circuits` prints: test scores of stored circuits, from their files and the model alone.
+
+    Without `paths` all circuits of the run are measured; one row for each kind of edges that a circuit has. Raises
+    `UserError` when there are none or one belongs to another model.
+    """
+    run = load_run(run_path, device)
+    paths = list(paths) or list(run.circuit_directories())
+    if not paths:
+        raise UserError(f"{run_path} holds no circuits; find some with: thinwire prune {run_path} --task all")
+    rows = []
+    with progress("circuits", total=len(paths), unit="circuit") as advance:
+        for path in paths:
+            rows += _circuit_rows(run, path)
+            advance(1)
+    return {"run": str(run_path), "fingerprint": run.fingerprint, "circuits": rows}
+
+
+def _circuit_rows(run: Run, path: Path) -> list[dict[str, Any]]:
+    stored = load_circuit(path)
+    circuit = stored.circuit
+    kinds = {"induced": (circuit.edges, circuit.scores)}
+    if circuit.minimal_edges is not None and circuit.minimal_scores is not None:
+        kinds["minimal"] = (circuit.minimal_edges, circuit.minimal_scores)
+    rows = []
+    for kind, (edges, scores) in kinds.items():
+        found = evaluate_circuit(run.model, stored, "test", "minimal" if kind == "minimal" else "induced")
+        row = {
+            "task": circuit.task,
+            "seed": circuit.seed,
+            "status": circuit.status,
+            "edges": kind,
+            "n_edges": len(edges),
+        }
+        row |= {"test_loss": found.loss, "stored_test_loss": scores["test"].loss}
+        rows.append(row | {"accuracy": found.accuracy, "kl": found.kl, "path": str(path)})
+    return rows

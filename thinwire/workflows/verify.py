@@ -10,7 +10,6 @@ from typing import Any
 from torch import Tensor
 
 from thinwire.circuits.ablation import Means, node_means
-from thinwire.circuits.artefact import load_circuit
 from thinwire.circuits.config import PruneConfig
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.prompts import Prompts
@@ -30,9 +29,10 @@ from thinwire.verification.pruner import Pairs, Pruned, Pruner
 from thinwire.verification.verdict import judge
 from thinwire.workflows.circuit_files import CircuitFiles, read_circuit_files, read_pairs
 from thinwire.workflows.run import Run, load_run
+from thinwire.workflows.stored import directory_of
 
-SCHEMA_VERSION = 2
-"""1 held sufficiency and necessity only."""
+SCHEMA_VERSION = 3
+"""1 held sufficiency and necessity only; 2 called the judged edges n_edges, whichever they were."""
 
 
 def verify(
@@ -49,7 +49,7 @@ def verify(
     verify.json; the same seed and budget give the same result. Raises `UserError` when the circuit belongs to another
     model, names nodes that the model lacks, or comes without pairs for a task of its own.
     """
-    path = circuit if isinstance(circuit, Path) else _directory_of(run, circuit)
+    path = circuit if isinstance(circuit, Path) else directory_of(run, circuit)
     result = check(run, read_circuit_files(path, run), budget=budget, seed=seed, progress=progress)
     if (path / MANIFEST).exists():
         add_sealed(path, "verify.json", to_json(result))
@@ -77,7 +77,8 @@ def check(
         "task": claim.task,
         "status": claim.status,
         "n_nodes": claim.n_nodes,
-        "n_edges": len(claim.edges),
+        "judged_edges": claim.edge_kind,
+        "n_judged_edges": len(claim.edges),
         "model_fingerprint": claim.model_fingerprint,
         "seed": seed,
         "budget": budget,
@@ -86,13 +87,6 @@ def check(
         "reasons": reasons,
         **{name: to_dict(finding) for name, finding in findings.items()},
     }
-
-
-def _directory_of(run: Run, circuit: Circuit) -> Path:
-    for path in run.circuit_directories():
-        if load_circuit(path).circuit == circuit:
-            return path
-    raise UserError(f"{run.path} does not hold this circuit of {circuit.task}; store it with thinwire.prune first")
 
 
 def _material(run: Run, files: CircuitFiles, counts: Budget, progress: Progress) -> Material:
