@@ -5,7 +5,8 @@ Source of the step: Gao et al. 2025, section 2.1 (see `thinwire.training.optimiz
 do not pay and every step is that of `SparseOptimizer`. From then on every block matrix is divided before each step:
 
     certified   lines in which no zeroed weight can enter: their nonzero weights are computed; all other lines in full
-    regrow      every `regrow_every_steps`-th step in full, between them the nonzero weights alone
+    regrow      every `regrow_every_steps`-th step in full, between them the nonzero weights alone; the matrices take
+                turns, so that no step pays for all, and dense gradients and moments of few exist at a time
 
 A zeroed weight that is not computed has no moments; when it is computed again they begin at 0 with a step count of
 their own. The gradient normaliser takes what is not computed from random probes. Embeddings, unembedding, biases, norms
@@ -50,7 +51,9 @@ class SupportOptimizer:
     def prepare(self, learning_rate: float, density: float) -> None:
         """Drop the gradients and decide what the coming step computes."""
         if self.exact and density <= SUPPORT_DENSITY:
-            self._take_over(self.exact.state_tensors() or self._no_moments(), self.n_steps)
+            if self.n_steps == 0:
+                self._start_sparse(density)
+            self._take_over(self.exact.state_tensors(), self.n_steps)
         if self.exact:
             self.exact.zero_grad()
             return
@@ -58,19 +61,18 @@ class SupportOptimizer:
             parameter.grad = None
         generator = torch.Generator().manual_seed(self.n_steps)
         n_lines = n_spared = 0
-        for matrix in self.held:
-            spared = self._divide(matrix, learning_rate, density)
+        for place, matrix in enumerate(self.held):
+            spared = self._divide(matrix, place, learning_rate, density)
             matrix.attach(generator)
             n_lines, n_spared = n_lines + spared.size, n_spared + int(spared.sum())
         self.row = {"spared_rows": n_spared / n_lines}
 
-    def _divide(self, matrix: HeldMatrix, learning_rate: float, density: float) -> np.ndarray:
+    def _divide(self, matrix: HeldMatrix, place: int, learning_rate: float, density: float) -> np.ndarray:
         """Store what the coming step must compute of a matrix; returns which lines are spared a full gradient."""
         rows, columns = matrix.shape
         n_lines = columns if matrix.protect == "columns" else rows
         if self.config.mode == "regrow":
-            full = self.n_steps % self.config.regrow_every_steps == 0
-            spared = np.full(n_lines, not full)
+            spared = np.full(n_lines, not self._in_turn(place))
         else:
             spared = self._certify(matrix, learning_rate, density)
         nonzero = matrix.nonzero()
@@ -83,6 +85,11 @@ class SupportOptimizer:
             return np.zeros(n_lines, bool)
         matrix.store(_with_lines(matrix, nonzero, ~spared))
         return spared
+
+    def _in_turn(self, place: int) -> bool:
+        """Whether the `place`-th matrix is computed in full in the coming step: turns are spread over the interval."""
+        every = self.config.regrow_every_steps
+        return self.n_steps % every == every * place // len(self.held)
 
     def _certify(self, matrix: HeldMatrix, learning_rate: float, density: float) -> np.ndarray:
         flat = matrix.nonzero()
@@ -164,14 +171,16 @@ class SupportOptimizer:
         self._name_plain(set(names))
         self.adam = torch.optim.Adam(self.plain, lr=0.0, betas=BETAS, eps=EPS, fused=True)
         for name, parameter in zip(self.plain_names, self.plain, strict=True):
-            m, v = _moments_of(tensors, name)
+            m, v = _moments_of(tensors, name) if n_steps else (torch.zeros_like(parameter) for _ in "mv")
             step = torch.tensor(float(n_steps))
             self.adam.state[parameter] = {"step": step, "exp_avg": m.to(parameter), "exp_avg_sq": v.to(parameter)}
         self.held = [_held(name, linears[name], tensors, n_steps) for name in names]
 
-    def _no_moments(self) -> dict[str, Tensor]:
-        named = self.model.named_parameters()
-        return {f"{moment}.{name}": torch.zeros_like(p) for name, p in named for moment in "mv"}
+    @torch.no_grad()
+    def _start_sparse(self, density: float) -> None:
+        """Training starts at a density that is followed: keep the largest weights of the initialisation."""
+        for parameter in sparse_parameters(self.model):
+            project_topk_(parameter.value, density, parameter.protect, self.config.min_per_line)
 
     def _name_plain(self, held: set[str]) -> None:
         """Which parameters are computed in full always, and what happens to each."""
@@ -191,10 +200,15 @@ def _with_lines(matrix: HeldMatrix, nonzero: np.ndarray, lines: np.ndarray) -> n
 
 
 def _held(name: str, linear: Linear, tensors: dict[str, Tensor], n_steps: int) -> HeldMatrix:
-    m, v = (moment.reshape(-1) for moment in _moments_of(tensors, name))
-    age = tensors.get(f"age.{name}", torch.full((m.numel(),), n_steps, dtype=torch.int32))
+    entries = tensors.get(f"entries.{name}")
+    if n_steps:
+        m, v = (moment.reshape(-1) for moment in _moments_of(tensors, name))
+        age = tensors.get(f"age.{name}", torch.full((m.numel(),), n_steps, dtype=torch.int32))
+    else:
+        entries = torch.from_numpy(np.flatnonzero(linear.weight.detach().numpy()))
+        m, v, age = torch.zeros(len(entries)), torch.zeros(len(entries)), torch.zeros(len(entries), dtype=torch.int32)
     matrix = HeldMatrix(name, linear, protected_lines(name), Moments(m, v, age))
-    if (entries := tensors.get(f"entries.{name}")) is not None:
+    if entries is not None:
         matrix.take(entries.numpy())
     return matrix
 
