@@ -310,7 +310,7 @@ def _own_largest(by_line: np.ndarray, best: np.ndarray) -> tuple[np.ndarray, np.
 
 @njit(cache=True)
 def _project(weight: np.ndarray, k: int, mode: int, n_keep: int, n_blocks: int) -> None:
-    """Keep max(k, n_keep a line) entries, where k < weight.size; entries up to `bar` go unless their line keeps them."""
+    """Keep max(k, n_keep a line) entries, where k < weight.size; those up to `bar` go unless their line keeps them."""
     bits = weight.view(np.int32)
     flat, n_columns = bits.reshape(-1), bits.shape[1]
     n_lines = n_columns if mode == _COLUMNS else len(bits)
