@@ -14,6 +14,7 @@ from thinwire.sparsity.kernels.support import adam_
 from thinwire.sparsity.linear import support_linear
 from thinwire.sparsity.projection import Protect, projection_mask
 from thinwire.sparsity.support import Support, SupportMatrix, project_entries_, support_of
+from thinwire.training.cross_entropy import unembed_loss, unembed_support_loss
 
 seeds = st.integers(0, 2**31 - 1)
 close = partial(torch.testing.assert_close, rtol=1e-4, atol=1e-5)
@@ -63,6 +64,28 @@ def test_value_and_gradients_of_the_map_equal_the_dense_ones(
         (probe.grad, gradient @ probes.T),
     ):
         torch.testing.assert_close(sparse, plain, rtol=1e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("with_bigram", [True, False])
+def test_the_loss_over_stored_entries_equals_the_one_over_all(with_bigram: bool) -> None:
+    """1100 tokens are two chunks and a part of one."""
+    weight, support = thin((50, 12), 0.4, 0)
+    tokens, targets = torch.randint(0, 50, (2, 1100), generator=torch.Generator().manual_seed(0))
+    x, table, plain = (t.requires_grad_() for t in (normal(1, 1100, 12), normal(2, 50, 50), weight.clone()))
+    bigram = table if with_bigram else None
+    expected = unembed_loss(x, plain, bigram, tokens, targets)
+    (3 * expected).backward()
+    leaves = [weight.view(-1)[torch.from_numpy(support.flat)], torch.zeros(50, 2), x, table]
+    values, probe, again, table_again = (t.detach().clone().requires_grad_() for t in leaves)
+    matrix = SupportMatrix(support, values, normal(3, 2, 12).sign(), probe)
+    found = unembed_support_loss(again, matrix, table_again if with_bigram else None, tokens, targets)
+    (3 * found).backward()
+    close(found, expected)
+    assert plain.grad is not None
+    pairs = [(again.grad, x.grad), (values.grad, plain.grad.view(-1)[torch.from_numpy(support.flat)])]
+    pairs += [(probe.grad, plain.grad @ matrix.probes.T), (table_again.grad, table.grad)]
+    for sparse, dense in pairs:
+        torch.testing.assert_close(sparse, dense, rtol=1e-4, atol=1e-6)
 
 
 def test_probes_estimate_the_norm_of_the_whole_gradient() -> None:

@@ -108,11 +108,11 @@ def test_a_certified_step_is_the_full_one_from_its_state() -> None:
 
 
 def test_regrow_changes_a_matrix_in_its_turn_alone() -> None:
-    """Six matrices, five steps: turns at steps 0, 0, 1, 2, 3 and 4 of every five."""
+    """Seven matrices, five steps: matrix i has its turn at step floor(5 i / 7) of every five."""
     model, optimizer, config = fresh("regrow", learning_rate=0.1)
     first = next(s for s in range(60) if schedule(config, s)[1] <= 0.25)
     go(model, optimizer, config, 0, first)
-    turns = [0, 0, 1, 2, 3, 4]
+    turns = [0, 0, 1, 2, 2, 3, 4]
     total = 0
     for step in range(first, 60):
         before = [matrix.weight != 0 for matrix in optimizer.held]
@@ -202,7 +202,7 @@ def test_the_estimated_normaliser_is_near_the_true_one() -> None:
     model, optimizer, config = fresh("regrow", regrow_every_steps=1)
     errors = [row["grad_rms_error"] for row in go(model, optimizer, config, 0, 60) if "grad_rms_error" in row]
     assert len(errors) > 20 and abs(np.mean(errors)) < 0.05 and max(map(abs, errors)) < 0.3
-    assert max(map(abs, errors)) > 0
+    assert min(map(abs, errors)) > 0
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from thinwire.sparsity.costs import CostTable, sparse_pays
+from thinwire.sparsity.support import SupportMatrix
 
 CHUNK = 512
 """Tokens whose logits exist at one time."""
@@ -50,6 +51,61 @@ class _Loss(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         gradients, ctx.gradients = ctx.gradients, None  # nothing else holds them: they become .grad without a copy
         return (*(g if g is None else g.mul_(grad) for g in gradients), None, None, None)
+
+
+class _SupportLoss(torch.autograd.Function):
+    """As `_Loss`, over the stored entries of the unembedding; `values` and `probe` are the leaves of `unembed`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        values: Tensor,
+        probe: Tensor,
+        bigram: Tensor | None,
+        unembed: SupportMatrix,
+        tokens: Tensor,
+        targets: Tensor,
+    ) -> Tensor:
+        from thinwire.sparsity.kernels import cross_entropy, products, support
+
+        s, by_row = unembed.support, values.detach().numpy()
+        rows = products.Rows(s.starts, s.columns, by_row)
+        structure = (s.starts, s.columns, s.column_starts, s.rows, by_row[s.order])
+        differentiate = any(ctx.needs_input_grad)
+        dx, d_values, d_probe = (torch.zeros_like(t) if differentiate else None for t in (x, values, probe))
+        d_bigram = torch.zeros_like(bigram) if differentiate and bigram is not None else None
+        losses = []
+        for first in range(0, len(x), CHUNK):
+            part = slice(first, first + CHUNK)
+            logits = products.multiply(x[part], rows)
+            losses.append(cross_entropy.cross_entropy_(logits, bigram, tokens[part], targets[part], 1 / len(x)))
+            if dx is None or d_values is None or d_probe is None:
+                continue
+            found = support.backward(x[part].detach().numpy(), logits.numpy(), *structure, unembed.probes.numpy())
+            dx[part] = torch.from_numpy(found[0])
+            d_values += torch.from_numpy(found[1])
+            d_probe += torch.from_numpy(found[3])
+            if d_bigram is not None:
+                cross_entropy.add_rows_(d_bigram, tokens[part], logits)
+        ctx.gradients = (dx, d_values, d_probe, d_bigram)
+        return torch.cat(losses).mean()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        gradients, ctx.gradients = ctx.gradients, None
+        return (*(g if g is None else g.mul_(grad) for g in gradients), None, None, None)
+
+
+def unembed_support_loss(
+    x: Float[Tensor, "n D"],
+    unembed: SupportMatrix,
+    bigram: Float[Tensor, "V V"] | None,
+    tokens: Int[Tensor, " n"],
+    targets: Int[Tensor, " n"],
+) -> Float[Tensor, ""]:
+    """`unembed_loss` over the stored entries of the unembedding. Its backward pass can run once."""
+    return _SupportLoss.apply(x.contiguous(), unembed.values, unembed.probe, bigram, unembed, tokens, targets)  # pyright: ignore[reportReturnType]
 
 
 def unembed_loss(

@@ -13,6 +13,9 @@ from thinwire.training.optimizer import BETAS, EPS
 
 N_PROBES = 2
 """Random probes of a matrix's gradient in each step."""
+MEMORY = 0.95
+"""Share of the earlier steps in a running mean of what the probes find: one step's is off by as much as itself where
+the gradient has a low rank, and the share that is not computed changes slowly."""
 
 
 @dataclass
@@ -44,6 +47,8 @@ class HeldMatrix:
         self.support: Support | None = None
         self.values: Tensor | None = None
         self.probes = torch.empty(0)
+        self.norms = torch.zeros(2, dtype=torch.float64)
+        """Running means of the squared gradient of entries that are zero or not stored, and of the others."""
         self.entered = 0
         """Zeroed weights that the last step brought back."""
 
@@ -107,12 +112,33 @@ class HeldMatrix:
 
         The two are the same where not all entries are computed.
         """
-        gradient = self.gradients()
         if self.support is not None:
-            known = square(gradient[0])
-            estimate = known + max(0.0, square(gradient[1]) / N_PROBES - known)
+            self.norms = self._mean_with(*self._probed())
+            estimate = self._estimate(self.norms, square(self.gradients()[0]))
             return estimate, estimate
-        return square(gradient[0]), square(gradient[0] @ self.probes.T) / N_PROBES
+        gradient = self.gradients()[0]
+        computed = gradient * (self.weight != 0)
+        known, other = square(computed), square(gradient - computed)
+        by_probes = self._mean_with(square((gradient - computed) @ self.probes.T) / N_PROBES, known)
+        self.norms = self._mean_with(other, known)
+        return known + other, self._estimate(by_probes, known)
+
+    def _probed(self) -> tuple[float, float]:
+        """(estimate of the squared gradient of what is not stored, squared gradient of what is)."""
+        from thinwire.sparsity.kernels.products import Rows, multiply
+
+        assert self.support is not None
+        stored, probed = self.gradients()
+        of_stored = multiply(self.probes, Rows(self.support.starts, self.support.columns, stored.numpy())).T
+        return square(probed - of_stored) / N_PROBES, square(stored)
+
+    def _mean_with(self, other: float, known: float) -> Tensor:
+        return self.norms.lerp(torch.tensor([other, known], dtype=torch.float64), 1 - MEMORY)
+
+    def _estimate(self, norms: Tensor, known: float) -> float:
+        """The squared norm of the whole gradient, where `known` of it is computed."""
+        other, computed = norms.tolist()
+        return known * (1 + other / computed) if computed else known
 
     @torch.no_grad()
     def step(self, scale: float, rate: float, density: float, min_per_line: int, decay: float) -> None:

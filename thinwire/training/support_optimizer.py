@@ -2,15 +2,16 @@
 
 Source of the step: Gao et al. 2025, section 2.1 (see `thinwire.training.optimizer`); of the certificate:
 `thinwire.sparsity.certificate`. As long as more than `SUPPORT_DENSITY` of the weights are nonzero, products over them
-do not pay and every step is that of `SparseOptimizer`. From then on every block matrix is divided before each step:
+do not pay and every step is that of `SparseOptimizer`. From then on every matrix that multiplies activations is divided
+before each step:
 
     certified   lines in which no zeroed weight can enter: their nonzero weights are computed; all other lines in full
     regrow      every `regrow_every_steps`-th step in full, between them the nonzero weights alone; the matrices take
                 turns, so that no step pays for all, and dense gradients and moments of few exist at a time
 
 A zeroed weight that is not computed has no moments; when it is computed again they begin at 0 with a step count of
-their own. The gradient normaliser takes what is not computed from random probes. Embeddings, unembedding, biases, norms
-and the bigram table are computed in full always.
+their own. The gradient normaliser takes what is not computed from random probes. The embedding, positions, biases,
+norms and the bigram table are computed in full always.
 """
 
 # torch's fused loops over lists of tensors have no public name.
@@ -138,8 +139,8 @@ class SupportOptimizer:
             matrix.release()
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Moments by parameter name, `m.NAME` and `v.NAME`; of the held matrices also `age.NAME` and, where not all
-        entries are stored, their positions `entries.NAME`."""
+        """Moments by parameter name, `m.NAME` and `v.NAME`; of the held matrices also `age.NAME`, `norms.NAME` and,
+        where not all entries are stored, their positions `entries.NAME`."""
         if self.exact:
             return self.exact.state_tensors()
         tensors = {}
@@ -149,6 +150,7 @@ class SupportOptimizer:
         for matrix in self.held:
             moments, name = matrix.moments, matrix.name
             tensors |= {f"m.{name}": moments.m, f"v.{name}": moments.v, f"age.{name}": moments.age}
+            tensors[f"norms.{name}"] = matrix.norms
             if matrix.support is not None:
                 tensors[f"entries.{name}"] = torch.from_numpy(matrix.support.flat)
         return tensors
@@ -167,14 +169,13 @@ class SupportOptimizer:
         linears = {
             f"{name}.weight": module for name, module in self.model.named_modules() if isinstance(module, Linear)
         }
-        names = [name for name in linears if name.startswith("blocks.")]
-        self._name_plain(set(names))
+        self._name_plain(set(linears))
         self.adam = torch.optim.Adam(self.plain, lr=0.0, betas=BETAS, eps=EPS, fused=True)
         for name, parameter in zip(self.plain_names, self.plain, strict=True):
             m, v = _moments_of(tensors, name) if n_steps else (torch.zeros_like(parameter) for _ in "mv")
             step = torch.tensor(float(n_steps))
             self.adam.state[parameter] = {"step": step, "exp_avg": m.to(parameter), "exp_avg_sq": v.to(parameter)}
-        self.held = [_held(name, linears[name], tensors, n_steps) for name in names]
+        self.held = [_held(name, linears[name], tensors, n_steps) for name in linears]
 
     @torch.no_grad()
     def _start_sparse(self, density: float) -> None:
@@ -208,6 +209,7 @@ def _held(name: str, linear: Linear, tensors: dict[str, Tensor], n_steps: int) -
         entries = torch.from_numpy(np.flatnonzero(linear.weight.detach().numpy()))
         m, v, age = torch.zeros(len(entries)), torch.zeros(len(entries)), torch.zeros(len(entries), dtype=torch.int32)
     matrix = HeldMatrix(name, linear, protected_lines(name), Moments(m, v, age))
+    matrix.norms = tensors.get(f"norms.{name}", matrix.norms)
     if entries is not None:
         matrix.take(entries.numpy())
     return matrix
