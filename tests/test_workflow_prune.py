@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from thinwire.errors import UserError
 from thinwire.progress import Advance, silent
 from thinwire.tasks.answers import Unavailable
 from thinwire.workflows import prune as workflow
-from thinwire.workflows.prune import circuit_directory, prune, prune_run
+from thinwire.workflows.prune import circuit_directory, prune, prune_run, prune_settings
 from thinwire.workflows.run import Run
 
 QUICK = ["--steps=30", "--batch_pairs=16", "--learning_rate=0.06", "--means_tokens=2048"]
@@ -136,6 +137,29 @@ def test_test_pairs_have_no_say_in_what_is_found(own_run: Run, tmp_path: Path) -
         assert a.scores[split] == b.scores[split]
     assert a.scores["test"] != b.scores["test"]
     assert (a.task, b.task) == ("one", "other")
+
+
+def test_seeds_that_learn_together_are_those_that_learn_alone(
+    own_run: Run, own_task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One pass for settings that differ in seed and price, another for those that differ in more; none for kept ones."""
+    passes: list[list[PruneConfig]] = []
+    plain = workflow.prune_model
+
+    def counted(setting: Any, configs: list[PruneConfig], progress: Any = silent) -> list[Any]:
+        passes.append(configs)
+        return plain(setting, configs, progress)
+
+    monkeypatch.setattr(workflow, "prune_model", counted)
+    first = quick(steps=6, sweep="none")
+    configs = [first, replace(first, seed=1), replace(first, k_coef=1e-4), replace(first, steps=3)]
+    alone = prune_settings(own_run, own_task, configs[:1])
+    together = prune_settings(own_run, own_task, configs, together=True)
+    assert passes == [configs[:1], configs[1:3], configs[3:]]
+    assert together[0] == alone[0]
+    assert together[1:] == prune_settings(own_run, own_task, configs[1:], resume=False)
+    assert passes[3:] == [[config] for config in configs[1:]]
+    assert [load_circuit(circuit_directory(own_run, TASK, c)).circuit for c in configs] == together
 
 
 @pytest.mark.slow

@@ -114,6 +114,11 @@ def _prune_arguments(parser: Parser, argv: list[str]) -> None:
     parser.add_argument("--seeds", type=int, default=1, help="Circuits for each task, with the seeds from --seed on.")
     parser.add_argument("--workers", type=int, default=1, help="Processes that prune tasks beside each other.")
     parser.add_argument("--search", type=int, default=0, help="Trials of a search for the settings of each task first.")
+    parser.add_argument(
+        "--together",
+        action="store_true",
+        help="Learn the gates of all seeds in one batch. A GPU does so by itself; CPU kernels gain nothing by it.",
+    )
     add_config(parser, PruneConfig())
 
 
@@ -275,6 +280,7 @@ def _prune(parser: Parser, arguments: Namespace) -> dict[str, Any]:
         resume=arguments.resume,
         workers=arguments.workers,
         n_trials=arguments.search,
+        together=arguments.together or None,
         device=arguments.device,
         progress=RichProgress(),
     )

@@ -75,8 +75,10 @@ def prune(
     """Find the circuit of `task` in the model of `run` and store it under `circuit_directory`.
 
     `task` is a name (`thinwire tasks list`), a .jsonl file of own pairs or an object that is a `Task`. With `resume` a
-    circuit that is stored already for this model, task, settings and seed is returned as it is. `means` saves reading
-    them again for many tasks. Raises `UserError` for an unknown task or one whose answers are no tokens here.
+    circuit that is stored already for this model, task, settings and seed is returned as it is: these decide it, so a
+    second search would find the same. (The command line looks anew unless it is told to `--resume`, like every verb.)
+    `means` saves reading them again for many tasks. Raises `UserError` for an unknown task or one whose answers are no
+    tokens here.
     """
     return prune_settings(run, task, [config or PruneConfig()], means=means, resume=resume, progress=progress)[0]
 
@@ -88,28 +90,40 @@ def prune_settings(
     *,
     means: Means | None = None,
     resume: bool = True,
+    together: bool | None = None,
     progress: Progress = silent,
 ) -> list[Circuit]:
     """`prune` for several settings of one task, which share prompts and the whole model's logits.
 
-    Each circuit is stored when it is found, so a call that was stopped goes on after the last one.
+    Each circuit is stored when it is found, so a call that was stopped goes on after the last one. `together` learns
+    the gates of settings that differ in seed and price alone in one batched forward and stores these circuits at once;
+    None does so everywhere but on the CPU, whose kernels gain nothing by it.
     """
-    found, circuits = resolve_task(task), []
+    found, done = resolve_task(task), {}
+    paths = {config: circuit_directory(run, found.name, config) for config in configs}
+    for config in configs if resume else ():
+        if (stored := _stored(paths[config], run, found.version)) is not None:
+            done[config] = stored.circuit
     settings: dict[tuple, Setting] = {}
-    for config in configs:
-        path = circuit_directory(run, found.name, config)
-        if resume and (stored := _stored(path, run, found.version)) is not None:
-            circuits.append(stored.circuit)
-            continue
-        shared = (config.ablation, config.means_tokens, config.norm_scales)
+    batched = run.device.type != "cpu" if together is None else together
+    for group in _groups([config for config in paths if config not in done], batched):
+        shared = (group[0].ablation, group[0].means_tokens, group[0].norm_scales)
         if shared not in settings:
-            settings[shared] = _setting(run, found, config, means, progress)
+            settings[shared] = _setting(run, found, group[0], means, progress)
         setting = settings[shared]
-        (circuit,) = prune_model(setting, [config], progress)
-        shutil.rmtree(path, ignore_errors=True)
-        save_circuit(path, circuit, setting.means, setting.pairs)
-        circuits.append(circuit)
-    return circuits
+        for config, circuit in zip(group, prune_model(setting, group, progress), strict=True):
+            shutil.rmtree(paths[config], ignore_errors=True)
+            save_circuit(paths[config], circuit, setting.means, setting.pairs)
+            done[config] = circuit
+    return [done[config] for config in configs]
+
+
+def _groups(configs: Sequence[PruneConfig], together: bool) -> list[list[PruneConfig]]:
+    """Settings that learn in one pass: those that differ in seed and price alone, or each by itself."""
+    groups: dict[PruneConfig, list[PruneConfig]] = {}
+    for config in configs:
+        groups.setdefault(replace(config, seed=0, k_coef=0.0) if together else config, []).append(config)
+    return list(groups.values())
 
 
 def _setting(run: Run, task: Task, config: PruneConfig, means: Means | None, progress: Progress) -> Setting:
@@ -144,6 +158,7 @@ def prune_run(
     workers: int = 1,
     executor: Executor | None = None,
     n_trials: int = 0,
+    together: bool | None = None,
     device: str = "auto",
     progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -151,16 +166,16 @@ def prune_run(
 
     `tasks` may be `["all"]`: every built-in task whose answers are tokens here. With more than one of `workers`, or an
     `executor`, tasks run beside each other in processes that read and write the run's directory. `n_trials` searches
-    each task's settings first.
+    each task's settings first; `together` is as in `prune_settings`.
     """
     run = load_run(run_path, device)
     if seeds < 1:
         raise UserError(f"--seeds {seeds} is not positive")
     names, unavailable = _available(run) if list(tasks) == [ALL] else (list(tasks), {})
     means = means_of(run, config, progress)
-    jobs = [(str(run_path.resolve()), name, config, seeds, resume, n_trials, device) for name in names]
+    jobs = [(str(run_path.resolve()), name, config, seeds, resume, n_trials, device, together) for name in names]
     if executor is None and workers <= 1:
-        chosen = [_prune_seeds(run, *job[1:-1], means=means, progress=progress) for job in jobs]
+        chosen = [_prune_seeds(run, name, config, seeds, resume, n_trials, together, means, progress) for name in names]
     else:
         with nullcontext(executor) if executor else local_pool(workers) as pool:  # the caller closes its own
             chosen = run_jobs(pool, prune_job, jobs, "prune", progress)
@@ -173,10 +188,17 @@ def prune_run(
 
 
 def prune_job(
-    run_path: str, task: str, config: PruneConfig, seeds: int, resume: bool, n_trials: int, device: str
+    run_path: str,
+    task: str,
+    config: PruneConfig,
+    seeds: int,
+    resume: bool,
+    n_trials: int,
+    device: str,
+    together: bool | None = None,
 ) -> list[PruneConfig]:
     """One task's circuits, found and stored by another process; done twice it changes nothing."""
-    return _prune_seeds(load_run(run_path, device), task, config, seeds, resume, n_trials)
+    return _prune_seeds(load_run(run_path, device), task, config, seeds, resume, n_trials, together)
 
 
 def _prune_seeds(
@@ -186,6 +208,7 @@ def _prune_seeds(
     seeds: int,
     resume: bool,
     n_trials: int,
+    together: bool | None,
     means: Means | None = None,
     progress: Progress = silent,
 ) -> list[PruneConfig]:
@@ -193,7 +216,7 @@ def _prune_seeds(
     if n_trials:
         config = search_settings(run, task, config, n_trials, means=means)
     configs = [replace(config, seed=seed) for seed in range(config.seed, config.seed + seeds)]
-    prune_settings(run, task, configs, means=means, resume=resume, progress=progress)
+    prune_settings(run, task, configs, means=means, resume=resume, together=together, progress=progress)
     return configs
 
 
