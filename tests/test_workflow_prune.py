@@ -142,7 +142,7 @@ def test_test_pairs_have_no_say_in_what_is_found(own_run: Run, tmp_path: Path) -
 def test_seeds_that_learn_together_are_those_that_learn_alone(
     own_run: Run, own_task: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One pass for settings that differ in seed and price, another for those that differ in more; none for kept ones."""
+    """One pass for settings that differ in seed and price, another for those that differ in more; none for old ones."""
     passes: list[list[PruneConfig]] = []
     plain = workflow.prune_model
 
