@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from thinwire.training.metrics import CLOCKED
 from thinwire.workflows.run import load_run
 
 MOMENTS = [
@@ -48,7 +49,7 @@ def files(run: Path) -> dict[str, bytes]:
     found = {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()}
     del found["env.json"], found["manifest.json"]
     rows = [json.loads(line) for line in found.pop("metrics.jsonl").splitlines()]
-    found["metrics"] = json.dumps([{k: v for k, v in row.items() if k != "seconds"} for row in rows]).encode()
+    found["metrics"] = json.dumps([{k: v for k, v in row.items() if k not in CLOCKED} for row in rows]).encode()
     return found
 
 

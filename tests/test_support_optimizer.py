@@ -200,7 +200,7 @@ def test_above_the_density_at_which_it_pays_the_step_is_the_exact_one(mode: Mode
 def test_the_estimated_normaliser_is_near_the_true_one() -> None:
     """Rows in which all is computed say how far off the probes would have been."""
     model, optimizer, config = fresh("regrow", regrow_every_steps=1)
-    errors = [row["grad_rms_error"] for row in go(model, optimizer, config, 0, 60) if "grad_rms_error" in row]
+    errors = [row["norm_error"] for row in go(model, optimizer, config, 0, 60) if "norm_error" in row]
     assert len(errors) > 20 and abs(np.mean(errors)) < 0.05 and max(map(abs, errors)) < 0.3
     assert min(map(abs, errors)) > 0
 

@@ -32,6 +32,7 @@ from thinwire.training.distributed import ALONE, Processes
 from thinwire.training.evaluate import heldout_loss, next_token_loss
 from thinwire.training.journal import Journal
 from thinwire.training.modes import Optimizer, gradients, prepare, release, step_row
+from thinwire.training.savings import SAVED, Savings
 from thinwire.training.watchers import Watch, unwatched
 
 CHECKED = ("loss", "grad_rms", "heldout_loss")
@@ -108,6 +109,7 @@ def train(
     ):
         advance(start.step)
         speed = Speed()
+        savings = Savings(tokens_per_step // processes.count, journal.rows[-1].get(SAVED, 0.0) if journal.rows else 0.0)
         for step in range(start.step, config.n_steps):
             learning_rate, density = schedule(config, step)
             windows = torch.from_numpy(processes.share(batches.at(step))).to(device)
@@ -116,7 +118,7 @@ def train(
             )
             done, last = step + 1, step + 1 == config.n_steps
             row = {"step": done, "tokens": done * tokens_per_step, "loss": loss, "density": density}
-            row |= {"learning_rate": learning_rate, "grad_rms": rms} | step_row(optimizer)
+            row |= {"learning_rate": learning_rate, "grad_rms": rms} | step_row(optimizer, savings)
             check_step(row, journal, t)
             if done % t.eval_every_steps == 0 or last:
                 row["heldout_loss"] = heldout_loss(model, heldout)

@@ -1,6 +1,6 @@
 """metrics.jsonl: one JSON object for each step, appended as training goes; cut back to a checkpoint on resume.
 
-Everything in a row but its wall time is a pure function of the run's settings, so its checksum leaves the time out:
+Everything in a row but its times is a pure function of the run's settings, so its checksum leaves the times out:
 two runs of the same settings have equal checkpoints, byte for byte.
 """
 
@@ -15,7 +15,8 @@ from thinwire.errors import CorruptFile, UserError
 from thinwire.storage import sha256
 
 WALL_TIME = "seconds"
-"""The key of a row that the clock decides."""
+CLOCKED = (WALL_TIME, "seconds_saved")
+"""The keys of a row that the clock decides."""
 
 
 class MetricsLog:
@@ -79,7 +80,7 @@ def _read_rows(file: Any, path: Path, n_rows: int | None = None) -> tuple[list[b
 
 
 def _content(row: dict[str, Any]) -> bytes:
-    return (json.dumps({key: value for key, value in row.items() if key != WALL_TIME}) + "\n").encode()
+    return (json.dumps({key: value for key, value in row.items() if key not in CLOCKED}) + "\n").encode()
 
 
 def _lock(descriptor: int, path: Path) -> None:

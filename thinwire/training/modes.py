@@ -12,6 +12,7 @@ from thinwire.errors import UserError
 from thinwire.model.gpt import GPT
 from thinwire.training.config import TrainConfig
 from thinwire.training.optimizer import SparseOptimizer
+from thinwire.training.savings import SAVED, Savings
 from thinwire.training.support_optimizer import SupportOptimizer
 
 Optimizer = SparseOptimizer | SupportOptimizer
@@ -45,9 +46,9 @@ def gradients(optimizer: Optimizer) -> list[Tensor]:
     return [p.grad for p in optimizer.parameters if p.grad is not None]
 
 
-def step_row(optimizer: Optimizer) -> dict[str, float]:
-    """What a step's row of metrics.jsonl says about its mode."""
-    return optimizer.row if isinstance(optimizer, SupportOptimizer) else {}
+def step_row(optimizer: Optimizer, savings: Savings) -> dict[str, float]:
+    """What the row of the step just taken says about its mode."""
+    return optimizer.row | {SAVED: savings.after(optimizer)} if isinstance(optimizer, SupportOptimizer) else {}
 
 
 def release(optimizer: Optimizer) -> None:

@@ -128,9 +128,9 @@ class SupportOptimizer:
         for matrix in self.held:
             matrix.step(scale, learning_rate, density, t.min_per_line, t.weight_decay)
         self.row["exchanges"] = sum(matrix.entered for matrix in self.held)
-        if any(matrix.support is None for matrix in self.held):
-            estimate = math.sqrt((plain + sum(by_probes for _, by_probes in squares)) / self.n_numbers)
-            self.row["grad_rms_error"] = estimate / rms - 1
+        full = [pair for pair, matrix in zip(squares, self.held, strict=True) if matrix.support is None]
+        if true := sum(taken for taken, _ in full):
+            self.row["norm_error"] = math.sqrt(sum(by_probes for _, by_probes in full) / true) - 1
         return torch.tensor(rms)
 
     def release(self) -> None:

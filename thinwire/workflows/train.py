@@ -24,6 +24,7 @@ from thinwire.training.distributed import Processes, joined, launched, on_this_m
 from thinwire.training.evaluate import heldout_loss
 from thinwire.training.loop import train as train_loop
 from thinwire.training.modes import Optimizer, optimizer_for
+from thinwire.training.savings import summary
 from thinwire.training.watchers import Watch, watching
 from thinwire.workflows.environment import memory_bytes, usable_cores, use_threads
 from thinwire.workflows.run import create_run, load_run, pick_device
@@ -88,6 +89,8 @@ def train(
         "seconds": rows[-1]["seconds"] if rows else None,
         "heldout_loss": heldout_loss(model, run.windows(FINAL_TOKENS), progress),
         "fingerprint": fingerprint(model),
+        "mode": config.train.mode,
+        **summary(rows),
         **count_parameters(model),
     }
 
