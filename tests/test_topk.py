@@ -1,15 +1,17 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from thinwire.sparsity.topk import abs_topk, abs_topk_mask, count_kept
+from thinwire.sparsity.kernels import activation, cpu
+from thinwire.sparsity.topk import abs_topk, abs_topk_mask, count_kept, gelu_topk
 
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 300))
 seeds = st.integers(0, 2**32 - 1)
-KINDS = ("normal", "ties", "tiny", "constant", "spread")
+KINDS = ("normal", "ties", "tiny", "constant", "spread", "unlike", "few")
 
 
 def rows(shape: tuple[int, int], seed: int, kind: str) -> Tensor:
@@ -23,6 +25,10 @@ def rows(shape: tuple[int, int], seed: int, kind: str) -> Tensor:
         values = np.full(shape, -0.25)
     elif kind == "spread":
         values = values * 10.0 ** generator.integers(-30, 30, shape)
+    elif kind == "unlike":  # each row of another size: the last row's threshold is no help
+        values = values * 10.0 ** generator.integers(-30, 30, (shape[0], 1))
+    elif kind == "few":
+        values = values * (generator.random(shape) < 0.2)
     return torch.from_numpy(values.astype(np.float32))
 
 
@@ -92,3 +98,80 @@ def test_infinities_and_nan_are_kept_first_and_never_spread() -> None:
 def test_other_types_take_the_reference(dtype: torch.dtype) -> None:
     x = torch.tensor([[1.0, -3.0, 2.0]], dtype=dtype)
     assert abs_topk(x, 1).tolist() == [[0.0, -3.0, 0.0]]
+
+
+def exact_gelu(x: Tensor) -> Tensor:
+    return F.gelu(x.double())
+
+
+def test_gelu_and_its_slope_are_as_near_to_the_truth_as_torch_is() -> None:
+    x = torch.cat([torch.linspace(-15, 15, 30001), torch.tensor([0.0, -0.0, 1e-30, -80.0, 80.0, 1e30, -1e30])])
+    x.requires_grad_()
+    y = gelu_topk(x, len(x))
+    y.sum().backward()
+    wide = x.detach().double().requires_grad_()
+    F.gelu(wide).sum().backward()
+    assert x.grad is not None and wide.grad is not None
+    error, torch_error = (torch.abs(v - exact_gelu(x))[:30001].max() for v in (y, F.gelu(x)))
+    assert error <= torch_error and error < 1e-6
+    torch.testing.assert_close(y.double(), exact_gelu(x), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(x.grad.double(), wide.grad, rtol=1e-6, atol=1e-6)
+
+
+@given(shapes, st.floats(0.0, 1.0), seeds, st.sampled_from(KINDS))
+def test_gelu_and_abs_topk_in_one_equal_the_two(shape: tuple[int, int], frac: float, seed: int, kind: str) -> None:
+    """The kept entries are the largest of the exact gelu to float tolerance; their values and slopes are right."""
+    x = rows(shape, seed, kind).clamp(-1e4, 1e4).requires_grad_()
+    k = min(count_kept(shape[1], frac), shape[1])
+    kept = gelu_topk(x, k)
+    kept.backward(torch.ones_like(kept))
+    wide = x.detach().double().requires_grad_()
+    F.gelu(wide).sum().backward()
+    assert x.grad is not None and wide.grad is not None
+    for value, slope, exact, exact_slope in zip(kept.detach(), x.grad, exact_gelu(x).detach(), wide.grad, strict=True):
+        chosen = value != 0
+        assert chosen.sum() <= k
+        torch.testing.assert_close(value[chosen].double(), exact[chosen], rtol=1e-5, atol=1e-6)
+        passes = slope != 0
+        torch.testing.assert_close(slope[passes].double(), exact_slope[passes], rtol=1e-5, atol=1e-6)
+        threshold = exact.abs().sort(descending=True).values[k - 1]
+        assert (exact[~chosen].abs() <= threshold + 1e-6 * (1 + threshold)).all()
+
+
+def test_of_equal_gelus_the_lower_index_is_kept_and_zeros_pass_gradients() -> None:
+    """gelu(0) = 0 with slope 0.5: with three places, the first zero is kept too."""
+    x = torch.tensor([[2.0, 0.0, 2.0, 0.0, 0.0]], requires_grad=True)
+    gelu_topk(x, 3).sum().backward()
+    assert x.grad is not None
+    assert x.grad[0, 1] == pytest.approx(0.5) and x.grad[0, 3:].tolist() == [0.0, 0.0] and (x.grad[0, [0, 2]] > 1).all()
+    one = torch.tensor([[2.0, 0.0, 2.0]])
+    assert gelu_topk(one, 1)[0, 1:].tolist() == [0.0, 0.0] and gelu_topk(one, 1)[0, 0] > 1.9
+
+
+def test_a_nan_before_gelu_is_kept() -> None:
+    x = torch.tensor([[1.0, torch.nan, 3.0, torch.inf]])
+    kept = gelu_topk(x, 2)
+    assert kept[0, 1].isnan() and kept[0, 0] == 0 and kept[0, 3] == torch.inf
+
+
+@pytest.mark.parametrize("n_blocks", [2, 3, 7])
+def test_any_number_of_blocks_selects_the_same_bytes(monkeypatch: pytest.MonkeyPatch, n_blocks: int) -> None:
+    """Each row's search starts where the last one's ended: results must not depend on which row that was."""
+
+    def everything() -> list[Tensor]:
+        x = torch.cat([rows((5, 70), 1, kind) for kind in KINDS]).clamp(-1e4, 1e4)
+        leaves = [x.clone().requires_grad_(), x.clone().requires_grad_()]
+        values = [abs_topk(leaves[0], 17), gelu_topk(leaves[1], 17)]
+        for value in values:
+            value.backward(rows(x.shape, 2, "normal"))  # pyright: ignore[reportArgumentType]
+        return [*(v.detach() for v in values), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
+
+    one = everything()
+    for module in (cpu, activation):
+        monkeypatch.setattr(module, "count_blocks", lambda: n_blocks)
+    assert len(one) == 4 and all(torch.equal(a, b) for a, b in zip(one, everything(), strict=True))
+
+
+def test_gelu_of_other_types_takes_torch() -> None:
+    x = torch.tensor([[1.0, -3.0, 2.0]], dtype=torch.float64)
+    assert torch.equal(gelu_topk(x, 1), torch.tensor([[0.0, 0.0, F.gelu(x)[0, 2].item()]], dtype=torch.float64))

@@ -27,7 +27,7 @@ from thinwire.model.sites import EMBED, FINAL
 from thinwire.sparsity.costs import CostTable
 from thinwire.sparsity.linear import linear, support_linear
 from thinwire.sparsity.support import SupportMatrix
-from thinwire.sparsity.topk import abs_topk, count_kept
+from thinwire.sparsity.topk import abs_topk, count_kept, gelu_topk
 
 INIT_STD = 0.02
 
@@ -112,8 +112,8 @@ class MLP(nn.Module):
     def forward(self, x: Float[Tensor, "B T D"], tap: Tap, edges: Edges) -> Float[Tensor, "B T D"]:
         site, matrix = f"{self.layer}.mlp", f"blocks.{self.layer}.mlp"
         h = tap(f"{site}.in", abs_topk(self.norm(x, site, tap), self.n_kept))
-        h = F.gelu(edge_linear(self.neuron, h, edges.get(f"{matrix}.neuron.weight")))
-        h = tap(f"{site}.neuron", abs_topk(h, self.n_kept_neurons))
+        h = edge_linear(self.neuron, h, edges.get(f"{matrix}.neuron.weight"))
+        h = tap(f"{site}.neuron", gelu_topk(h, self.n_kept_neurons))
         return tap(f"{site}.out", abs_topk(edge_linear(self.out, h, edges.get(f"{matrix}.out.weight")), self.n_kept))
 
 

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -64,3 +65,30 @@ def abs_topk(x: Float[Tensor, "*batch width"], k: int) -> Float[Tensor, "*batch 
     `k >= width` returns `x` itself.
     """
     return x if k >= x.shape[-1] else _AbsTopK.apply(x, k)  # pyright: ignore[reportReturnType]
+
+
+class _GeluTopK(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, k: int) -> Tensor:
+        from thinwire.sparsity.kernels import activation
+
+        kept, slopes = activation.gelu_topk(x.contiguous(), k, with_slopes=ctx.needs_input_grad[0])
+        ctx.save_for_backward(slopes)
+        return kept
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        from thinwire.sparsity.kernels import activation
+
+        (slopes,) = ctx.saved_tensors
+        return activation.gelu_topk_backward(grad.contiguous(), slopes), None
+
+
+def gelu_topk(x: Float[Tensor, "*batch width"], k: int) -> Float[Tensor, "*batch width"]:
+    """`abs_topk(gelu(x), k)`, in one pass each way on CPU.
+
+    There gelu may differ from torch's by float32's rounding, so that entries which tie within it may be exchanged.
+    """
+    if x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
+        return _GeluTopK.apply(x, k)  # pyright: ignore[reportReturnType]
+    return abs_topk(F.gelu(x), k)
