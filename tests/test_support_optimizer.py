@@ -16,7 +16,7 @@ from thinwire.sparsity.projection import Protect, count_nonzero, projection_mask
 from thinwire.training.config import Mode, RunConfig, TrainConfig
 from thinwire.training.evaluate import next_token_loss
 from thinwire.training.loop import schedule, train_step
-from thinwire.training.modes import optimizer_for
+from thinwire.training.modes import gradients, optimizer_for, prepare
 from thinwire.training.optimizer import BETAS, EPS, RMS_EPS, SparseOptimizer
 from thinwire.training.support_optimizer import SupportOptimizer
 
@@ -234,3 +234,27 @@ def test_other_types_are_refused_with_a_remedy() -> None:
         replace(CONFIG, precision="bfloat16", train=replace(CONFIG.train, mode="certified"))
     with pytest.raises(ValueError, match="regrow_every_steps 0 is not positive"):
         replace(CONFIG.train, regrow_every_steps=0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_gradients_averaged_over_processes_give_the_step_of_the_whole_batch(mode: Mode) -> None:
+    """Two shares of a batch from the same state, each as a process would compute it."""
+    model, optimizer, config = fresh(mode)
+    go(model, optimizer, config, 0, 40)
+    other, other_optimizer, _ = fresh(mode)
+    other.load_state_dict({name: t.clone() for name, t in model.state_dict().items()})
+    other_optimizer.load_state_tensors({name: t.clone() for name, t in optimizer.state_tensors().items()}, 40)
+    rate, density = schedule(config, 40)
+    shares = []
+    for share in batch(40).chunk(2):
+        prepare(other_optimizer, rate, density)
+        next_token_loss(other, share).backward()
+        shares.append([gradient.clone() for gradient in gradients(other_optimizer)])
+    for gradient, first, second in zip(gradients(other_optimizer), *shares, strict=True):
+        gradient.copy_((first + second) / 2)
+    rms = other_optimizer.step(rate, density)
+    _, expected_rms = train_step(model, optimizer, batch(40), rate, density)
+    assert float(rms) == pytest.approx(expected_rms, rel=1e-4)
+    for a, b in zip(model.parameters(), other.parameters(), strict=True):
+        assert int(((a == 0) != (b == 0)).sum()) <= 2
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=5e-6)

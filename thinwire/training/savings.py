@@ -17,11 +17,16 @@ _TOKENS, _REPEATS = 1024, 3
 
 
 class Savings:
-    """Adds up what is spared. The two gradients of a shape are timed on this machine, once, when it is first met."""
+    """Adds up what is spared.
+
+    The two gradients of a shape are timed on this machine when it is first met, and again whenever only half as many
+    entries are stored as then.
+    """
 
     def __init__(self, tokens: int, so_far: float = 0.0) -> None:
         self.tokens, self.total = tokens, so_far
-        self._seconds: dict[tuple[int, int], float] = {}
+        self._timed: dict[tuple[int, int], tuple[int, float]] = {}
+        """By shape: number of stored entries, seconds spared."""
 
     def after(self, optimizer: SupportOptimizer) -> float:
         """The sum after one more step of `tokens` tokens, in seconds."""
@@ -29,9 +34,10 @@ class Savings:
         return self.total
 
     def _of(self, matrix: HeldMatrix) -> float:
-        if matrix.shape not in self._seconds:
-            self._seconds[matrix.shape] = max(0.0, spared_seconds(matrix))
-        return self._seconds[matrix.shape] * self.tokens / _TOKENS
+        n_stored = matrix.moments.m.numel()
+        if matrix.shape not in self._timed or n_stored <= self._timed[matrix.shape][0] // 2:
+            self._timed[matrix.shape] = n_stored, max(0.0, spared_seconds(matrix))
+        return self._timed[matrix.shape][1] * self.tokens / _TOKENS
 
 
 @torch.no_grad()
