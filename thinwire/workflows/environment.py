@@ -82,8 +82,11 @@ def use_threads(n: int) -> None:
     import numba
     import torch
 
+    from thinwire.sparsity.kernels.blocks import start_threads
+
     keep_freed_memory()
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore - nothing reads such memory
+    start_threads()
     torch.set_num_threads(n)
     numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))  # pyright: ignore
 

@@ -15,6 +15,7 @@ import numba
 import numpy as np
 from numba import njit, prange
 
+from thinwire.sparsity.kernels.blocks import start_threads
 from thinwire.sparsity.kernels.cpu import _kth_largest
 
 N_PARTS = 16
@@ -28,6 +29,7 @@ def _count_blocks() -> int:
     """One: a pruning step is hundreds of kernels of a fraction of a millisecond, and on a busy machine each of them
     would wait for its slowest thread. Cores are shared by tasks instead (`prune --workers`).
     """
+    start_threads()
     numba.set_num_threads(1)
     return 1
 
