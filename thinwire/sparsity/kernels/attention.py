@@ -18,7 +18,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from thinwire.sparsity.kernels.blocks import count_blocks
-from thinwire.sparsity.kernels.tiles import LANES, Lanes, add_product, each_row, turn
+from thinwire.sparsity.kernels.tiles import LANES, Lanes, add_product, each_row, fetch_ahead, turn
 
 _NEVER = np.float32(-1e30)
 """Score of a key that a query may not see; its share is then set to 0 exactly."""
@@ -48,6 +48,13 @@ def _take(x: np.ndarray, channel: int, d_head: int, factor: float, out: np.ndarr
                 target[c] = source[c] * factor
         for r in range(x.shape[0], out.shape[1]):
             out[n, r] = np.float32(0)
+
+
+@njit(cache=True)
+def _fetch_next(x: np.ndarray, first: int, last: int, channel: int) -> None:
+    """Rows are far apart in memory: fetch some of the next head's while this one's are worked on."""
+    for r in range(first, last):
+        fetch_ahead(x, r * x.shape[1] + channel)
 
 
 @njit(cache=True)
@@ -118,6 +125,8 @@ def _head(
     for first in range(0, n_tokens, LANES):
         last, n_keys = min(first + LANES, n_tokens), first + LANES
         _take(q[first:last], channel, d_head, np.float32(1 / math.sqrt(d_head)), queries)
+        for x in (q, k, v, out):
+            _fetch_next(x, first, last, channel + d_head)
         for n in range(queries.shape[0]):
             turn(queries[n], turned[n])
         _score(keys, turned, n_keys, none, scores)
@@ -201,6 +210,8 @@ def _head_backward(
     for first in range(0, n_tokens, LANES):
         last, n_keys = min(first + LANES, n_tokens), first + LANES
         _take(q[first:last], channel, d_head, scale, queries)
+        for x in (q, k, v, out, d_out, d_q, d_k, d_v):
+            _fetch_next(x, first, last, channel + d_head)
         _take(d_out[first:last], channel, d_head, one, d_mixed)
         for n in range(queries.shape[0]):
             turn(queries[n], turned[n])

@@ -151,3 +151,18 @@ def turn(context: Any, tile: Any, turned: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(tile, turned), generate
+
+
+@intrinsic
+def fetch_ahead(context: Any, array: Any, index: Any) -> Any:
+    """Ask for the cache line of `array.flat[index]`, which may lie outside."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        start = _data(context, builder, signature, values, 0)
+        place = builder.bitcast(builder.gep(start, [values[1]]), ir.IntType(8).as_pointer())
+        kinds = [ir.IntType(32)(0), ir.IntType(32)(2), ir.IntType(32)(1)]  # to read; into the second cache; data
+        kind = ir.FunctionType(ir.VoidType(), [place.type, *(k.type for k in kinds)])
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0"), [place, *kinds])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
