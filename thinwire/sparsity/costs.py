@@ -2,7 +2,8 @@
 
 The choice is a pure function of the matrix's shape, its number of nonzeros and a table of costs. The table is stored
 with the run and used again on resume, so that no choice, hence no rounding, depends on the moment. New runs start from
-`default_costs`, three measured constants, so that two runs of one seed agree too; `measure_costs` times a machine anew.
+`default_costs`, a few measured constants, so that two runs of one seed agree too, or, on request, from `measure_costs`,
+which times this machine: then two runs of one seed may differ by rounding.
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-PROBES = (1 / 64, 1 / 16)
-"""Densities at which the product over nonzeros is timed; a line through the two predicts the others."""
+PROBES = (1 / 16, 1 / 4)
+"""Densities at which the product over nonzeros is timed; a line through the two predicts the others. The choice turns
+near the second."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,12 @@ class Cost:
     """What each nonzero adds to it."""
 
 
-PER_FEATURE, PER_NONZERO = 60.0, 2.5
-"""What turning one feature, and one nonzero weight, cost beside one entry of a dense product. Cautious: measured on one
-core they are about 45 and 1.5 (width 1024), and more where cores share their caches with other work."""
+PER_FEATURE, PER_NONZERO, CROWDED = 30.0, 2.0, 2200.0
+"""What turning one feature, and one nonzero weight, cost beside one entry of a dense product; every `CROWDED` features
+make a nonzero cost one more, because fewer of the turned activations stay in a core's cache.
+
+Fitted on one core to square and 4 to 1 matrices of widths 128 to 1024: for widths of 256 and more the density at which
+both products take the same time is met to 0.05. Features cost some 25 there, and more in a whole step."""
 
 CostTable = dict[tuple[int, int], Cost]
 """Cost by (rows, columns) of the weight matrix; a shape that is left out takes the dense product."""
@@ -45,7 +50,7 @@ def sparse_pays(costs: CostTable, shape: tuple[int, int], n_nonzero: int) -> boo
 
 def default_costs(shapes: Sequence[tuple[int, int]]) -> CostTable:
     """Costs in units of one entry of a dense product: the same table on every machine."""
-    return {(r, c): Cost(r * c, PER_FEATURE * (r + c), PER_NONZERO) for r, c in sorted(set(shapes))}
+    return {(r, c): Cost(r * c, PER_FEATURE * (r + c), PER_NONZERO + (r + c) / CROWDED) for r, c in sorted(set(shapes))}
 
 
 def measure_costs(shapes: Sequence[tuple[int, int]], n_tokens: int, n_repeats: int = 5) -> CostTable:

@@ -8,6 +8,7 @@ from thinwire.model.config import ModelConfig
 from thinwire.sparsity.schedules import Anneal
 
 Precision = Literal["float32", "bfloat16"]
+Costs = Literal["shipped", "measured"]
 Mode = Literal["exact", "certified", "regrow"]
 
 
@@ -79,6 +80,11 @@ class RunConfig:
     """CPU threads; 0 takes all cores. Results are the same only for the same number."""
     precision: Precision = "float32"
     """Type of the matrix products; the loss is float32 with either. bfloat16 is meant for GPUs."""
+    costs: Costs = "shipped"
+    """Which product a matrix takes on CPU, over all weights or the nonzero ones, follows a table in the run directory:
+    the one that ships with the package, or one measured on this machine when the run starts. Resuming reads it again,
+    so a resumed run has the same bytes with either. New runs of one seed agree with shipped; with measured they may
+    differ by rounding, which is why it is not the default."""
 
     def __post_init__(self) -> None:
         floor = self.train.min_per_line / self.model.d_model

@@ -24,7 +24,7 @@ from thinwire.errors import MissingFile, UserError
 from thinwire.model.checkpoint import fingerprint, load_model, read_tensors
 from thinwire.model.gpt import GPT
 from thinwire.model.structure import linear_shapes
-from thinwire.sparsity.costs import CostTable, default_costs, from_rows, to_rows
+from thinwire.sparsity.costs import CostTable, default_costs, from_rows, measure_costs, to_rows
 from thinwire.storage import MANIFEST, is_sealed, new_directory, read_sealed, to_json, write_atomic
 from thinwire.training.checkpoint import latest_checkpoint, read_state
 from thinwire.training.config import RunConfig
@@ -34,6 +34,8 @@ from thinwire.workflows.environment import environment, use_threads
 
 HELDOUT_TOKENS = 1 << 19
 """Held-out tokens that travel with a run (1 MiB): means, losses and statistics need no corpus."""
+MEASURED_TOKENS = 2048
+"""Tokens that the products of `costs: measured` are timed on, where a batch has as many."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -54,10 +56,17 @@ def create_run(path: Path, config: RunConfig, data: PreparedData) -> None:
     with new_directory(path) as directory:
         write_atomic(directory / "config.yaml", to_yaml(config))
         write_atomic(directory / "env.json", to_json(environment(config.train.seed, config.threads)))
-        write_atomic(directory / "costs.json", to_json(to_rows(default_costs(linear_shapes(config.model)))))
+        write_atomic(directory / "costs.json", to_json(to_rows(_cost_table(config))))
         write_atomic(directory / "tokenizer.json", data.tokenizer.to_json())
         write_atomic(directory / "corpus.json", to_json(data.corpus_manifest))
         write_atomic(directory / "heldout.bin", np.asarray(data.heldout[:HELDOUT_TOKENS], "<u2").tobytes())
+
+
+def _cost_table(config: RunConfig) -> CostTable:
+    shapes = linear_shapes(config.model)
+    if config.costs == "shipped":
+        return default_costs(shapes)
+    return measure_costs(shapes, min(MEASURED_TOKENS, config.train.batch_size * config.model.context))
 
 
 @dataclass(frozen=True)
