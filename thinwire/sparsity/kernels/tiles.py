@@ -159,10 +159,11 @@ def fetch_ahead(context: Any, array: Any, index: Any) -> Any:
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         start = _data(context, builder, signature, values, 0)
-        place = builder.bitcast(builder.gep(start, [values[1]]), ir.IntType(8).as_pointer())
-        kinds = [ir.IntType(32)(0), ir.IntType(32)(2), ir.IntType(32)(1)]  # to read; into the second cache; data
-        kind = ir.FunctionType(ir.VoidType(), [place.type, *(k.type for k in kinds)])
-        builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0"), [place, *kinds])
+        word, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+        place = builder.bitcast(builder.gep(start, [values[1]]), byte)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(prefetch, [place, word(0), word(2), word(1)])  # to read; into the second cache; data
         return context.get_dummy_value()
 
     return types.void(array, types.intp), generate
