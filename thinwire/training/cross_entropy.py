@@ -23,13 +23,19 @@ class _Loss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, unembed: Tensor, bigram: Tensor | None, tokens: Tensor, targets: Tensor, sparse: bool
+        ctx: Any,
+        x: Tensor,
+        unembed: Tensor,
+        bigram: Tensor | None,
+        tokens: Tensor,
+        targets: Tensor,
+        sparse: bool,
+        differentiate: bool,
     ) -> Tensor:
         from thinwire.sparsity.kernels import cross_entropy, products
 
         rows = products.compress(unembed) if sparse else None
         columns = products.transposed(rows, x.shape[1]) if rows else None
-        differentiate = any(ctx.needs_input_grad)
         dx = torch.empty_like(x) if differentiate else None
         d_unembed = torch.zeros_like(unembed) if differentiate else None
         d_bigram = torch.zeros_like(bigram) if differentiate and bigram is not None else None
@@ -50,7 +56,7 @@ class _Loss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         gradients, ctx.gradients = ctx.gradients, None  # nothing else holds them: they become .grad without a copy
-        return (*(g if g is None else g.mul_(grad) for g in gradients), None, None, None)
+        return (*(g if g is None else g.mul_(grad) for g in gradients), None, None, None, None)
 
 
 class _SupportLoss(torch.autograd.Function):
@@ -66,13 +72,13 @@ class _SupportLoss(torch.autograd.Function):
         unembed: SupportMatrix,
         tokens: Tensor,
         targets: Tensor,
+        differentiate: bool,
     ) -> Tensor:
         from thinwire.sparsity.kernels import cross_entropy, products, support
 
         s, by_row = unembed.support, values.detach().numpy()
         rows = products.Rows(s.starts, s.columns, by_row)
         structure = (s.starts, s.columns, s.column_starts, s.rows, by_row[s.order])
-        differentiate = any(ctx.needs_input_grad)
         dx, d_values, d_probe = (torch.zeros_like(t) if differentiate else None for t in (x, values, probe))
         d_bigram = torch.zeros_like(bigram) if differentiate and bigram is not None else None
         losses = []
@@ -94,7 +100,7 @@ class _SupportLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         gradients, ctx.gradients = ctx.gradients, None
-        return (*(g if g is None else g.mul_(grad) for g in gradients), None, None, None)
+        return (*(g if g is None else g.mul_(grad) for g in gradients), None, None, None, None)
 
 
 def unembed_support_loss(
@@ -105,7 +111,8 @@ def unembed_support_loss(
     targets: Int[Tensor, " n"],
 ) -> Float[Tensor, ""]:
     """`unembed_loss` over the stored entries of the unembedding. Its backward pass can run once."""
-    return _SupportLoss.apply(x.contiguous(), unembed.values, unembed.probe, bigram, unembed, tokens, targets)  # pyright: ignore[reportReturnType]
+    leaves = (x.contiguous(), unembed.values, unembed.probe, bigram)
+    return _SupportLoss.apply(*leaves, unembed, tokens, targets, torch.is_grad_enabled())  # pyright: ignore[reportReturnType]
 
 
 def unembed_loss(
@@ -122,4 +129,5 @@ def unembed_loss(
         logits = logits if bigram is None else logits + F.embedding(tokens, bigram)
         return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), targets)
     sparse = bool(costs) and sparse_pays(costs, (len(unembed), x.shape[1]), int(torch.count_nonzero(unembed)))
-    return _Loss.apply(x.contiguous(), unembed, bigram, tokens, targets, sparse)  # pyright: ignore[reportReturnType]
+    differentiate = torch.is_grad_enabled()  # which needs_input_grad does not tell
+    return _Loss.apply(x.contiguous(), unembed, bigram, tokens, targets, sparse, differentiate)  # pyright: ignore[reportReturnType]
