@@ -85,6 +85,17 @@ def _figure(height: float, columns: int = 1) -> tuple["Figure", list["Axes"]]:
     return figure, [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
 
 
+def _logarithmic(axes: "Axes") -> None:
+    """Both axes in powers of ten; losses, which may span less than one, also at 2 and 5."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set(xscale="log", yscale="log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
+
+
 def _save(figure: "Figure", path: Path) -> Path:
     """Write the figure without its date, so that the same numbers give the same file."""
     dated: dict[str, Mapping[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
@@ -116,10 +127,8 @@ def ladder_figure(circuit: Circuit) -> "Figure":
     if circuit.status == "solved":
         axes.plot([max(circuit.n_nodes, 1)], [circuit.scores["validation"].loss], "o", color="black", ms=5)
     axes.axhline(circuit.target_loss, color="black", lw=0.8, ls=":")
-    axes.set(xscale="log", yscale="log", xlabel="nodes kept", ylabel="task loss (nats)", title=circuit.task)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter("{x:g}")
+    axes.set(xlabel="nodes kept", ylabel="task loss (nats)", title=circuit.task)
+    _logarithmic(axes)
     return figure
 
 
@@ -134,10 +143,8 @@ def baselines_figure(compared: Mapping[str, Any]) -> "Figure":
         [max(learned["edges"], 1)], [learned["validation_loss"]], "o", color="black", ms=5, label=learned["method"]
     )
     axes.axhline(compared["target_loss"], color="black", lw=0.8, ls=":")
-    axes.set(xscale="log", yscale="log", xlabel="edges", ylabel="task loss (nats)", title=compared["task"])
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter("" if axis is axes.xaxis else "{x:g}")
+    axes.set(xlabel="edges", ylabel="task loss (nats)", title=compared["task"])
+    _logarithmic(axes)
     axes.legend(fontsize=7)
     return figure
 
