@@ -33,6 +33,13 @@ def hand_and_circuit(make) -> tuple[HandModel, Circuit]:
     return hand, pruned(hand, CONFIG)[0]
 
 
+def test_means_in_the_order_of_a_file_give_the_same_circuit_and_scores() -> None:
+    hand, circuit = hand_and_circuit(copy_model)
+    shuffled = replace(hand, means=dict(sorted(hand.means.items(), reverse=True)))
+    assert list(shuffled.means) != list(hand.means)
+    assert pruned(shuffled, CONFIG)[0] == circuit
+
+
 # --- the search -----------------------------------------------------------------------------------------------------
 
 

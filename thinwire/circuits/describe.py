@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import thinwire
-from thinwire.circuits.ablation import Means, masks_of
+from thinwire.circuits.ablation import Means, masks_of, widths
 from thinwire.circuits.calibrate import calibrate
 from thinwire.circuits.config import PruneConfig
 from thinwire.circuits.edges import (
@@ -61,6 +61,10 @@ class Setting:
     means: Means
     identity: Identity
     norm_scales: Literal["own", "whole"] = "own"
+
+    def __post_init__(self) -> None:
+        """Gates lie end to end in the order of the forward pass; means that come from a file come in another."""
+        object.__setattr__(self, "means", {site: self.means[site] for site in widths(self.model)})
 
     @cached_property
     def prompts(self) -> dict[Split, Prompts]:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from thinwire.circuits.ablation import widths
 from thinwire.circuits.artefact import StoredCircuit, check_belongs, load_circuit, save_circuit
 from thinwire.circuits.baselines import Rival, rivals
 from thinwire.circuits.config import PruneConfig
@@ -86,7 +85,7 @@ def baselines(run: Run, path: Path, *, sweep: bool = False, progress: Progress =
 def _setting(run: Run, stored: StoredCircuit) -> Setting:
     circuit = stored.circuit
     identity = Identity(circuit.task, circuit.task_version, circuit.model_fingerprint, circuit.tokenizer_sha256)
-    means = {site: stored.means[site].to(run.device) for site in widths(run.model)}  # in the order of the forward
+    means = {site: mean.to(run.device) for site, mean in stored.means.items()}
     return Setting(run.model, stored.pairs, means, identity, circuit.norm_scales)
 
 
