@@ -162,6 +162,15 @@ def test_seeds_that_learn_together_are_those_that_learn_alone(
     assert [load_circuit(circuit_directory(own_run, TASK, c)).circuit for c in configs] == together
 
 
+def test_many_seeds_learn_in_passes_of_bounded_size() -> None:
+    """20 seeds at two prices, and one setting with other steps: 40 = 5 x 8 in one kind of pass, 1 in another."""
+    configs = [PruneConfig(seed=seed, k_coef=price) for seed in range(20) for price in (1e-3, 1e-4)]
+    groups = workflow._groups([*configs, PruneConfig(steps=5)], True)
+    assert [len(group) for group in groups] == [8, 8, 8, 8, 8, 1]
+    assert [config for group in groups[:5] for config in group] == configs
+    assert workflow._groups(configs, False) == [[config] for config in configs]
+
+
 @pytest.mark.slow
 def test_seeds_count_up_and_settings_share_no_directory(own_run: Run, own_task: str) -> None:
     found = prune_run(own_run.path, [own_task], quick(seed=3), seeds=2)

@@ -30,6 +30,8 @@ from thinwire.workflows.jobs import local_pool, run_jobs
 from thinwire.workflows.run import Run, load_run
 
 ALL = "all"
+TOGETHER = 8
+"""Settings that share one batched forward, at most: memory does not grow with the number of seeds beyond these."""
 
 
 def circuit_directory(run: Run, task: str, config: PruneConfig) -> Path:
@@ -119,11 +121,11 @@ def prune_settings(
 
 
 def _groups(configs: Sequence[PruneConfig], together: bool) -> list[list[PruneConfig]]:
-    """Settings that learn in one pass: those that differ in seed and price alone, or each by itself."""
+    """Settings that learn in one pass: up to `TOGETHER` that differ in seed and price alone, or each by itself."""
     groups: dict[PruneConfig, list[PruneConfig]] = {}
     for config in configs:
         groups.setdefault(replace(config, seed=0, k_coef=0.0) if together else config, []).append(config)
-    return list(groups.values())
+    return [group[i : i + TOGETHER] for group in groups.values() for i in range(0, len(group), TOGETHER)]
 
 
 def _setting(run: Run, task: Task, config: PruneConfig, means: Means | None, progress: Progress) -> Setting:
