@@ -2,11 +2,12 @@
 
     python benchmarks/modes.py                              the sizes and densities of the targets
     python benchmarks/modes.py --size 256 --density 0.05    one of them
+    python benchmarks/modes.py --run                        the demo's whole training, from steps at five densities
 
 All steps start from the same weights and see the same batches, in turns (A B A B); figures are medians. Wall time
 decides; the ratio of processor time is beside it, because it holds on a machine that does other work too. `regrow`
-computes every matrix in full every 20 steps, in turns. `certified` is shown where every row is certified: its best case, as far from
-the threshold as random weights are; a run's own share stands in its metrics.
+computes every matrix in full every 20 steps, in turns. `certified` is shown where every row is certified: its best
+case, as far from the threshold as random weights are; a run's own share stands in its metrics, and --run leaves it out.
 Sizes: d_model, 2 layers, vocabulary 1024, context 64 (1024: 4 layers, vocabulary 2048).
 """
 
@@ -31,7 +32,9 @@ from thinwire.training.allocator import keep_freed_memory
 from thinwire.training.config import Mode, TrainConfig
 from thinwire.training.loop import train_step
 from thinwire.training.modes import optimizer_for
+from thinwire.training.recipes import recipe
 from thinwire.training.reference import ReferenceOptimizer, reference_step
+from thinwire.training.support_optimizer import SUPPORT_DENSITY
 
 SIZES = {"256": ModelConfig(d_model=256), "1024": ModelConfig(d_model=1024, n_layer=4, vocab_size=2048)}
 TARGETS = {("256", 1 / 20): 2.5, ("1024", 1 / 64): 5.0, ("1024", 1 / 256): 8.0}
@@ -90,6 +93,29 @@ def measure(size: str, density: float, batch: int, repeats: int) -> dict[str, An
     return row
 
 
+def measure_run(batch: int, repeats: int) -> dict[str, Any]:
+    """Seconds of all steps of the demo recipe: steps at densities of its annealing, straight lines between them."""
+    config = recipe("demo")
+    t = config.train
+    fell = t.anneal_end_frac - t.anneal_start_frac
+    densities = [1.0, 0.5, SUPPORT_DENSITY + 1e-3, SUPPORT_DENSITY, t.density]
+    rows = [measure("256", density, batch, repeats) for density in densities]
+    found: dict[str, Any] = {"steps": config.n_steps, "densities": densities}
+    for name in (REFERENCE, "exact", "regrow"):
+        for kind in ("seconds", "cpu_seconds"):
+            at = [row[name][kind] for row in rows]
+            falling = sum(
+                fell * (above - below) / (1 - t.density) * (first + last) / 2
+                for above, below, first, last in zip(densities, densities[1:], at, at[1:], strict=False)
+            )
+            mean_step = t.anneal_start_frac * at[0] + falling + (1 - t.anneal_end_frac) * at[-1]
+            found.setdefault(name, {})[kind] = config.n_steps * mean_step
+    for name in ("exact", "regrow"):
+        found[name]["ratio"] = found[REFERENCE]["seconds"] / found[name]["seconds"]
+        found[name]["cpu_ratio"] = found[REFERENCE]["cpu_seconds"] / found[name]["cpu_seconds"]
+    return found
+
+
 def show(row: dict[str, Any]) -> None:
     target = f", target {row['target']:g} x" if row["target"] else ""
     print(f"d_model {row['d_model']}, {row['n_layer']} layers, density 1/{round(1 / row['density'])}{target}")
@@ -106,6 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--density", nargs="+", type=float, help="default: those of the targets")
+    parser.add_argument("--run", action="store_true", help="the demo's whole training in place of single steps")
     parser.add_argument("--batch", type=int, default=64, help="sequences per step")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -113,6 +140,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()
+    if options.run:
+        print(json.dumps({"threads": options.threads} | measure_run(options.batch, options.repeats), indent=1))
+        return
     rows = []
     for size in options.size:
         for density in options.density or [density for wide, density in TARGETS if wide == size]:

@@ -39,6 +39,15 @@ def test_memory_follows_windows_and_parameters() -> None:
     assert forecast.memory(SMALL, 1000, n_processes=4)["activations"] == pytest.approx(one["activations"] / 4, rel=1e-6)
 
 
+def test_the_steps_of_the_mode_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for `certified`, whose cost depends on the weights: it is foretold as `exact`."""
+    real, modes = forecast.optimizer_for, []
+    monkeypatch.setattr(forecast, "optimizer_for", lambda model, train: modes.append(train.mode) or real(model, train))
+    for mode in ("exact", "certified", "regrow"):
+        assert forecast.seconds(replace(SMALL, train=replace(SMALL.train, mode=mode)), torch.device("cpu")) > 0
+    assert modes == ["exact", "exact", "regrow"]
+
+
 def test_time_is_that_of_all_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of 4, 2 and 1 s: 1 % x 4 + 49 % x (4 + 2 x 2 + 1) / 4 + 50 % x 1 = 1.6425 s on average."""
     seen = []

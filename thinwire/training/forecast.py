@@ -20,7 +20,7 @@ from thinwire.sparsity.costs import default_costs
 from thinwire.training.config import RunConfig
 from thinwire.training.evaluate import next_token_loss
 from thinwire.training.loop import schedule, train_step
-from thinwire.training.optimizer import SparseOptimizer
+from thinwire.training.modes import optimizer_for
 
 STATE_BYTES = 16
 SCRATCH, SCRATCH_IN_PARTS = 0.75, 1.1
@@ -89,7 +89,8 @@ def _step_seconds(
     """Wall time of a step of `windows` windows at each share of training."""
     model = GPT(config.model).to(device)
     model.use_costs(default_costs(linear_shapes(config.model)))
-    optimizer = SparseOptimizer(model, config.train.weight_decay, config.train.min_per_line)
+    mode = "regrow" if config.train.mode == "regrow" else "exact"  # what is certified depends on the weights
+    optimizer = optimizer_for(model, replace(config.train, mode=mode))
     tokens = torch.randint(config.model.vocab_size, (windows, config.model.context + 1), device=device)
     found = []
     with progress("probe", total=len(shares) + 1, unit="step") as advance:
