@@ -258,3 +258,14 @@ def test_gradients_averaged_over_processes_give_the_step_of_the_whole_batch(mode
     for a, b in zip(model.parameters(), other.parameters(), strict=True):
         assert int(((a == 0) != (b == 0)).sum()) <= 2
         torch.testing.assert_close(a, b, rtol=1e-4, atol=5e-6)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_gradient_that_is_no_number_is_told_not_raised(mode: Mode) -> None:
+    """The loop stops the run by the rms, with its own message."""
+    model, optimizer, config = fresh(mode)
+    go(model, optimizer, config, 0, 40)
+    rate, density = schedule(config, 40)
+    prepare(optimizer, rate, density)
+    (next_token_loss(model, batch(40)) * torch.nan).backward()
+    assert optimizer.step(rate, density).isnan()
