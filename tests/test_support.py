@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from thinwire.sparsity.kernels import products
+from thinwire.sparsity.kernels import support as kernels
 from thinwire.sparsity.kernels.support import adam_
 from thinwire.sparsity.linear import support_linear
 from thinwire.sparsity.projection import Protect, projection_mask
@@ -142,17 +144,26 @@ def test_adam_is_torchs_and_counts_its_own_steps() -> None:
     assert age.tolist() == [5, 2]
 
 
+@pytest.mark.parametrize("n_blocks", [2, 3, 7])
 @pytest.mark.parametrize("n_tokens", [700, 9000])
-def test_any_number_of_threads_gives_the_same_bytes(n_tokens: int) -> None:
+def test_any_number_of_blocks_gives_the_same_bytes(
+    monkeypatch: pytest.MonkeyPatch, n_tokens: int, n_blocks: int
+) -> None:
+    """A block is what one thread does."""
     weight, support = thin((48, 64), 0.2, 0)
     found = []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
+    for blocks in (1, n_blocks):
+        for module in (kernels, products):
+            monkeypatch.setattr(module, "count_blocks", lambda blocks=blocks: blocks)
         values = weight.view(-1)[torch.from_numpy(support.flat)].requires_grad_()
         x, probe = normal(1, n_tokens, 64).requires_grad_(), torch.zeros(48, 2, requires_grad=True)
-        matrix = SupportMatrix(support, values, normal(2, 2, 64).sign(), probe)
-        y = support_linear(x, matrix, None)
+        bias = normal(2, 48).requires_grad_()
+        y = support_linear(x, SupportMatrix(support, values, normal(2, 2, 64).sign(), probe), bias)
         y.backward(normal(3, n_tokens, 48))
-        found.append([y.detach(), x.grad, values.grad, probe.grad])
-    torch.set_num_threads(1)
+        assert values.grad is not None
+        moments = (np.zeros(len(support), np.float32), np.zeros(len(support), np.float32))
+        age = np.zeros(len(support), np.int32)
+        moved = values.detach().clone()
+        adam_(moved.numpy(), values.grad.numpy(), *moments, age, 1.0, 0.1, (0.9, 0.95), 0.1)
+        found.append([y.detach(), x.grad, values.grad, probe.grad, bias.grad, moved])
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
