@@ -2,9 +2,14 @@ import json
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tiny_world import tiny_config
+
+from thinwire.training.config import FreedMemory
+from thinwire.workflows.train import train
 
 FAULTS = """
 import resource, sys
@@ -40,6 +45,16 @@ def test_freed_memory_is_used_again() -> None:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
 def test_memory_is_given_back_even_after_it_was_to_be_kept() -> None:
     assert page_faults("return") > 4 * 4_096
+
+
+@pytest.mark.parametrize("freed", ["kept", "returned"])
+def test_the_config_says_what_becomes_of_freed_memory(
+    tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, freed: FreedMemory
+) -> None:
+    told = []
+    monkeypatch.setattr("thinwire.workflows.train.return_freed_memory", lambda: told.append("returned"))
+    train(replace(tiny_config(tiny_corpus, steps=1), freed_memory=freed), tmp_path / "run")
+    assert told == (["returned"] if freed == "returned" else [])
 
 
 @pytest.mark.slow

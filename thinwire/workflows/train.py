@@ -18,6 +18,7 @@ from thinwire.progress import Progress, silent
 from thinwire.sparsity.projection import count_nonzero
 from thinwire.storage import sha256
 from thinwire.training import forecast
+from thinwire.training.allocator import return_freed_memory
 from thinwire.training.checkpoint import TrainState, checkpoint_directories, read_state, remove_leftovers
 from thinwire.training.config import RunConfig
 from thinwire.training.distributed import Processes, joined, launched, on_this_machine
@@ -63,6 +64,8 @@ def train(
     config = resolve(config)
     _check_shares(config, launched())
     use_threads(config.threads)
+    if config.freed_memory == "returned":
+        return_freed_memory()
     where = pick_device(device)
     _repeat_exactly(where)
     with joined(where) as processes:
