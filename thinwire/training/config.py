@@ -87,8 +87,8 @@ class RunConfig:
     so a resumed run has the same bytes with either. New runs of one seed agree with shipped; with measured they may
     differ by rounding, which is why it is not the default."""
     freed_memory: FreedMemory = "kept"
-    """What becomes of memory that a step frees, on Linux: kept is faster; returned holds the least, at the price of fresh
-    pages in every step (measured: 20 to 35 % more processor time)."""
+    """What becomes of memory that a step frees, on Linux: kept is faster; returned holds the least, at the price of
+    fresh pages in every step (measured: 20 to 35 % more processor time)."""
 
     def __post_init__(self) -> None:
         floor = self.train.min_per_line / self.model.d_model
