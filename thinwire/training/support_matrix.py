@@ -156,7 +156,7 @@ class HeldMatrix:
             project_entries_(values.numpy(), self.support, k, self.protect, min_per_line)
         values.mul_(1 - rate * decay)
         if self.support is not None:
-            self.weight.view(-1)[torch.from_numpy(self.support.flat)] = values
+            self.weight.view(-1).numpy()[self.support.flat] = values.numpy()
         self.entered = int((were_zero & (values != 0)).sum())
 
     def release(self) -> None:
