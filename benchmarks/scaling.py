@@ -4,8 +4,9 @@
     python benchmarks/scaling.py --showpiece       8 layers of 2048 channels with 1M nonzero weights: its rate
 
 The step is that of `regrow` between full ones; the dense one is the paper's in the obvious torch operations. Both see
-the same batches, in turns (A B A B); figures are medians. Memory is what training stores of the weight matrices:
-positions, values and moments of the stored entries, beside the weights, gradients and moments of all of them.
+the same batches, in turns (A B A B); figures are medians, of wall time and of processor time. Memory is what training
+stores of the weight matrices: positions, values and moments of the stored entries, beside the weights, gradients and
+moments of all of them. (The model keeps its weights as dense tensors too, 4 bytes each, which a step hardly touches.)
 Two layers, vocabulary 1024, context 64, as many nonzeros in the block matrices as the widest model needs for 4 a line.
 The showpiece's full steps are taken as they come (every matrix once in 200 steps) and counted in its mean.
 """
@@ -78,25 +79,31 @@ def measure(width: int, n_nonzero: int, batch: int, repeats: int, with_dense: bo
     optimizer, step = following(config, density, every=10**6)
     compared = {"regrow": step} | ({"dense": dense(config, density)} if with_dense else {})
     seconds: dict[str, list[float]] = {name: [] for name in compared}
+    cpu_seconds: dict[str, list[float]] = {name: [] for name in compared}
     generator = torch.Generator().manual_seed(0)
     for repeat in range(-2, repeats):
         windows = torch.randint(config.vocab_size, (batch, config.context + 1), generator=generator)
         for name, action in compared.items():
-            began = time.perf_counter()
+            began, began_cpu = time.perf_counter(), time.process_time()
             action(windows)
             if repeat >= 0:
                 seconds[name].append(time.perf_counter() - began)
+                cpu_seconds[name].append(time.process_time() - began_cpu)
     held = sum(matrix.size for matrix in optimizer.held)
     row = {"width": width, "density": density, "nonzero": sum(len(m.nonzero()) for m in optimizer.held)}
     row |= {"stored_bytes": stored_bytes(optimizer), "dense_bytes": DENSE_BYTES * held}
-    return row | {f"{name}_seconds": median(found) for name, found in seconds.items()}
+    row |= {f"{name}_seconds": median(found) for name, found in seconds.items()}
+    return row | {f"{name}_cpu_seconds": median(found) for name, found in cpu_seconds.items()}
 
 
 def show(row: dict[str, Any]) -> None:
-    beside = f", dense {row['dense_seconds']:.2f} s" if "dense_seconds" in row else ""
+    def times(name: str) -> str:
+        return f"{row[f'{name}_seconds']:.2f} s a step ({row[f'{name}_cpu_seconds']:.2f} of a processor)"
+
+    beside = f", dense {times('dense')}" if "dense_seconds" in row else ""
     print(
         f"width {row['width']:5d}, density 1/{round(1 / row['density']):5d}, {row['nonzero']:,} nonzero: "
-        f"{row['regrow_seconds']:.2f} s a step{beside}; stored {row['stored_bytes'] / 2**20:.1f} MiB, "
+        f"{times('regrow')}{beside}; stored {row['stored_bytes'] / 2**20:.1f} MiB, "
         f"dense {row['dense_bytes'] / 2**20:.0f} MiB",
         flush=True,
     )
