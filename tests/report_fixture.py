@@ -187,7 +187,8 @@ def _curve(final_density: float, floor: float, n_tokens: int) -> list[dict[str, 
 def _model(label: str, d_model: int, density: float, heldout: float) -> dict[str, Any]:
     n = 2 * 12 * d_model**2 + 2 * 1024 * d_model + 1024**2
     return {
-        "label": label, "recipe": "demo" if density < 1 else "demo_twin", "n_layer": 2, "d_model": d_model,
+        "label": label, "recipe": "demo" if density < 1 else "demo_twin", "mode": "exact", "savings": {},
+        "n_layer": 2, "d_model": d_model,
         "d_head": 16, "context": 64, "density": density, "n_parameters": n,
         "n_nonzero": 1024**2 + int((n - 1024**2) * density), "n_tokens": 2_500_000, "heldout_loss": heldout,
         "curve": _curve(density, heldout - 0.02, 2_500_000), "fingerprint": "9f3c" * 16,

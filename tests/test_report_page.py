@@ -149,6 +149,16 @@ def test_a_report_of_one_model_stands_alone(report: dict[str, Any]) -> None:
     assert "20 edges" in text
 
 
+def test_what_a_mode_of_training_spared_stands_beside_the_exact_model(report: dict[str, Any]) -> None:
+    assert "rows spared" not in Reader(render_report(report)).text
+    followed = copy.deepcopy(report)
+    savings = {"spared_rows": 0.5625, "exchanges": 41.26, "norm_error": 0.0625, "seconds_saved": 67.4}
+    followed["models"]["sparse"] |= {"mode": "regrow", "savings": savings}
+    text = Reader(render_report(followed)).text
+    for shown in ("regrow", "rows spared a full gradient", "56", "41.3", "67"):
+        assert shown in text
+
+
 def test_means_before_and_after_the_sweeps_stand_side_by_side(report: dict[str, Any]) -> None:
     text = Reader(render_report(report)).text
     before = text.index("induced edges before the sweep")

@@ -166,6 +166,10 @@ class CurvePoint(TypedDict):
 class ModelReport(TypedDict):
     label: str
     recipe: str
+    mode: str
+    """How steps were computed: `exact`, `certified` or `regrow`."""
+    savings: dict[str, float]
+    """What the mode spared (`spared_rows`, `exchanges`, `norm_error`, `seconds_saved`); empty for `exact`."""
     n_layer: int
     d_model: int
     d_head: int

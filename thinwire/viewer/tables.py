@@ -149,7 +149,8 @@ def sweeps_table(report: Mapping[str, Any]) -> Markup:
 def models_table(models: Mapping[str, Any]) -> Markup:
     """The two models side by side."""
     rows: list[tuple[str, str, Callable[[Any], str] | None]] = [
-        ("recipe", "recipe", None), ("layers", "n_layer", count), ("width (channels)", "d_model", count),
+        ("recipe", "recipe", None), ("mode of training", "mode", None), ("layers", "n_layer", count),
+        ("width (channels)", "d_model", count),
         ("head width", "d_head", count), ("context (tokens)", "context", count), ("density", "density", percent),
         ("parameters", "n_parameters", count), ("of them nonzero", "n_nonzero", count),
         ("training tokens", "n_tokens", count), ("held-out loss", "heldout_loss", loss),
@@ -158,12 +159,29 @@ def models_table(models: Mapping[str, Any]) -> Markup:
     body, sides = [], present(models)
     for name, key, form in rows:
         values = [models[side][key] for side in sides]
-        if key in ("recipe", "fingerprint"):
+        if key in ("recipe", "mode", "fingerprint"):
             cells = [tag("td", form(value) if form else value, class_="number") for value in values]
         else:
             cells = [number(value, form or str) for value in values]
         body.append([row_head(name), *cells])
+    body += _savings_rows([models[side]["savings"] for side in sides])
     return table("Shape, size and training", ["", *(models[side]["label"] for side in sides)], body)
+
+
+def _savings_rows(savings: Sequence[Mapping[str, float]]) -> list[list[Markup]]:
+    """What a mode that follows the nonzeros has spared; no rows where all models were trained by the exact step."""
+    if not any(savings):
+        return []
+    names: list[tuple[str, str, Callable[[Any], str]]] = [
+        ("rows spared a full gradient", "spared_rows", percent),
+        ("weights that came back, per step", "exchanges", lambda value: f"{value:.1f}"),
+        ("error of the estimated gradient norm", "norm_error", percent),
+        ("seconds saved", "seconds_saved", lambda value: f"{value:.0f}"),
+    ]
+    return [
+        [row_head(name), *(number(found.get(key), form) for found in savings)]
+        for name, key, form in names
+    ]
 
 
 def _gap(value: Number) -> str:

@@ -18,6 +18,7 @@ from thinwire.storage import add_sealed, is_sealed, read_sealed, write_atomic
 from thinwire.tasks.answers import PREFIX
 from thinwire.tasks.registry import all_tasks, get_task
 from thinwire.training.evaluate import heldout_loss
+from thinwire.training.savings import summary as savings
 from thinwire.viewer.report import render_report
 from thinwire.workflows.run import Run, load_run
 from thinwire.workflows.stored import smallest_by_task
@@ -39,6 +40,8 @@ def model_report(run: Run, label: str, heldout_loss: float) -> dict[str, Any]:
     return {
         "label": label,
         "recipe": config.recipe,
+        "mode": config.train.mode,
+        "savings": savings(rows),
         "n_layer": config.model.n_layer,
         "d_model": config.model.d_model,
         "d_head": config.model.d_head,
