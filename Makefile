@@ -24,9 +24,11 @@ check: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
+BENCHMARKS := train_step selection modes scaling memory prune viewer variants
+
 bench: $(DEV)
-	@for script in $(sort $(wildcard benchmarks/*.py)); do \
-		echo "== $$script"; $(BIN)/python $$script || exit 1; \
+	@for name in $(BENCHMARKS); do \
+		echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; \
 	done
 
 # Caches and build output; .venv and runs/ stay.

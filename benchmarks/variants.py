@@ -117,7 +117,7 @@ def show(found: dict[str, list[dict[str, Any]]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, nargs="?", default=Path("runs/variants"))
     parser.add_argument("--variant", nargs="*", default=[], metavar="NAME=SEEDS", help=", ".join(VARIANTS))
     parser.add_argument("--json", action="store_true", help="one JSON document in place of the table")
     options = parser.parse_args()
@@ -130,8 +130,10 @@ def main() -> None:
         exact = found.get("exact", [])
         verdicts = {name: compare(exact, rows) for name, rows in found.items() if name != "exact" and len(exact) > 1}
         print(json.dumps({"rows": found, "verdicts": verdicts}, indent=1))
-    else:
+    elif found:
         show(found)
+    else:
+        print(f"{options.out} holds no runs; train some with --variant exact=5 regrow=3 (a quarter of an hour each)")
 
 
 if __name__ == "__main__":
