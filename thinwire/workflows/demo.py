@@ -10,7 +10,8 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Executor
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,23 +98,28 @@ def demo(out: Path, *, seed: int = 0, device: str = "auto", progress: Progress =
 
     Returns summary.json's content with the path of the report. Raises `UserError` when `out` holds something else.
     """
-    journal = Journal(Path(out), seed)
+    with local_pool(WORKERS) if WORKERS > 1 else nullcontext() as pool:
+        return _demo(Journal(Path(out), seed), device, pool, progress)
+
+
+def _demo(journal: Journal, device: str, pool: Executor | None, progress: Progress) -> dict[str, Any]:
+    seed = journal.values["seed"]
     with journal.stage("train sparse"):
         sparse_loss = _train(journal, "sparse", recipes.demo(), device, progress)
     with journal.stage("train dense"):
-        _train_twin(journal, sparse_loss, device, progress)
+        _train_twin(journal, sparse_loss, device, pool, progress)
     runs = {kind: load_run(journal.out / kind, device) for kind in ("sparse", "dense")}
     with journal.stage("choose tasks"):
         names = _choose_tasks(journal, runs)
     with journal.stage("prune"):
-        chosen = _prune(runs, names, seed, progress)
+        chosen = _prune(runs, names, seed, pool, progress)
         journal.values["chosen"] = {
             name: {kind: str(path.relative_to(journal.out)) for kind, path in paths.items()}
             for name, paths in chosen.items()
         }
     with journal.stage("check"):
         jobs = [(str(runs[kind].path), path, seed, device) for paths in chosen.values() for kind, path in paths.items()]
-        _side_by_side(verify_job, jobs, "check", progress)
+        _side_by_side(pool, verify_job, jobs, "check", progress)
     with journal.stage("report"):
         summary = write_comparison(journal.out, runs)
     return {**summary, "report": str(journal.out / "report.html"), "stages": journal.values["stages"]}
@@ -130,12 +136,13 @@ def _with_seed(config: RunConfig, seed: int) -> RunConfig:
     return replace(config, train=replace(config.train, seed=seed))
 
 
-def _side_by_side(function: Callable, jobs: Sequence[tuple], title: str, progress: Progress) -> list[Any]:
-    """`function(*job)` for every job, in `WORKERS` processes."""
-    if WORKERS == 1:
+def _side_by_side(
+    pool: Executor | None, function: Callable, jobs: Sequence[tuple], title: str, progress: Progress
+) -> list[Any]:
+    """`function(*job)` for every job, in the pool's processes; here, one by one, without a pool."""
+    if pool is None:
         return [function(*job) for job in jobs]
-    with local_pool(WORKERS) as pool:
-        return run_jobs(pool, function, jobs, title, progress)
+    return run_jobs(pool, function, jobs, title, progress)
 
 
 def _train(journal: Journal, name: str, config: RunConfig, device: str, progress: Progress) -> float:
@@ -151,11 +158,11 @@ def train_job(path: Path, config: RunConfig, device: str, progress: Progress = s
     return train(config, path, resume=resume, device=device, progress=progress)["heldout_loss"]
 
 
-def _train_twin(journal: Journal, sparse_loss: float, device: str, progress: Progress) -> None:
+def _train_twin(journal: Journal, sparse_loss: float, device: str, pool: Executor | None, progress: Progress) -> None:
     """Train dense models by the stated rule, keep the nearest in loss as out/dense."""
     out, values = journal.out, journal.values
     if "twins" not in values:
-        losses = _try_twins(journal, sparse_loss, device, progress)
+        losses = _try_twins(journal, sparse_loss, device, pool, progress)
         tried = [
             {"d_model": TWINS[i][0], "tokens_frac": TWINS[i][1], "heldout_loss": loss}
             for i, loss in sorted(losses.items())
@@ -169,12 +176,14 @@ def _train_twin(journal: Journal, sparse_loss: float, device: str, progress: Pro
         os.replace(out / name, out / "dense")
 
 
-def _try_twins(journal: Journal, sparse_loss: float, device: str, progress: Progress) -> Mapping[int, float]:
+def _try_twins(
+    journal: Journal, sparse_loss: float, device: str, pool: Executor | None, progress: Progress
+) -> Mapping[int, float]:
     """Held-out losses of the candidates that the rule has trained, by position in `TWINS`."""
     losses: dict[int, float] = {}
     while wanted := next_twins(sparse_loss, losses, len(TWINS), FIRST_TWINS):
         jobs = [(journal.out / _twin_name(*TWINS[i]), _twin(journal, *TWINS[i]), device) for i in wanted]
-        found = _side_by_side(train_job, jobs, f"train dense twins {_names(wanted)}", progress)
+        found = _side_by_side(pool, train_job, jobs, f"train dense twins {_names(wanted)}", progress)
         losses |= dict(zip(wanted, found, strict=True))
     return losses
 
@@ -224,19 +233,21 @@ def _choose_tasks(journal: Journal, runs: dict[str, Run]) -> list[str]:
     return journal.values["selection"]["names"]
 
 
-def _prune(runs: dict[str, Run], names: list[str], seed: int, progress: Progress) -> dict[str, dict[str, Path]]:
+def _prune(
+    runs: dict[str, Run], names: list[str], seed: int, pool: Executor | None, progress: Progress
+) -> dict[str, dict[str, Path]]:
     """Prune every task at every price of a gate; keep the smallest circuit that validation calls solved."""
     settings = [PruneConfig(k_coef=k_coef, seed=seed) for k_coef in K_COEFS]
     for run in runs.values():
         means_of(run, settings[0], progress)  # measured here, read by the workers
     jobs = [
         (str(run.path), name, config, 1, True, 0, run.device.type)
-        for run in runs.values()
+        for run in (runs["dense"], runs["sparse"])  # the longest jobs first
         for name in names
         for config in settings
     ]
-    if WORKERS > 1:
-        _side_by_side(prune_job, jobs, "prune", progress)
+    if pool is not None:
+        run_jobs(pool, prune_job, jobs, "prune", progress)
     chosen: dict[str, dict[str, Path]] = {name: {} for name in names}
     for kind, run in runs.items():
         for name in names:
