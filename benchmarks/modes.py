@@ -13,6 +13,7 @@ Sizes: d_model, 2 layers, vocabulary 1024, context 64 (1024: 4 layers, vocabular
 
 import argparse
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -93,6 +94,13 @@ def measure(size: str, density: float, batch: int, repeats: int) -> dict[str, An
     return row
 
 
+def fallen(density: float, train: TrainConfig) -> float:
+    """Share of the annealing after which the density is reached."""
+    if train.anneal == "geometric":
+        return math.log(density) / math.log(train.density)
+    return (1 - density) / (1 - train.density)
+
+
 def measure_run(batch: int, repeats: int) -> dict[str, Any]:
     """Seconds of all steps of the demo recipe: steps at densities of its annealing, straight lines between them."""
     config = recipe("demo")
@@ -105,7 +113,7 @@ def measure_run(batch: int, repeats: int) -> dict[str, Any]:
         for kind in ("seconds", "cpu_seconds"):
             at = [row[name][kind] for row in rows]
             falling = sum(
-                fell * (above - below) / (1 - t.density) * (first + last) / 2
+                fell * (fallen(below, t) - fallen(above, t)) * (first + last) / 2
                 for above, below, first, last in zip(densities, densities[1:], at, at[1:], strict=False)
             )
             mean_step = t.anneal_start_frac * at[0] + falling + (1 - t.anneal_end_frac) * at[-1]

@@ -28,12 +28,13 @@ from thinwire.workflows.tasks import check_task
 from thinwire.workflows.train import train
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "exact": {},
+    "exact": {"anneal": "linear"},
     "geometric": {"anneal": "geometric"},
-    "early": {"anneal_end_frac": 0.25},
-    "certified": {"mode": "certified"},
-    "regrow": {"mode": "regrow", "regrow_every_steps": 20},
+    "early": {"anneal": "linear", "anneal_end_frac": 0.25},
+    "certified": {"anneal": "linear", "mode": "certified"},
+    "regrow": {"anneal": "linear", "mode": "regrow", "regrow_every_steps": 20},
 }
+"""`exact` is the paper's way: every gradient in every step, the density falling by the same amount."""
 TASKS = ("single_double_quote", "bracket_brace", "indent_for", "except_raise")
 """The tasks that the first measured demo solved, fixed before any run here."""
 

@@ -25,6 +25,7 @@ def test_the_papers_models_have_the_published_constants() -> None:
         assert (m.activation_frac, m.positions, m.bigram) == (0.25, "none", True)
         assert (t.batch_size, t.n_tokens, t.learning_rate, t.weight_decay) == (512, 32_000_000_000, 1.28e-2, 0.1)
         assert (t.warmup_frac, t.anneal_start_frac, t.anneal_end_frac, t.min_per_line) == (0.01, 0.01, 0.5, 4)
+        assert (t.anneal, t.mode) == ("linear", "exact")
     assert (narrow.model.d_model, narrow.train.density) == (1024, 1 / 64)
     assert (wide.model.d_model, wide.train.density) == (2048, 1 / 256)
     # 8 layers of 12 D^2 weights and 9 D biases + 2 D gains, two embeddings V D, the bigram table V^2, a last gain D

@@ -13,9 +13,15 @@ DEMO_TOKENS = 4_500_000
 def demo() -> RunConfig:
     """Two layers on the standard library's own source: a few minutes on two cores.
 
-    Positions are learned, as in the released code: at this length of training the tasks are not learned without them.
+    Two departures from the paper, both measured (docs/log.md): positions are learned, as in the released code, because
+    at this length of training the tasks are not learned without them; and the density falls by the same factor every
+    step, which is faster than by the same amount and, over five seeds, no worse in loss, tasks or circuit size.
     """
-    return RunConfig(recipe="demo", model=ModelConfig(positions="learned"), train=TrainConfig(n_tokens=DEMO_TOKENS))
+    return RunConfig(
+        recipe="demo",
+        model=ModelConfig(positions="learned"),
+        train=TrainConfig(n_tokens=DEMO_TOKENS, anneal="geometric"),
+    )
 
 
 def demo_dense(d_model: int = 32) -> RunConfig:
