@@ -178,10 +178,7 @@ def _savings_rows(savings: Sequence[Mapping[str, float]]) -> list[list[Markup]]:
         ("error of the estimated gradient norm", "norm_error", percent),
         ("seconds saved", "seconds_saved", lambda value: f"{value:.0f}"),
     ]
-    return [
-        [row_head(name), *(number(found.get(key), form) for found in savings)]
-        for name, key, form in names
-    ]
+    return [[row_head(name), *(number(found.get(key), form) for found in savings)] for name, key, form in names]
 
 
 def _gap(value: Number) -> str:
