@@ -7,7 +7,7 @@ from shutil import copytree, rmtree
 import pytest
 from tiny_world import tiny_config
 
-from thinwire.sparsity.costs import Cost, CostTable, default_costs, sparse_pays
+from thinwire.sparsity.costs import Cost, CostTable, cheapest, default_costs
 from thinwire.training.config import RunConfig
 from thinwire.workflows import run as run_module
 from thinwire.workflows.run import load_run
@@ -16,17 +16,25 @@ from thinwire.workflows.train import train
 NONZEROS_ALWAYS = Cost(dense=1.0, sparse=0.0, per_nonzero=0.0)
 
 
-def crossing(rows: int, columns: int) -> float:
-    """Density below which the shipped table takes the product over nonzeros."""
-    costs = default_costs([(rows, columns)])
-    return max(n for n in range(1000) if sparse_pays(costs, (rows, columns), n * rows * columns // 1000)) / 1000
+def crossing(rows: int, columns: int, share: float) -> float:
+    """Density below which the shipped table takes the product over nonzeros, at a share of kept activations."""
+    costs, size = default_costs([(rows, columns)]), rows * columns
+    taken = [n for n in range(1000) if cheapest(costs, (rows, columns), n * size // 1000, share) == "weights"]
+    return max(taken) / 1000
 
 
 def test_the_shipped_table_turns_where_both_products_were_measured_to_take_the_same_time() -> None:
     # One core, forward and input gradient, 2048 (width 1024: 1024) tokens; see the notebook.
     measured = {(256, 256): 0.39, (1024, 256): 0.35, (512, 512): 0.36, (2048, 512): 0.29, (4096, 1024): 0.23}
     for shape, density in measured.items():
-        assert crossing(*shape) == pytest.approx(density, abs=0.05), shape
+        assert crossing(*shape, share=1.0) == pytest.approx(density, abs=0.05), shape
+
+
+def test_a_quarter_of_the_activations_pays_in_every_matrix_of_whole_spans() -> None:
+    for shape in ((128, 128), (256, 256), (1024, 256), (4096, 1024)):
+        assert cheapest(default_costs([shape]), shape, shape[0] * shape[1], 0.25) == "activations", shape
+        assert 0.1 < crossing(*shape, share=0.25) < crossing(*shape, share=1.0)
+    assert cheapest(default_costs([(128, 96)]), (128, 96), 128 * 96, 0.25) == "dense"
 
 
 def small(corpus: Path) -> RunConfig:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from thinwire.model.norm import rms_norm
-from thinwire.sparsity.costs import Cost, CostTable, from_rows, measure_costs, sparse_pays, to_rows
-from thinwire.sparsity.kernels import cpu, cross_entropy, norm, products, projection
+from thinwire.sparsity.costs import Cost, CostTable, cheapest, from_rows, measure_costs, to_rows
+from thinwire.sparsity.kernels import cpu, cross_entropy, kept, norm, products, projection
 from thinwire.sparsity.linear import linear
 from thinwire.sparsity.projection import project_topk_
 from thinwire.sparsity.topk import abs_topk
@@ -21,6 +21,7 @@ from thinwire.training.cross_entropy import unembed_loss
 
 seeds = st.integers(0, 2**32 - 1)
 ALWAYS = Cost(dense=1.0, sparse=0.0, per_nonzero=0.0)
+ACTIVATIONS = Cost(dense=1.0, sparse=0.0, per_nonzero=1.0, per_kept=0.0)
 close = partial(torch.testing.assert_close, rtol=1e-4, atol=1e-5)
 
 
@@ -69,6 +70,44 @@ def test_a_sparse_linear_map_has_the_dense_ones_value_and_gradients(shape: tuple
     assert bool((results[1][2][weight == 0] != 0).all())
 
 
+@settings(max_examples=30)
+@given(st.integers(1, 300), st.integers(1, 70), st.integers(1, 2), st.floats(0, 1), seeds)
+def test_products_over_nonzero_activations_equal_the_dense_ones(
+    n_tokens: int, width: int, n_spans: int, density: float, seed: int
+) -> None:
+    x, lines = thin(normal(seed, n_tokens, width), density, seed), normal(seed + 1, width, 128 * n_spans)
+    bias, y = normal(seed + 2, 128 * n_spans), normal(seed + 3, n_tokens, 128 * n_spans)
+    close(kept.multiply(x, lines, bias), x @ lines + bias)
+    close(kept.multiply(x, lines), x @ lines)
+    torch.testing.assert_close(kept.sum_products(x, y), x.T @ y, rtol=1e-4, atol=1e-4)
+
+
+def test_products_over_nonzero_activations_take_arrays_with_gaps() -> None:
+    x, lines = thin(normal(0, 9, 20), 0.3, 1)[:, ::2], normal(1, 128, 10).T
+    close(kept.multiply(x, lines), x @ lines)
+    close(kept.sum_products(x, normal(2, 128, 9).T), x.T @ normal(2, 128, 9).T)
+
+
+@pytest.mark.parametrize("shares", [(0.25, 1.0), (1.0, 0.25), (0.25, 0.25)])
+@pytest.mark.parametrize("shape", [(128, 256), (256, 128)])
+def test_a_linear_map_over_kept_activations_has_the_dense_ones_value_and_gradients(
+    shape: tuple[int, int], shares: tuple[float, float]
+) -> None:
+    (n_out, n_in), (source, target) = shape, shares
+    weight, bias = normal(1, n_out, n_in), normal(3, n_out)
+    x, upstream = (thin(normal(i, 20, 50, n), share, i) for i, n, share in ((0, n_in, source), (4, n_out, target)))
+    results = []
+    for table in (None, {shape: ACTIVATIONS}):
+        leaves = [t.clone().requires_grad_() for t in (x, weight, bias)]
+        y = linear(leaves[0], leaves[1], leaves[2], table, shares)
+        y.backward(upstream)
+        assert all(leaf.grad is not None and leaf.grad.is_contiguous() for leaf in leaves)
+        results.append([y.detach(), *(leaf.grad for leaf in leaves)])
+    assert not torch.equal(results[0][2], results[1][2])  # another order of summing: the other product was taken
+    for dense, sparse in zip(*results, strict=True):
+        torch.testing.assert_close(sparse, dense, rtol=1e-4, atol=2e-4)
+
+
 def test_other_types_and_shapes_outside_the_table_take_the_dense_product() -> None:
     x, weight = normal(0, 3, 7), thin(normal(1, 9, 7), 0.3, 2)
     assert torch.equal(linear(x, weight, None, {(7, 9): ALWAYS}), F.linear(x, weight))
@@ -76,18 +115,29 @@ def test_other_types_and_shapes_outside_the_table_take_the_dense_product() -> No
     assert torch.equal(wide, F.linear(x.double(), weight.double()))
 
 
-def test_the_cheaper_product_is_chosen_by_shape_and_nonzeros_alone() -> None:
+def test_the_cheapest_product_is_chosen_by_shape_and_nonzeros_alone() -> None:
     # 1 + 0.01 n against 3: the nonzeros pay below n = 200.
     costs = {(10, 100): Cost(dense=3.0, sparse=1.0, per_nonzero=0.01)}
-    assert [sparse_pays(costs, (10, 100), n) for n in (0, 199, 200, 1000)] == [True, True, False, False]
-    assert not sparse_pays(costs, (100, 10), 0)
+    assert [cheapest(costs, (10, 100), n) for n in (0, 199, 200)] == ["weights", "weights", "dense"]
+    assert cheapest(costs, (10, 100), 1000, share=0.01) == cheapest(costs, (100, 10), 0) == "dense"
+    # and 1 + 0.004 x share x 1000: with a quarter of the activations 2, so n = 100 decides; all of them, never.
+    costs = {(10, 100): Cost(dense=3.0, sparse=1.0, per_nonzero=0.01, per_kept=0.004)}
+    assert [cheapest(costs, (10, 100), n, 0.25) for n in (99, 101, 1000)] == ["weights", "activations", "activations"]
+    assert [cheapest(costs, (10, 100), 1000, share) for share in (0.4, 0.6, 1.0)] == ["activations", "dense", "dense"]
+
+
+def test_a_table_is_stored_and_one_of_an_older_version_is_read() -> None:
+    costs = {(10, 100): Cost(3.0, 1.0, 0.01, 0.004), (9, 7): Cost(3.0, 1.0, 0.01)}
     assert from_rows(to_rows(costs)) == costs
+    old = [{"rows": 10, "columns": 100, "dense": 3.0, "sparse": 1.0, "per_nonzero": 0.01}]
+    assert from_rows(old) == {(10, 100): Cost(3.0, 1.0, 0.01)}
 
 
 def test_costs_are_measured_for_every_shape() -> None:
-    costs = measure_costs([(32, 16), (16, 32), (32, 16)], n_tokens=64, n_repeats=1)
-    assert costs.keys() == {(32, 16), (16, 32)}
+    costs = measure_costs([(32, 16), (16, 32), (32, 16), (128, 256)], n_tokens=64, n_repeats=1)
+    assert costs.keys() == {(32, 16), (16, 32), (128, 256)}
     assert all(c.dense > 0 and c.sparse >= 0 and c.per_nonzero >= 0 for c in costs.values())
+    assert [c.per_kept is not None for c in costs.values()] == [False, False, True]
 
 
 def test_exp_is_exact_to_float_precision() -> None:
@@ -151,6 +201,8 @@ def every_kernel() -> Iterator[tuple[str, Callable[[], Tensor]]]:
     thin_weight = thin(weight, 0.2, 2)
     tokens, targets = torch.arange(700) % 64, torch.arange(700) % 63
     yield "multiply", lambda: products.multiply(x, products.compress(thin_weight))
+    yield "kept multiply", lambda: kept.multiply(thin(x, 0.25, 3), normal(8, 48, 128))
+    yield "kept sum_products", lambda: kept.sum_products(thin(x, 0.25, 3), normal(9, 700, 128))
     yield "abs_topk", lambda: abs_topk(x, 12)
     for protect in ("rows", "columns"):
 
@@ -177,7 +229,7 @@ def every_kernel() -> Iterator[tuple[str, Callable[[], Tensor]]]:
 def test_any_number_of_threads_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch, n_blocks: int) -> None:
     """Blocks are what threads share out; tests have one thread, so their number is set here."""
     one = {name: kernel() for name, kernel in every_kernel()}
-    for module in (cpu, cross_entropy, norm, products, projection):
+    for module in (cpu, cross_entropy, kept, norm, products, projection):
         monkeypatch.setattr(module, "count_blocks", lambda: n_blocks)
     for name, kernel in every_kernel():
         assert torch.equal(one[name], kernel()), name

@@ -13,13 +13,16 @@ from thinwire.training.reference import ReferenceOptimizer, reference_loss, refe
 
 MODEL = ModelConfig(vocab_size=40, context=12, n_layer=2, d_model=32, d_head=8)
 SINK = ModelConfig(vocab_size=40, context=12, n_layer=1, d_model=32, d_head=8, sink=True, positions="learned")
+WIDE = ModelConfig(vocab_size=40, context=12, n_layer=1, d_model=128, d_head=16)
 SPARSE = Cost(dense=1.0, sparse=0.0, per_nonzero=0.0)
+ACTIVATIONS = Cost(dense=1.0, sparse=0.0, per_nonzero=1.0, per_kept=0.0)
 
 
 def always_sparse(config: ModelConfig) -> CostTable:
-    """A table by which every product uses the zeros."""
+    """A table by which every product uses the zeros: those of weights, in `WIDE` those of activations."""
     d, n = config.d_model, config.d_mlp
-    return dict.fromkeys(((d, d), (n, d), (d, n), (config.vocab_size, d)), SPARSE)
+    cost = ACTIVATIONS if config == WIDE else SPARSE
+    return dict.fromkeys(((d, d), (n, d), (d, n), (config.vocab_size, d)), cost)
 
 
 def windows(config: ModelConfig, seed: int, batch: int = 6) -> Tensor:
@@ -37,7 +40,7 @@ def started(config: ModelConfig, n_steps: int = 3) -> GPT:
     return model
 
 
-@pytest.mark.parametrize("config", [MODEL, SINK])
+@pytest.mark.parametrize("config", [MODEL, SINK, WIDE])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_loss_and_gradients_equal_the_plain_ones(config: ModelConfig, sparse: bool) -> None:
     model = started(config)
@@ -63,12 +66,13 @@ def fast_step(model: GPT, optimizer: SparseOptimizer, batch: Tensor, rate: float
     return loss.item()
 
 
-def test_fifty_steps_from_the_same_state_agree_with_the_plain_step() -> None:
+@pytest.mark.parametrize("config", [MODEL, WIDE])
+def test_fifty_steps_from_the_same_state_agree_with_the_plain_step(config: ModelConfig) -> None:
     """Weights to float tolerance; supports but for weights within that tolerance of the threshold.
 
     Selection is discontinuous, so both steps start every time from the plain one's weights and moments.
     """
-    config, rate, tolerance = MODEL, 0.02, 1e-5
+    rate, tolerance = 0.02, 1e-5
     torch.manual_seed(0)
     plain, fast = GPT(config), GPT(config)
     fast.use_costs(always_sparse(config))
@@ -124,14 +128,15 @@ def test_taps_see_the_forward_pass_that_training_takes() -> None:
     assert "0.mlp.neuron" in seen and "final" in seen
 
 
-def test_the_same_seed_gives_the_same_bytes() -> None:
+@pytest.mark.parametrize("config", [MODEL, WIDE])
+def test_the_same_seed_gives_the_same_bytes(config: ModelConfig) -> None:
     results = []
     for _ in range(2):
-        model = started(MODEL)
-        model.use_costs(always_sparse(MODEL))
+        model = started(config)
+        model.use_costs(always_sparse(config))
         optimizer = SparseOptimizer(model, 0.1, 2)
         for step in range(4):
-            fast_step(model, optimizer, windows(MODEL, step), 0.02, 0.2)
+            fast_step(model, optimizer, windows(config, step), 0.02, 0.2)
         results.append([p.detach().clone() for p in model.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 

@@ -1,38 +1,70 @@
-"""A linear map that uses the zeros of its weights where that pays. Both of its products are exact.
+"""A linear map that skips zeros, of its weights or of its activations, where that pays. All of its products are exact.
 
 Gao et al. 2025, section 2.1, keeps gradients of zeroed weights, so that they can come back: the weight gradient of
-`linear` is always the dense one. `support_linear` computes that of the stored entries alone.
+`linear` is always the whole one. `support_linear` computes that of the stored entries alone.
 """
 
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from thinwire.sparsity.costs import CostTable, sparse_pays
+from thinwire.sparsity.costs import CostTable, Product, cheapest
 from thinwire.sparsity.support import Support, SupportMatrix
 
 
-class _SparseLinear(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        from thinwire.sparsity.kernels import products
+class Plan(NamedTuple):
+    """How a linear map is computed."""
 
-        ctx.rows = products.compress(weight)
-        ctx.save_for_backward(x)
+    forward: Product
+    backward: Product
+    """The gradient of the input."""
+    listed: Literal["source", "target"] | None
+    """The side whose zeros the gradient of the weight skips."""
+
+
+DENSE = Plan("dense", "dense", None)
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, plan: Plan) -> Tensor:
+        from thinwire.sparsity.kernels import kept, products
+
+        ctx.plan = plan
+        if "weights" in plan:
+            ctx.rows = products.compress(weight)
+        ctx.save_for_backward(x, weight)
         flat = x.detach().reshape(-1, x.shape[-1])
-        return products.multiply(flat, ctx.rows, bias).view(*x.shape[:-1], len(weight))
+        if plan.forward == "weights":
+            y = products.multiply(flat, ctx.rows, bias)
+        elif plan.forward == "activations":
+            y = kept.multiply(flat, weight.T.contiguous(), bias)
+        else:
+            y = F.linear(flat, weight, bias)
+        return y.view(*x.shape[:-1], len(weight))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        from thinwire.sparsity.kernels import products
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        from thinwire.sparsity.kernels import kept, products
 
-        (x,) = ctx.saved_tensors
+        x, weight = ctx.saved_tensors
         dy, flat = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1])
-        dx = products.multiply(dy, products.transposed(ctx.rows, x.shape[-1])).view_as(x)
-        return dx, dy.T @ flat, dy.sum(0) if ctx.needs_input_grad[2] else None
+        if ctx.plan.backward == "weights":
+            dx = products.multiply(dy, products.transposed(ctx.rows, x.shape[-1]))
+        elif ctx.plan.backward == "activations":
+            dx = kept.multiply(dy, weight)
+        else:
+            dx = dy @ weight
+        if ctx.plan.listed == "source":
+            dw = kept.sum_products(flat, dy).T.contiguous()
+        elif ctx.plan.listed == "target":
+            dw = kept.sum_products(dy, flat)
+        else:
+            dw = dy.T @ flat
+        return dx.view_as(x), dw, dy.sum(0) if ctx.needs_input_grad[2] else None, None
 
 
 def linear(
@@ -40,15 +72,28 @@ def linear(
     weight: Float[Tensor, "target source"],
     bias: Float[Tensor, " target"] | None,
     costs: CostTable | None,
+    kept: tuple[float, float] = (1.0, 1.0),
 ) -> Float[Tensor, "*batch target"]:
-    """`x @ weight.T + bias`, over nonzero weights alone where the table says that this is faster.
+    """`x @ weight.T + bias`, skipping zeros of the weight or of activations where the table says that this is faster.
 
-    Without a table, on other devices and for other types than float32 it is torch's own.
+    `kept` are the shares of x and of the result's gradient that AbsTopK leaves: they decide what is computed how, not
+    what comes out. Without a table, on other devices and for other types than float32 it is torch's own.
     """
-    fits = costs and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
-    if costs and fits and sparse_pays(costs, (len(weight), x.shape[-1]), int(torch.count_nonzero(weight))):
-        return _SparseLinear.apply(x, weight, bias)  # pyright: ignore[reportReturnType]
+    if costs and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32:
+        plan = _plan(costs, weight, kept)
+        if plan != DENSE:
+            return _Linear.apply(x, weight, bias, plan)  # pyright: ignore[reportReturnType]
     return F.linear(x, weight, bias)
+
+
+def _plan(costs: CostTable, weight: Tensor, kept: tuple[float, float]) -> Plan:
+    (n_out, n_in), (source, target) = weight.shape, kept
+    n_nonzero = int(torch.count_nonzero(weight))
+    forward = cheapest(costs, (n_out, n_in), n_nonzero, source)
+    backward = cheapest(costs, (n_out, n_in), n_nonzero, target)
+    fewer = "source" if (source, n_in) < (target, n_out) else "target"  # left; of equal shares, on the narrower side
+    pays = cheapest(costs, (n_out, n_in), n_out * n_in, min(kept)) == "activations"
+    return Plan(forward, backward, fewer if pays else None)
 
 
 class _SupportLinear(torch.autograd.Function):

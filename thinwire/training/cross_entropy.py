@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from thinwire.sparsity.costs import CostTable, sparse_pays
+from thinwire.sparsity.costs import CostTable, cheapest
 from thinwire.sparsity.support import SupportMatrix
 
 CHUNK = 512
@@ -128,6 +128,7 @@ def unembed_loss(
         logits = F.linear(x, unembed)
         logits = logits if bigram is None else logits + F.embedding(tokens, bigram)
         return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), targets)
-    sparse = bool(costs) and sparse_pays(costs, (len(unembed), x.shape[1]), int(torch.count_nonzero(unembed)))
+    shape = (len(unembed), x.shape[1])
+    sparse = cheapest(costs or {}, shape, int(torch.count_nonzero(unembed))) == "weights"
     differentiate = torch.is_grad_enabled()  # which needs_input_grad does not tell
     return _Loss.apply(x.contiguous(), unembed, bigram, tokens, targets, sparse, differentiate)  # pyright: ignore[reportReturnType]

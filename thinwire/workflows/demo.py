@@ -41,7 +41,7 @@ FIRST_TWINS = (2, 3)
 K_COEFS = (3e-4, 1e-3)
 """Prices of a gate that are tried for every task and model: the search budget, the same on both sides."""
 WORKERS = 2
-"""Processes that train twins, prune and check side by side, one thread each: results are the same with any number."""
+"""Processes that train twins, choose tasks, prune and check, one thread each; any number gives the same results."""
 BUDGET = {"train sparse": 420, "train dense": 150, "choose tasks": 20, "prune": 160, "check": 130, "report": 20}
 """Seconds on two cores. Tokenising is part of the first stage."""
 SELECTION_RULE = (
@@ -110,7 +110,7 @@ def _demo(journal: Journal, device: str, pool: Executor | None, progress: Progre
         _train_twin(journal, sparse_loss, device, pool, progress)
     runs = {kind: load_run(journal.out / kind, device) for kind in ("sparse", "dense")}
     with journal.stage("choose tasks"):
-        names = _choose_tasks(journal, runs)
+        names = _choose_tasks(journal, runs, pool, progress)
     with journal.stage("prune"):
         chosen = _prune(runs, names, seed, pool, progress)
         journal.values["chosen"] = {
@@ -205,10 +205,18 @@ def _names(positions: Sequence[int]) -> str:
     return " and ".join(_twin_name(*TWINS[i]).removeprefix("dense-") for i in positions)
 
 
-def _choose_tasks(journal: Journal, runs: dict[str, Run]) -> list[str]:
+def check_tasks(run_path: Path, device: str) -> dict[str, dict[str, Any]]:
+    """Every built-in task in the whole model of a run."""
+    run = load_run(run_path, device)
+    return {name: check_task(run, name) for name in all_tasks()}
+
+
+def _choose_tasks(journal: Journal, runs: dict[str, Run], pool: Executor | None, progress: Progress) -> list[str]:
     """Fix the list of tasks by the whole models' accuracy, before any pruning."""
     if "selection" not in journal.values:
-        checks = {kind: {name: check_task(run, name) for name in all_tasks()} for kind, run in runs.items()}
+        jobs = [(run.path, run.device.type) for run in runs.values()]
+        found = _side_by_side(pool, check_tasks, jobs, "choose tasks", progress)
+        checks = dict(zip(runs, found, strict=True))
         solved = [name for name, row in checks["sparse"].items() if row["solved"] and name != FIRST_TASK]
         solved.sort(key=lambda name: checks["sparse"][name]["loss"])
         first = [FIRST_TASK] if checks["sparse"][FIRST_TASK]["available"] else []

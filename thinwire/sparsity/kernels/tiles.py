@@ -15,6 +15,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from thinwire.sparsity.costs import SPAN
+
 LANES = 16
 """Floats of a row of a tile: one register of AVX-512, or two of AVX2."""
 
@@ -128,6 +130,66 @@ def add_product(context: Any, out: Any, a: Any, row_step: Any, sum_step: Any, b:
         return context.get_dummy_value()
 
     return types.void(out, a, types.intp, types.intp, b, types.intp), generate
+
+
+@intrinsic
+def add_lines(
+    context: Any,
+    out: Any,
+    out_start: Any,
+    anew: Any,
+    lines: Any,
+    width: Any,
+    first: Any,
+    places: Any,
+    weights: Any,
+    begin: Any,
+    end: Any,
+) -> Any:
+    """out.flat[out_start:][:SPAN] += sum over n from `begin` to `end` of weights[n] lines.flat[at:][:SPAN], where
+    at = places[n] width + first. The old content counts as 0 with `anew`. `places` are uint32.
+    """
+    registers = range(SPAN // LANES)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        total, source, index, weight = (_data(context, builder, signature, values, i) for i in (0, 3, 6, 7))
+        number, undefined = values[1].type, ir.Constant(_FLOATS, ir.Undefined)
+        everywhere, zero = ir.Constant(_INTS, [0] * LANES), ir.Constant(_FLOATS, [0.0] * LANES)
+
+        def part(array: Any, start: Any, k: int) -> Any:
+            at = builder.gep(array, [builder.add(start, number(k * LANES))])
+            return builder.bitcast(at, _FLOATS.as_pointer())
+
+        old = [builder.load(part(total, values[1], k), align=4) for k in registers]
+        old = [builder.select(values[2], zero, line) for line in old]
+        before = builder.block
+        head, body, after = (builder.append_basic_block(name) for name in ("lines", "line", "lines_end"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        n, sums = builder.phi(number), [builder.phi(_FLOATS) for _ in registers]
+        n.add_incoming(values[8], before)
+        builder.cbranch(builder.icmp_signed("<", n, values[9]), body, after)
+        builder.position_at_end(body)
+        place = builder.zext(builder.load(builder.gep(index, [n])), number)
+        start = builder.add(builder.mul(place, values[4]), values[5])
+        spread = builder.insert_element(undefined, builder.load(builder.gep(weight, [n])), ir.IntType(32)(0))
+        factor = Lanes(builder, builder.shuffle_vector(spread, undefined, everywhere))
+        for k, line in enumerate(sums):
+            summed = Lanes(builder, line) + Lanes(builder, builder.load(part(source, start, k), align=4)) * factor
+            line.add_incoming(old[k], before)
+            line.add_incoming(summed.value, body)
+        n.add_incoming(builder.add(n, number(1)), body)
+        builder.branch(head)
+        builder.position_at_end(after)
+        for k, line in enumerate(sums):
+            builder.store(line, part(total, values[1], k), align=4)
+        return context.get_dummy_value()
+
+    position = types.intp
+    return (
+        types.void(out, position, types.boolean, lines, position, position, places, weights, position, position),
+        generate,
+    )
 
 
 @intrinsic
