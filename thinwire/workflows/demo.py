@@ -26,7 +26,7 @@ from thinwire.training import recipes
 from thinwire.training.config import RunConfig
 from thinwire.workflows.comparison import write_comparison
 from thinwire.workflows.jobs import local_pool, run_jobs
-from thinwire.workflows.prune import circuit_directory, means_of, prune_job, prune_settings
+from thinwire.workflows.prune import circuit_directory, means_of, prune_settings
 from thinwire.workflows.run import Run, load_run
 from thinwire.workflows.tasks import SOLVED_ACCURACY, SOLVED_LOSS, check_task
 from thinwire.workflows.train import dry_run, resolve, train
@@ -41,8 +41,8 @@ FIRST_TWINS = (2, 3)
 K_COEFS = (3e-4, 1e-3)
 """Prices of a gate that are tried for every task and model: the search budget, the same on both sides."""
 WORKERS = 2
-"""Processes that train twins, choose tasks, prune and check, one thread each; any number gives the same results."""
-BUDGET = {"train sparse": 420, "train dense": 150, "choose tasks": 20, "prune": 160, "check": 130, "report": 20}
+"""Processes that train twins, prune and check side by side, one thread each: results are the same with any number."""
+BUDGET = {"train sparse": 280, "train dense": 50, "choose tasks": 15, "prune": 100, "check": 60, "report": 5}
 """Seconds on two cores. Tokenising is part of the first stage."""
 SELECTION_RULE = (
     f"A task counts as solved by a model that is right on at least {SOLVED_ACCURACY:.0%} of its validation prompts, at "
@@ -110,7 +110,7 @@ def _demo(journal: Journal, device: str, pool: Executor | None, progress: Progre
         _train_twin(journal, sparse_loss, device, pool, progress)
     runs = {kind: load_run(journal.out / kind, device) for kind in ("sparse", "dense")}
     with journal.stage("choose tasks"):
-        names = _choose_tasks(journal, runs, pool, progress)
+        names = _choose_tasks(journal, runs)
     with journal.stage("prune"):
         chosen = _prune(runs, names, seed, pool, progress)
         journal.values["chosen"] = {
@@ -205,18 +205,10 @@ def _names(positions: Sequence[int]) -> str:
     return " and ".join(_twin_name(*TWINS[i]).removeprefix("dense-") for i in positions)
 
 
-def check_tasks(run_path: Path, device: str) -> dict[str, dict[str, Any]]:
-    """Every built-in task in the whole model of a run."""
-    run = load_run(run_path, device)
-    return {name: check_task(run, name) for name in all_tasks()}
-
-
-def _choose_tasks(journal: Journal, runs: dict[str, Run], pool: Executor | None, progress: Progress) -> list[str]:
+def _choose_tasks(journal: Journal, runs: dict[str, Run]) -> list[str]:
     """Fix the list of tasks by the whole models' accuracy, before any pruning."""
     if "selection" not in journal.values:
-        jobs = [(run.path, run.device.type) for run in runs.values()]
-        found = _side_by_side(pool, check_tasks, jobs, "choose tasks", progress)
-        checks = dict(zip(runs, found, strict=True))
+        checks = {kind: {name: check_task(run, name) for name in all_tasks()} for kind, run in runs.items()}
         solved = [name for name, row in checks["sparse"].items() if row["solved"] and name != FIRST_TASK]
         solved.sort(key=lambda name: checks["sparse"][name]["loss"])
         first = [FIRST_TASK] if checks["sparse"][FIRST_TASK]["available"] else []
@@ -248,20 +240,21 @@ def _prune(
     settings = [PruneConfig(k_coef=k_coef, seed=seed) for k_coef in K_COEFS]
     for run in runs.values():
         means_of(run, settings[0], progress)  # measured here, read by the workers
-    jobs = [
-        (str(run.path), name, config, 1, True, 0, run.device.type)
-        for run in (runs["dense"], runs["sparse"])  # the longest jobs first
-        for name in names
-        for config in settings
-    ]
+    kinds = ("dense", "sparse")  # the longest jobs first
+    jobs = [(runs[kind].path, name, settings, runs[kind].device.type) for kind in kinds for name in names]
     if pool is not None:
-        run_jobs(pool, prune_job, jobs, "prune", progress)
+        run_jobs(pool, prune_prices, jobs, "prune", progress)
     chosen: dict[str, dict[str, Path]] = {name: {} for name in names}
     for kind, run in runs.items():
         for name in names:
             circuits = prune_settings(run, name, settings, progress=progress)
             chosen[name][kind] = circuit_directory(run, name, settings[smallest(circuits)])
     return chosen
+
+
+def prune_prices(run_path: Path, task: str, settings: list[PruneConfig], device: str) -> None:
+    """One task's circuits at every price of a gate, found and stored by another process."""
+    prune_settings(load_run(run_path, device), task, settings)
 
 
 def demo_plan() -> dict[str, Any]:
