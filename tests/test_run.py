@@ -158,3 +158,16 @@ def test_a_config_without_threads_takes_the_cores(config: RunConfig, monkeypatch
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
     assert resolve(replace(config, threads=0)).threads == 2  # 8 cores for 3 processes
     assert resolve(replace(config, threads=5)).threads == 5
+
+
+def test_the_loss_that_training_ended_with_is_kept_and_an_older_run_measures_it(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    trained = train(config, tmp_path / "run")
+    assert load_run(tmp_path / "run").heldout_loss == trained["heldout_loss"]
+    add_sealed(tmp_path / "run", "final.json", json.dumps({"heldout_loss": 9.0}))
+    assert load_run(tmp_path / "run").heldout_loss == 9.0
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    del manifest["files"]["final.json"]
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest))
+    assert load_run(tmp_path / "run").heldout_loss == trained["heldout_loss"]

@@ -13,16 +13,13 @@ from thinwire.data.tokenizer import Tokenizer
 from thinwire.errors import UserError
 from thinwire.frontier.compare import cell, summarise
 from thinwire.model.structure import count_parameters
-from thinwire.progress import Progress, silent
 from thinwire.storage import add_sealed, is_sealed, read_sealed, write_atomic
 from thinwire.tasks.answers import PREFIX
 from thinwire.tasks.registry import all_tasks, get_task
-from thinwire.training.evaluate import heldout_loss
 from thinwire.training.savings import summary as savings
 from thinwire.viewer.report import render_report
 from thinwire.workflows.run import Run, load_run
 from thinwire.workflows.stored import smallest_by_task
-from thinwire.workflows.train import FINAL_TOKENS
 
 CHOICE_RULE = "Of several circuits of a task the page shows the smallest that is solved on validation pairs."
 
@@ -117,9 +114,7 @@ def task_report(stored: StoredCircuit, tokenizer: Tokenizer) -> dict[str, Any]:
     }
 
 
-def report_run(
-    run_path: Path, out: Path | None = None, *, device: str = "auto", progress: Progress = silent
-) -> dict[str, Any]:
+def report_run(run_path: Path, out: Path | None = None, *, device: str = "auto") -> dict[str, Any]:
     """Write the report of one run's circuits to `out`, by default report.html inside the run.
 
     Raises `UserError` when the run holds no circuits.
@@ -128,8 +123,7 @@ def report_run(
     found = smallest_by_task(list(run.circuit_directories()))
     if not found:
         raise UserError(f"{run_path} holds no circuits; find some with: thinwire prune {run_path} single_double_quote")
-    loss = heldout_loss(run.model, run.windows(FINAL_TOKENS), progress)
-    page = render_report(_run_report(run, found, loss))
+    page = render_report(_run_report(run, found, run.heldout_loss))
     if out is None:
         add_sealed(run.path, "report.html", page)
     else:
@@ -138,7 +132,7 @@ def report_run(
     return {
         "run": str(run_path),
         "report": str(out or run.path / "report.html"),
-        "heldout_loss": loss,
+        "heldout_loss": run.heldout_loss,
         "circuits": {name: str(path) for name, path in found.items()},
     }
 

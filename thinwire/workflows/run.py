@@ -2,6 +2,7 @@
 
 config.yaml  env.json  costs.json  tokenizer.json  corpus.json  heldout.bin  manifest.json   sealed at the start
 metrics.jsonl  checkpoints/step-*/                                                           as training goes
+final.json                                                                                   when it has ended
 circuits/<task>/<settings hash>/<seed>/                                                      one sealed circuit each
 """
 
@@ -29,11 +30,14 @@ from thinwire.storage import MANIFEST, is_sealed, new_directory, read_sealed, to
 from thinwire.training.checkpoint import latest_checkpoint, read_state
 from thinwire.training.config import RunConfig
 from thinwire.training.config_file import from_yaml, to_yaml
+from thinwire.training.evaluate import heldout_loss
 from thinwire.training.metrics import read_metrics
 from thinwire.workflows.environment import environment, use_threads
 
 HELDOUT_TOKENS = 1 << 19
 """Held-out tokens that travel with a run (1 MiB): means, losses and statistics need no corpus."""
+FINAL_TOKENS = 1 << 17
+"""Held-out tokens behind the loss that is reported."""
 MEASURED_TOKENS = 2048
 """Tokens that the products of `costs: measured` are timed on, where a batch has as many."""
 
@@ -124,6 +128,13 @@ class Run:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         return read_metrics(self.path / "metrics.jsonl")
+
+    @cached_property
+    def heldout_loss(self) -> float:
+        """Held-out loss of the final model, nats per token: as measured when training ended, else now."""
+        if is_sealed(self.path, "final.json"):
+            return json.loads(read_sealed(self.path, "final.json"))["heldout_loss"]
+        return heldout_loss(self.model, self.windows(FINAL_TOKENS))
 
     def windows(self, n_tokens: int) -> Tensor:
         """Held-out windows (N, T+1) that hold up to `n_tokens` tokens, at least one, on `device`."""

@@ -16,7 +16,7 @@ from thinwire.model.gpt import GPT
 from thinwire.model.structure import count_parameters, sparse_parameters
 from thinwire.progress import Progress, silent
 from thinwire.sparsity.projection import count_nonzero
-from thinwire.storage import sha256
+from thinwire.storage import add_sealed, sha256, to_json
 from thinwire.training import forecast
 from thinwire.training.allocator import return_freed_memory
 from thinwire.training.checkpoint import TrainState, checkpoint_directories, read_state, remove_leftovers
@@ -28,12 +28,10 @@ from thinwire.training.modes import Optimizer, optimizer_for
 from thinwire.training.savings import summary
 from thinwire.training.watchers import Watch, watching
 from thinwire.workflows.environment import memory_bytes, usable_cores, use_threads
-from thinwire.workflows.run import create_run, load_run, pick_device
+from thinwire.workflows.run import FINAL_TOKENS, create_run, load_run, pick_device
 
 CURVE_TOKENS = 1 << 15
 """Held-out tokens behind each point of the curve in metrics.jsonl."""
-FINAL_TOKENS = 1 << 17
-"""Held-out tokens behind the loss that is reported."""
 
 
 def resolve(config: RunConfig) -> RunConfig:
@@ -84,13 +82,16 @@ def train(
             state = _finish(out, config, data, model, optimizer, state, progress, processes, watch)
     model.requires_grad_(False).use_costs(None)  # the loss that a run reports is the one `eval` finds
     run = load_run(out, device)
-    rows = run.metrics
+    rows, windows = run.metrics, run.windows(FINAL_TOKENS)
+    loss = heldout_loss(model, windows, progress)
+    if processes.first:
+        add_sealed(out, "final.json", to_json({"heldout_loss": loss, "heldout_tokens": windows[:, 1:].numel()}))
     return {
         "run": str(out),
         "steps": state.step,
         "tokens": state.step * config.train.batch_size * config.model.context,
         "seconds": rows[-1]["seconds"] if rows else None,
-        "heldout_loss": heldout_loss(model, run.windows(FINAL_TOKENS), progress),
+        "heldout_loss": loss,
         "fingerprint": fingerprint(model),
         "mode": config.train.mode,
         **summary(rows),

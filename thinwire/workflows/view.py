@@ -169,13 +169,13 @@ def gather(
 
 
 def _model(run: Run) -> dict[str, Any]:
-    c, counts = run.config.model, [row for row in run.metrics if "heldout_loss" in row]
+    c = run.config.model
     return {
         "n_layer": c.n_layer,
         "d_model": c.d_model,
         "d_head": c.d_head,
         "density": run.config.train.density,
-        "heldout_loss": counts[-1]["heldout_loss"] if counts else None,
+        "heldout_loss": run.heldout_loss,
         "fingerprint": run.fingerprint,
     }
 
