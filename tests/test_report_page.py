@@ -169,6 +169,20 @@ def test_means_before_and_after_the_sweeps_stand_side_by_side(report: dict[str, 
     assert "induced edges before the sweep" not in Reader(render_report(none)).text
 
 
+def test_other_ways_of_choosing_stand_in_a_table_where_they_were_compared(report: dict[str, Any]) -> None:
+    assert "Other ways of choosing" not in Reader(render_report(report)).text
+    compared = copy.deepcopy(report)
+    way = {"edges": 15, "test_loss": 0.741, "test_accuracy": 0.5, "n_edges_to_target": 75_369, "n_edges_swept": 19}
+    ways = [way | {"method": "gates & sweep"}, way | {"method": "random", "n_edges_to_target": None}]
+    compared["tasks"][0]["sparse"]["baselines"] = {"methods": ways}
+    page = render_report(compared)
+    text = Reader(page).text
+    table = text[text.index("Other ways of choosing") :]
+    for shown in (f"{compared['tasks'][0]['name']}, sparse", "gates & sweep", "75,369", "0.741", "random"):
+        assert shown in table
+    assert "gates &amp; sweep" in page
+
+
 def test_a_report_without_evidence_or_verification_is_drawn() -> None:
     bare = make_report(n_tasks=1)
     for side in ("sparse", "dense"):

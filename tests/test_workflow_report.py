@@ -1,5 +1,6 @@
 """One run's report: one HTML file that needs nothing else."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import thinwire
 from thinwire.circuits.artefact import load_circuit
 from thinwire.errors import UserError
-from thinwire.storage import read_sealed
+from thinwire.storage import add_sealed, read_sealed
 from thinwire.workflows.report import report_run
 
 
@@ -26,6 +27,18 @@ def test_one_self_contained_page(pruned_path: Path, tmp_path: Path) -> None:
     assert circuit.task in page
     assert f"{circuit.n_edges:,}" in page
     assert result["circuits"] == {circuit.task: str(directory)}
+
+
+def test_the_page_shows_the_baselines_that_were_run(pruned_path: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(pruned_path, tmp_path / "run")
+    report_run(path)
+    assert "Other ways of choosing" not in read_sealed(path, "report.html").decode()
+    (directory,) = thinwire.load_run(path).circuit_directories()
+    way = {"method": "random", "edges": 3, "test_loss": 0.7, "test_accuracy": 0.5}
+    way |= {"n_edges_to_target": 4, "n_edges_swept": None}
+    add_sealed(directory, "baselines.json", json.dumps({"methods": [way], "curves": {"random": []}}))
+    report_run(path)
+    assert "Other ways of choosing" in read_sealed(path, "report.html").decode()
 
 
 def test_the_page_can_go_elsewhere_and_leaves_the_run_alone(pruned_path: Path, tmp_path: Path) -> None:

@@ -128,12 +128,31 @@ class Verification(TypedDict):
     reasons: NotRequired[list[str]]
 
 
+class Way(TypedDict):
+    """One way of choosing edges, as `baselines.json` holds it; test pairs."""
+
+    method: str
+    edges: int
+    test_loss: float
+    test_accuracy: float
+    n_edges_to_target: int | None
+    """Edges with which it meets the target on validation pairs."""
+    n_edges_swept: int | None
+    """What a sweep of nodes leaves of these."""
+
+
+class Compared(TypedDict):
+    methods: list[Way]
+    """The circuit itself first."""
+
+
 class TaskModel(TypedDict):
     """One task in one model."""
 
     circuit: CircuitDict
     verification: Verification | None
     evidence: Evidence | None
+    baselines: NotRequired[Compared | None]
 
 
 class Example(TypedDict):

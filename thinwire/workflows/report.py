@@ -18,6 +18,7 @@ from thinwire.tasks.answers import PREFIX
 from thinwire.tasks.registry import all_tasks, get_task
 from thinwire.training.savings import summary as savings
 from thinwire.viewer.report import render_report
+from thinwire.workflows.baselines import FILE as BASELINES
 from thinwire.workflows.run import Run, load_run
 from thinwire.workflows.stored import smallest_by_task
 
@@ -63,14 +64,17 @@ def corpus_report(run: Run) -> dict[str, Any]:
 
 
 def circuit_report(run: Run, path: Path) -> dict[str, Any]:
-    """One circuit as the viewer's TaskModel: circuit, verification if there is one, evidence on its first test pair."""
+    """One circuit as the viewer's TaskModel: circuit, evidence on its first test pair, what else was measured of it."""
     stored = load_circuit(path)
     prompts = Prompts.of(stored.pairs["test"], run.device)
     means = {site: mean.to(run.device) for site, mean in stored.means.items()}
-    checked = is_sealed(path, "verify.json")
+    verification, compared = (
+        json.loads(read_sealed(path, name)) if is_sealed(path, name) else None for name in ("verify.json", BASELINES)
+    )
     return {
         "circuit": stored.circuit.to_dict(),
-        "verification": shown_verification(json.loads(read_sealed(path, "verify.json"))) if checked else None,
+        "verification": shown_verification(verification) if verification else None,
+        "baselines": {"methods": compared["methods"]} if compared else None,
         "evidence": evidence(run.model, stored.circuit, means, prompts, 0, run.tokenizer),
     }
 
