@@ -8,11 +8,11 @@ from thinwire.viewer.sides import present
 from thinwire.viewer.tables import number, row_head, table
 from thinwire.viewer.wording import count, loss, percent
 
-_HEAD = ("Way", "Edges", "Loss", "Accuracy", "Edges at the target", "After a sweep of nodes")
+_HEAD = ("Way", "Edges", "Loss", "Accuracy", "To the target", "Swept")
 _NOTE = (
     "The same task in the same model, with edges chosen in other ways: as many as the circuit has, and their loss and "
-    "accuracy on test pairs; then how many each way needs to meet the target on validation pairs, and what a sweep of "
-    "nodes leaves of these."
+    "accuracy on test pairs; then how many edges each way needs to meet the target on validation pairs, and how many a "
+    "sweep of nodes leaves of these."
 )
 
 
@@ -34,7 +34,7 @@ def _compared(report: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str
 
 def _row(way: Mapping[str, Any]) -> list[Markup]:
     return [
-        row_head(way["method"]),
+        row_head(way["method"].replace("_", " ")),
         number(way["edges"], count),
         number(way["test_loss"], loss),
         number(way["test_accuracy"], percent),
