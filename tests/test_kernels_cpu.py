@@ -82,6 +82,11 @@ def test_products_over_nonzero_activations_equal_the_dense_ones(
     torch.testing.assert_close(kept.sum_products(x, y), x.T @ y, rtol=1e-4, atol=1e-4)
 
 
+def test_products_over_no_tokens_are_zero() -> None:
+    assert kept.sum_products(torch.empty(0, 5), torch.empty(0, 128)).count_nonzero() == 0
+    assert kept.multiply(torch.empty(0, 5), normal(0, 5, 128)).shape == (0, 128)
+
+
 def test_products_over_nonzero_activations_take_arrays_with_gaps() -> None:
     x, lines = thin(normal(0, 9, 20), 0.3, 1)[:, ::2], normal(1, 128, 10).T
     close(kept.multiply(x, lines), x @ lines)
@@ -113,6 +118,8 @@ def test_other_types_and_shapes_outside_the_table_take_the_dense_product() -> No
     assert torch.equal(linear(x, weight, None, {(7, 9): ALWAYS}), F.linear(x, weight))
     wide = linear(x.double(), weight.double(), None, {(9, 7): ALWAYS})
     assert torch.equal(wide, F.linear(x.double(), weight.double()))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert linear(x, weight, None, {(9, 7): ALWAYS}).dtype == torch.bfloat16
 
 
 def test_the_cheapest_product_is_chosen_by_shape_and_nonzeros_alone() -> None:

@@ -77,9 +77,10 @@ def linear(
     """`x @ weight.T + bias`, skipping zeros of the weight or of activations where the table says that this is faster.
 
     `kept` are the shares of x and of the result's gradient that AbsTopK leaves: they decide what is computed how, not
-    what comes out. Without a table, on other devices and for other types than float32 it is torch's own.
+    what comes out. Without a table, on other devices, for other types and under autocast it is torch's own.
     """
-    if costs and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32:
+    plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    if costs and plain:
         plan = _plan(costs, weight, kept)
         if plan != DENSE:
             return _Linear.apply(x, weight, bias, plan)  # pyright: ignore[reportReturnType]

@@ -72,12 +72,12 @@ def _sum_products(x: np.ndarray, y: np.ndarray, out: np.ndarray, n_blocks: int) 
             for f in range(0, n_out, SPAN):
                 for i in range(last - first):
                     start = (first + i) * n_out + f
-                    add_lines(out, start, t0 == 0, y, n_out, f, places, values, i * room, ends[i])
+                    add_lines(out, start, False, y, n_out, f, places, values, i * room, ends[i])
 
 
 def sum_products(x: Tensor, y: Tensor) -> Tensor:
     """`x.T @ y` of float32 `x` (tokens, width) and `y` (tokens, whole spans), skipping zeros of x."""
-    out = x.new_empty(x.shape[1], y.shape[1])
+    out = x.new_zeros(x.shape[1], y.shape[1])
     _sum_products(_array(x), _array(y), out.numpy(), count_blocks())
     return out
 
