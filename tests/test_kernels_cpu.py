@@ -87,6 +87,22 @@ def test_products_over_no_tokens_are_zero() -> None:
     assert kept.multiply(torch.empty(0, 5), normal(0, 5, 128)).shape == (0, 128)
 
 
+@pytest.mark.parametrize(("x", "lines"), [((2, 3), (3, 200)), ((2, 3), (4, 128))])
+def test_shapes_that_the_kernels_are_not_made_for_are_refused(x: tuple[int, int], lines: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="must agree"):
+        kept.multiply(torch.ones(x), torch.ones(lines))
+    with pytest.raises(ValueError, match="must agree"):
+        kept.sum_products(torch.ones(x[::-1]), torch.ones(lines))
+
+
+def test_a_second_derivative_is_refused_and_not_wrong() -> None:
+    x, weight = thin(normal(0, 9, 128), 0.25, 1).requires_grad_(), normal(1, 128, 128).requires_grad_()
+    y = linear(x, weight, None, {(128, 128): ACTIVATIONS}, (0.25, 0.25))
+    (first,) = torch.autograd.grad(y.square().sum(), weight, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
 def test_products_over_nonzero_activations_take_arrays_with_gaps() -> None:
     x, lines = thin(normal(0, 9, 20), 0.3, 1)[:, ::2], normal(1, 128, 10).T
     close(kept.multiply(x, lines), x @ lines)

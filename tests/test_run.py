@@ -164,10 +164,12 @@ def test_the_loss_that_training_ended_with_is_kept_and_an_older_run_measures_it(
     config: RunConfig, tmp_path: Path
 ) -> None:
     trained = train(config, tmp_path / "run")
-    assert load_run(tmp_path / "run").heldout_loss == trained["heldout_loss"]
-    add_sealed(tmp_path / "run", "final.json", json.dumps({"heldout_loss": 9.0}))
-    assert load_run(tmp_path / "run").heldout_loss == 9.0
-    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    path, told = tmp_path / "run", trained["heldout_loss"]
+    assert json.loads(read_sealed(path, "final.json"))["heldout_loss"] == load_run(path).heldout_loss() == told
+    for name, expected in ((trained["fingerprint"], 9.0), ("another model", told)):
+        add_sealed(path, "final.json", json.dumps({"fingerprint": name, "heldout_loss": 9.0}))
+        assert load_run(path).heldout_loss() == expected
+    manifest = json.loads((path / "manifest.json").read_text())
     del manifest["files"]["final.json"]
-    (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest))
-    assert load_run(tmp_path / "run").heldout_loss == trained["heldout_loss"]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    assert load_run(path).heldout_loss() == told

@@ -48,7 +48,7 @@ def test_the_page_holds_circuit_json_itself(pruned_path: Path, tmp_path: Path) -
 
 def test_the_page_and_the_run_tell_the_same_heldout_loss(pruned_path: Path, bundle: dict[str, Any]) -> None:
     (model,) = bundle["models"].values()
-    assert model["heldout_loss"] == thinwire.load_run(pruned_path).heldout_loss
+    assert model["heldout_loss"] == thinwire.load_run(pruned_path).heldout_loss()
 
 
 def test_effects_are_what_taking_the_node_out_does(pruned_path: Path, bundle: dict[str, Any]) -> None:

@@ -310,7 +310,7 @@ def _verify(parser: Parser, arguments: Namespace) -> dict[str, Any]:
 def _report(parser: Parser, arguments: Namespace) -> dict[str, Any]:
     from thinwire.workflows.report import report_run
 
-    return report_run(arguments.run, arguments.out, device=arguments.device)
+    return report_run(arguments.run, arguments.out, device=arguments.device, progress=RichProgress())
 
 
 def _view(parser: Parser, arguments: Namespace) -> dict[str, Any]:

@@ -54,15 +54,15 @@ class Linear(nn.Linear):
     support: SupportMatrix | None = None
     """While training follows the nonzeros: the stored entries, which stand in for `weight`."""
 
-    def __init__(self, source: int, target: int, bias: bool = True, kept: tuple[float, float] = (1.0, 1.0)) -> None:
-        """`kept`: shares of sources, and of targets' gradients, that AbsTopK leaves."""
+    def __init__(self, source: int, target: int, bias: bool = True, shares: tuple[float, float] = (1.0, 1.0)) -> None:
+        """`shares` of sources, and of targets' gradients, that AbsTopK leaves."""
         super().__init__(source, target, bias)
-        self.kept = kept
+        self.shares = shares
 
     def forward(self, x: Float[Tensor, "*batch source"]) -> Float[Tensor, "*batch target"]:
         if self.support is not None:
             return support_linear(x, self.support, self.bias)
-        return linear(x, self.weight, self.bias, self.costs, self.kept)
+        return linear(x, self.weight, self.bias, self.costs, self.shares)
 
 
 class Attention(nn.Module):
@@ -75,8 +75,8 @@ class Attention(nn.Module):
         self.n_kept = count_kept(width, config.activation_frac)
         self.norm = RMSNorm(width)
         share = self.n_kept / width
-        self.q, self.k, self.v = (Linear(width, width, kept=(share, share)) for _ in range(3))
-        self.out = Linear(width, width, kept=(1.0, share))
+        self.q, self.k, self.v = (Linear(width, width, shares=(share, share)) for _ in range(3))
+        self.out = Linear(width, width, shares=(1.0, share))
         self.sink = nn.Parameter(torch.zeros(config.n_head)) if config.sink else None
 
     def forward(self, x: Float[Tensor, "B T D"], tap: Tap, edges: Edges) -> Float[Tensor, "B T D"]:
@@ -114,8 +114,8 @@ class MLP(nn.Module):
         self.n_kept_neurons = count_kept(config.d_mlp, config.activation_frac)
         self.norm = RMSNorm(config.d_model)
         share, neurons = self.n_kept / config.d_model, self.n_kept_neurons / config.d_mlp
-        self.neuron = Linear(config.d_model, config.d_mlp, kept=(share, neurons))
-        self.out = Linear(config.d_mlp, config.d_model, kept=(neurons, share))
+        self.neuron = Linear(config.d_model, config.d_mlp, shares=(share, neurons))
+        self.out = Linear(config.d_mlp, config.d_model, shares=(neurons, share))
 
     def forward(self, x: Float[Tensor, "B T D"], tap: Tap, edges: Edges) -> Float[Tensor, "B T D"]:
         site, matrix = f"{self.layer}.mlp", f"blocks.{self.layer}.mlp"

@@ -19,7 +19,8 @@ Product = Literal["dense", "weights", "activations"]
 """Whose zeros a product skips."""
 
 SPAN = 128
-"""Floats that the product over activations' nonzeros sums at a time."""
+"""Floats that the product over activations' nonzeros sums at a time. Compiled kernels are cached by the state of their
+own file alone: who changes this, or `add_lines`, changes kernels/kept.py too."""
 PROBES = (1 / 16, 1 / 4)
 """Densities at which the product over nonzeros is timed; a line through the two predicts the others. The choice turns
 near the second."""
@@ -52,12 +53,17 @@ CostTable = dict[tuple[int, int], Cost]
 """Cost by (rows, columns) of the weight matrix; a shape that is left out takes the dense product."""
 
 
-def cheapest(costs: CostTable, shape: tuple[int, int], n_nonzero: int, share: float = 1.0) -> Product:
-    """The cheapest product of a matrix with so many nonzeros and activations of which `share` are kept."""
+def cheapest(costs: CostTable, shape: tuple[int, int], n_nonzero: int | None, share: float = 1.0) -> Product:
+    """The cheapest product of a matrix with so many nonzeros and activations of which `share` are kept.
+
+    Without `n_nonzero` the one over the matrix's nonzeros is no choice.
+    """
     cost = costs.get(shape)
     if cost is None:
         return "dense"
-    found: dict[Product, float] = {"dense": cost.dense, "weights": cost.sparse + cost.per_nonzero * n_nonzero}
+    found: dict[Product, float] = {"dense": cost.dense}
+    if n_nonzero is not None:
+        found["weights"] = cost.sparse + cost.per_nonzero * n_nonzero
     if cost.per_kept is not None and share < 1:
         found["activations"] = cost.sparse + cost.per_kept * share * shape[0] * shape[1]
     return min(found, key=found.__getitem__)

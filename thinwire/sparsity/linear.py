@@ -1,4 +1,5 @@
-"""A linear map that skips zeros, of its weights or of its activations, where that pays. All of its products are exact.
+"""A linear map that skips zeros, of its weights or of its activations, where that pays. All of its products
+are exact for finite values: what a zero would be multiplied with is skipped.
 
 Gao et al. 2025, section 2.1, keeps gradients of zeroed weights, so that they can come back: the weight gradient of
 `linear` is always the whole one. `support_linear` computes that of the stored entries alone.
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from thinwire.sparsity.costs import CostTable, Product, cheapest
 from thinwire.sparsity.support import Support, SupportMatrix
@@ -47,6 +49,7 @@ class _Linear(torch.autograd.Function):
         return y.view(*x.shape[:-1], len(weight))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         from thinwire.sparsity.kernels import kept, products
 
@@ -72,28 +75,28 @@ def linear(
     weight: Float[Tensor, "target source"],
     bias: Float[Tensor, " target"] | None,
     costs: CostTable | None,
-    kept: tuple[float, float] = (1.0, 1.0),
+    shares: tuple[float, float] = (1.0, 1.0),
 ) -> Float[Tensor, "*batch target"]:
     """`x @ weight.T + bias`, skipping zeros of the weight or of activations where the table says that this is faster.
 
-    `kept` are the shares of x and of the result's gradient that AbsTopK leaves: they decide what is computed how, not
-    what comes out. Without a table, on other devices, for other types and under autocast it is torch's own.
+    `shares` of x and of the result's gradient are what AbsTopK leaves: they decide what is computed how, not what comes
+    out. Without a table, on other devices, for other types and under autocast it is torch's own.
     """
     plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
     if costs and plain:
-        plan = _plan(costs, weight, kept)
+        plan = _plan(costs, weight, *shares)
         if plan != DENSE:
             return _Linear.apply(x, weight, bias, plan)  # pyright: ignore[reportReturnType]
     return F.linear(x, weight, bias)
 
 
-def _plan(costs: CostTable, weight: Tensor, kept: tuple[float, float]) -> Plan:
-    (n_out, n_in), (source, target) = weight.shape, kept
+def _plan(costs: CostTable, weight: Tensor, source: float, target: float) -> Plan:
+    n_out, n_in = weight.shape
     n_nonzero = int(torch.count_nonzero(weight))
     forward = cheapest(costs, (n_out, n_in), n_nonzero, source)
     backward = cheapest(costs, (n_out, n_in), n_nonzero, target)
     fewer = "source" if (source, n_in) < (target, n_out) else "target"  # left; of equal shares, on the narrower side
-    pays = cheapest(costs, (n_out, n_in), n_out * n_in, min(kept)) == "activations"
+    pays = cheapest(costs, (n_out, n_in), None, min(source, target)) == "activations"
     return Plan(forward, backward, fewer if pays else None)
 
 
@@ -111,6 +114,7 @@ class _SupportLinear(torch.autograd.Function):
         return products.multiply(flat, rows, bias).view(*x.shape[:-1], support.shape[0])
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         from thinwire.sparsity.kernels import support as kernels
 

@@ -129,6 +129,6 @@ def unembed_loss(
         logits = logits if bigram is None else logits + F.embedding(tokens, bigram)
         return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), targets)
     shape = (len(unembed), x.shape[1])
-    sparse = cheapest(costs or {}, shape, int(torch.count_nonzero(unembed))) == "weights"
+    sparse = bool(costs) and cheapest(costs, shape, int(torch.count_nonzero(unembed))) == "weights"
     differentiate = torch.is_grad_enabled()  # which needs_input_grad does not tell
     return _Loss.apply(x.contiguous(), unembed, bigram, tokens, targets, sparse, differentiate)  # pyright: ignore[reportReturnType]

@@ -90,8 +90,7 @@ def _setting(run: Run, stored: StoredCircuit) -> Setting:
 
 
 def _result(learned: Circuit, found: dict[str, Rival]) -> dict[str, Any]:
-    before = learned.unswept[1] if learned.unswept else None
-    rows = [_row(LEARNED, learned) | {"n_edges_to_target": before, "n_edges_swept": learned.n_edges}]
+    rows = [_row(LEARNED, learned) | {"n_edges_to_target": None, "n_edges_swept": learned.n_edges}]
     for method, rival in found.items():
         swept = rival.swept.n_edges if rival.swept and rival.swept.status == "solved" else None
         row = _row(method, rival.circuit)

@@ -13,6 +13,7 @@ from thinwire.data.tokenizer import Tokenizer
 from thinwire.errors import UserError
 from thinwire.frontier.compare import cell, summarise
 from thinwire.model.structure import count_parameters
+from thinwire.progress import Progress, silent
 from thinwire.storage import add_sealed, is_sealed, read_sealed, write_atomic
 from thinwire.tasks.answers import PREFIX
 from thinwire.tasks.registry import all_tasks, get_task
@@ -118,7 +119,9 @@ def task_report(stored: StoredCircuit, tokenizer: Tokenizer) -> dict[str, Any]:
     }
 
 
-def report_run(run_path: Path, out: Path | None = None, *, device: str = "auto") -> dict[str, Any]:
+def report_run(
+    run_path: Path, out: Path | None = None, *, device: str = "auto", progress: Progress = silent
+) -> dict[str, Any]:
     """Write the report of one run's circuits to `out`, by default report.html inside the run.
 
     Raises `UserError` when the run holds no circuits.
@@ -127,7 +130,8 @@ def report_run(run_path: Path, out: Path | None = None, *, device: str = "auto")
     found = smallest_by_task(list(run.circuit_directories()))
     if not found:
         raise UserError(f"{run_path} holds no circuits; find some with: thinwire prune {run_path} single_double_quote")
-    page = render_report(_run_report(run, found, run.heldout_loss))
+    loss = run.heldout_loss(progress)
+    page = render_report(_run_report(run, found, loss))
     if out is None:
         add_sealed(run.path, "report.html", page)
     else:
@@ -136,7 +140,7 @@ def report_run(run_path: Path, out: Path | None = None, *, device: str = "auto")
     return {
         "run": str(run_path),
         "report": str(out or run.path / "report.html"),
-        "heldout_loss": run.heldout_loss,
+        "heldout_loss": loss,
         "circuits": {name: str(path) for name, path in found.items()},
     }
 

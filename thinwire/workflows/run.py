@@ -25,6 +25,7 @@ from thinwire.errors import MissingFile, UserError
 from thinwire.model.checkpoint import fingerprint, load_model, read_tensors
 from thinwire.model.gpt import GPT
 from thinwire.model.structure import linear_shapes
+from thinwire.progress import Progress, silent
 from thinwire.sparsity.costs import CostTable, default_costs, from_rows, measure_costs, to_rows
 from thinwire.storage import MANIFEST, is_sealed, new_directory, read_sealed, to_json, write_atomic
 from thinwire.training.checkpoint import latest_checkpoint, read_state
@@ -129,12 +130,13 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         return read_metrics(self.path / "metrics.jsonl")
 
-    @cached_property
-    def heldout_loss(self) -> float:
+    def heldout_loss(self, progress: Progress = silent) -> float:
         """Held-out loss of the final model, nats per token: as measured when training ended, else now."""
         if is_sealed(self.path, "final.json"):
-            return json.loads(read_sealed(self.path, "final.json"))["heldout_loss"]
-        return heldout_loss(self.model, self.windows(FINAL_TOKENS))
+            final = json.loads(read_sealed(self.path, "final.json"))
+            if final["fingerprint"] == self.fingerprint:
+                return final["heldout_loss"]
+        return heldout_loss(self.model, self.windows(FINAL_TOKENS), progress)
 
     def windows(self, n_tokens: int) -> Tensor:
         """Held-out windows (N, T+1) that hold up to `n_tokens` tokens, at least one, on `device`."""

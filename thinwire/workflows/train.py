@@ -84,15 +84,16 @@ def train(
     run = load_run(out, device)
     rows, windows = run.metrics, run.windows(FINAL_TOKENS)
     loss = heldout_loss(model, windows, progress)
+    final = {"fingerprint": fingerprint(model), "heldout_loss": loss, "heldout_tokens": windows[:, 1:].numel()}
     if processes.first:
-        add_sealed(out, "final.json", to_json({"heldout_loss": loss, "heldout_tokens": windows[:, 1:].numel()}))
+        add_sealed(out, "final.json", to_json(final))
     return {
         "run": str(out),
         "steps": state.step,
         "tokens": state.step * config.train.batch_size * config.model.context,
         "seconds": rows[-1]["seconds"] if rows else None,
         "heldout_loss": loss,
-        "fingerprint": fingerprint(model),
+        "fingerprint": final["fingerprint"],
         "mode": config.train.mode,
         **summary(rows),
         **count_parameters(model),

@@ -161,21 +161,21 @@ def gather(
             found.append(entry)
             tokens |= {token: item.run.tokenizer.token_text(token) for token in _token_ids(entry["nodes"])}
             advance(1)
-    models = {item.model: _model(item.run) for item in chosen}
+    models = {item.model: _model(item.run, progress) for item in chosen}
     names = sorted({item["circuit"]["task"] for item in found})
     title = f"{names[0]}: the circuit" if len(names) == 1 else f"{len(names)} tasks, {len(found)} circuits"
     made = {"created": datetime.now(UTC).isoformat(timespec="seconds")}
     return make_bundle(title, models, found, tokens, made, live)
 
 
-def _model(run: Run) -> dict[str, Any]:
+def _model(run: Run, progress: Progress) -> dict[str, Any]:
     c = run.config.model
     return {
         "n_layer": c.n_layer,
         "d_model": c.d_model,
         "d_head": c.d_head,
         "density": run.config.train.density,
-        "heldout_loss": run.heldout_loss,
+        "heldout_loss": run.heldout_loss(progress),
         "fingerprint": run.fingerprint,
     }
 

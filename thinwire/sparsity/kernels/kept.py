@@ -3,7 +3,8 @@
 A product of x (tokens, width) and lines (width, out) is, for every token, a sum of the lines of its nonzero entries; a
 weight gradient is, for every feature, a sum of the lines of the tokens where it is not zero. Nonzeros are listed for a
 block of tokens at a time, and each sum of `SPAN` floats stays in registers. Terms are added in ascending order by one
-thread, so any number of threads gives the same bytes.
+thread, so any number of threads gives the same bytes. A zero skips what it would have been multiplied with, even an
+infinity.
 """
 
 # The compiled functions are untyped for pyright: numba types them at the first call.
@@ -47,6 +48,8 @@ def _multiply(x: np.ndarray, lines: np.ndarray, bias: np.ndarray, y: np.ndarray,
 
 def multiply(x: Tensor, lines: Tensor, bias: Tensor | None = None) -> Tensor:
     """`x @ lines + bias` of float32 `x` (tokens, width) and `lines` (width, whole spans), skipping zeros of x."""
+    if x.shape[1] != len(lines) or lines.shape[1] % SPAN:
+        raise ValueError(f"x {tuple(x.shape)}, lines {tuple(lines.shape)}: widths must agree, outputs in whole {SPAN}s")
     y = x.new_empty(len(x), lines.shape[1])
     added = np.empty(0, np.float32) if bias is None else bias.detach().numpy()
     _multiply(_array(x), _array(lines), added, y.numpy(), count_blocks())
@@ -77,6 +80,8 @@ def _sum_products(x: np.ndarray, y: np.ndarray, out: np.ndarray, n_blocks: int) 
 
 def sum_products(x: Tensor, y: Tensor) -> Tensor:
     """`x.T @ y` of float32 `x` (tokens, width) and `y` (tokens, whole spans), skipping zeros of x."""
+    if len(x) != len(y) or y.shape[1] % SPAN:
+        raise ValueError(f"x {tuple(x.shape)}, y {tuple(y.shape)}: tokens must agree, outputs in whole {SPAN}s")
     out = x.new_zeros(x.shape[1], y.shape[1])
     _sum_products(_array(x), _array(y), out.numpy(), count_blocks())
     return out
