@@ -1,4 +1,4 @@
-"""The verbs of the command line: what each takes, which workflow it calls.
+"""The verbs of the command line: which workflow each calls.
 
 Workflows and configs are imported inside the functions, so that `--help` and mistakes cost no second.
 """
@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jsonargparse import Namespace
 
-from thinwire.arguments import Parser, add_alias, add_config, add_device, build, flat, run_defaults, stored_config
+from thinwire import verb_arguments as takes
+from thinwire.arguments import Parser, build, flat, run_defaults, stored_config
 from thinwire.console import RichProgress, announce
 from thinwire.errors import UserError
 from thinwire.training.config import RunConfig
@@ -30,155 +31,6 @@ class Verb:
     example: str
     add_arguments: Callable[[Parser, list[str]], None]
     run: Run
-
-
-# --- arguments ------------------------------------------------------------------------------------------------------
-
-
-def _no_arguments(parser: Parser, argv: list[str]) -> None:
-    return None
-
-
-def _run_arguments(parser: Parser, argv: list[str]) -> None:
-    parser.add_argument("run", type=Path, help="Run directory, as `thinwire train --out` made it.")
-    add_device(parser)
-
-
-def _eval_arguments(parser: Parser, argv: list[str]) -> None:
-    _run_arguments(parser, argv)
-    parser.add_argument(
-        "--circuits",
-        type=Path,
-        nargs="*",
-        default=None,
-        help="Measure stored circuits again instead: these directories, or without any all of the run.",
-    )
-
-
-def _demo_arguments(parser: Parser, argv: list[str]) -> None:
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/demo"), help="Directory for the two runs and the report."
-    )
-    parser.add_argument("--seed", type=int, default=0, help="Seed of everything that is drawn at random.")
-    _add_resume(parser, always=True)
-    add_device(parser)
-
-
-def _train_arguments(parser: Parser, argv: list[str]) -> None:
-    parser.add_argument("--out", type=Path | None, default=None, help="Run directory to make (or to continue).")
-    _add_resume(parser)
-    parser.add_argument(
-        "--watch",
-        type=Literal["tensorboard", "wandb"],
-        nargs="+",
-        default=[],
-        help="Who else is told of every step, beside metrics.jsonl.",
-    )
-    add_device(parser)
-    add_config(parser, run_defaults(argv))
-    add_alias(parser, "--train.seed", "--seed")
-
-
-def _add_resume(parser: Parser, always: bool = False) -> None:
-    by_itself = " This verb does so by itself; the option is for scripts that give it everywhere." if always else ""
-    words = f"Continue what an interrupted call left in --out.{by_itself}"
-    parser.add_argument("--resume", action="store_true", help=words)
-    parser.add_argument(
-        "--dry-run", action="store_true", help="Tell what would be done and what it costs; start nothing."
-    )
-
-
-def _show_arguments(parser: Parser, argv: list[str]) -> None:
-    parser.add_argument("task", type=str, help="Name of a task (`thinwire tasks list`), or a .jsonl file of own pairs.")
-    parser.add_argument("--pairs", type=int, default=3, help="Number of prompt pairs to show.")
-
-
-def _check_arguments(parser: Parser, argv: list[str]) -> None:
-    _run_arguments(parser, argv)
-    parser.add_argument(
-        "--task",
-        type=str,
-        nargs="+",
-        default=[],
-        help="Names of tasks or .jsonl files of own pairs; without it, all built-in tasks.",
-    )
-
-
-def _prune_arguments(parser: Parser, argv: list[str]) -> None:
-    from thinwire.circuits.config import PruneConfig
-
-    _run_arguments(parser, argv)
-    parser.add_argument("tasks", nargs="*", help="Names of tasks, or .jsonl files of own pairs; `all` takes every one.")
-    parser.add_argument("--task", type=str, nargs="+", default=[], help="The same as an option: --task all.")
-    parser.add_argument("--resume", action="store_true", help="Keep the circuits that are finished, make the others.")
-    parser.add_argument("--seeds", type=int, default=1, help="Circuits for each task, with the seeds from --seed on.")
-    parser.add_argument("--workers", type=int, default=1, help="Processes that prune tasks beside each other.")
-    parser.add_argument("--search", type=int, default=0, help="Trials of a search for the settings of each task first.")
-    parser.add_argument(
-        "--together",
-        action="store_true",
-        help="Learn the gates of all seeds in one batch. A GPU does so by itself; CPU kernels gain nothing by it.",
-    )
-    add_config(parser, PruneConfig())
-
-
-def _baselines_arguments(parser: Parser, argv: list[str]) -> None:
-    _run_arguments(parser, argv)
-    parser.add_argument("tasks", nargs="*", help="Tasks with a solved circuit in the run; without any, all of these.")
-    parser.add_argument(
-        "--sweep",
-        action="store_true",
-        help="Sweep the rivals too: are gates needed before a sweep? Takes minutes for each task.",
-    )
-
-
-def _verify_arguments(parser: Parser, argv: list[str]) -> None:
-    _run_arguments(parser, argv)
-    parser.add_argument(
-        "circuits", type=Path, nargs="*", help="Directories with a circuit.json; without any, all circuits of the run."
-    )
-    parser.add_argument(
-        "--budget",
-        type=Literal["fast", "full"],
-        default="fast",
-        help="How many samples each test takes; only `full` prunes again, for controls and backups.",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="Seed of everything that is drawn at random.")
-
-
-def _report_arguments(parser: Parser, argv: list[str]) -> None:
-    parser.add_argument("run", type=Path, help="Run directory with circuits.")
-    parser.add_argument(
-        "--out", type=Path | None, default=None, help="File to write; without it, report.html in the run."
-    )
-    add_device(parser)
-
-
-def _view_arguments(parser: Parser, argv: list[str]) -> None:
-    parser.add_argument("paths", type=Path, nargs="+", help="A circuit's directory, a run with circuits, or a demo.")
-    parser.add_argument(
-        "--out", type=Path | None, default=None, help="File to write; without it, view.html in the first path."
-    )
-    parser.add_argument(
-        "--graph", type=Path | None, default=None, help="Also write the first circuit as Neuronpedia's graph JSON."
-    )
-    parser.add_argument(
-        "--live", action="store_true", help="Serve the page on this machine alone: type prompts, take parts out."
-    )
-    parser.add_argument("--port", type=int, default=0, help="Port of the live page; 0 takes a free one.")
-    add_device(parser)
-
-
-def _plot_arguments(parser: Parser, argv: list[str]) -> None:
-    parser.add_argument("run", type=Path, help="Run directory.")
-    parser.add_argument(
-        "--out", type=Path | None, default=None, help="Directory to write into; without it, figures in the run."
-    )
-    parser.add_argument("--formats", nargs="+", default=["svg"], help="Kinds of files: svg, pdf, png.")
-    add_device(parser)
-
-
-# --- verbs ----------------------------------------------------------------------------------------------------------
 
 
 def _demo(parser: Parser, arguments: Namespace) -> dict[str, Any]:
@@ -354,7 +206,7 @@ VERBS = {
         "Train a sparse model and a dense twin, find and check their task circuits, write a report.",
         "[--out DIR] [--resume] [options]",
         "thinwire demo --out runs/demo",
-        _demo_arguments,
+        takes.demo_arguments,
         _demo,
     ),
     "train": Verb(
@@ -364,28 +216,28 @@ VERBS = {
         "thinwire train --recipe demo --out runs/short --train.n_tokens 500000 --model.d_model 128\n"
         "thinwire train --recipe demo --print_config > run.yaml && thinwire train --config run.yaml --out runs/mine\n"
         "thinwire train --out runs/sparse --resume",
-        _train_arguments,
+        takes.train_arguments,
         _train,
     ),
     "eval": Verb(
         "Measure a run: held-out loss, density of each matrix, share of nonzero activations at each site.",
         "RUN [--circuits [CIRCUIT ...]] [options]",
         "thinwire eval runs/demo/sparse\nthinwire eval runs/demo/sparse --circuits",
-        _eval_arguments,
+        takes.eval_arguments,
         _eval,
     ),
     "tasks list": Verb(
         "List the tasks: binary next-token choices on short Python prompts.",
         "[--json]",
         "thinwire tasks list",
-        _no_arguments,
+        takes.no_arguments,
         _tasks_list,
     ),
     "tasks show": Verb(
         "Show prompt pairs of one task.",
         "TASK [--pairs N]",
         "thinwire tasks show single_double_quote --pairs 5",
-        _show_arguments,
+        takes.show_arguments,
         _tasks_show,
     ),
     "tasks check": Verb(
@@ -393,7 +245,7 @@ VERBS = {
         "RUN [--task TASK ...] [options]",
         "thinwire tasks check runs/demo/sparse\n"
         "thinwire tasks check runs/demo/sparse --task single_double_quote my_pairs.jsonl",
-        _check_arguments,
+        takes.check_arguments,
         _tasks_check,
     ),
     "prune": Verb(
@@ -402,49 +254,49 @@ VERBS = {
         "thinwire prune runs/demo/sparse single_double_quote\n"
         "thinwire prune runs/demo/sparse --task all --seeds 3 --workers 2\n"
         "thinwire prune runs/demo/sparse bracket_brace else_elif --target_loss 0.1 --seed 1",
-        _prune_arguments,
+        takes.prune_arguments,
         _prune,
     ),
     "baselines": Verb(
         "Choose as many edges as a run's circuits have by attribution, weight magnitude or chance, and compare.",
         "RUN [TASK ...] [--sweep] [options]",
         "thinwire baselines runs/demo/sparse\nthinwire baselines runs/demo/sparse single_double_quote --sweep",
-        _baselines_arguments,
+        takes.baselines_arguments,
         _baselines,
     ),
     "verify": Verb(
         "Judge circuits by nine tests: faithful, sufficient only, or not supported.",
         "RUN [CIRCUIT ...] [--budget fast|full] [options]",
         "thinwire verify runs/demo/sparse\nthinwire verify runs/demo/sparse found/elsewhere --budget full",
-        _verify_arguments,
+        takes.verify_arguments,
         _verify,
     ),
     "report": Verb(
         "Write a run's circuits as one self-contained HTML file.",
         "RUN [--out FILE]",
         "thinwire report runs/demo/sparse",
-        _report_arguments,
+        takes.report_arguments,
         _report,
     ),
     "view": Verb(
         "Write circuits as one interactive page, or serve it live.",
         "CIRCUIT|RUN|DEMO [...] [--out FILE] [--live]",
         "thinwire view runs/demo\nthinwire view runs/demo/sparse --live",
-        _view_arguments,
+        takes.view_arguments,
         _view,
     ),
     "plot": Verb(
         "Draw a run's training curves, losses against size and circuits with matplotlib.",
         "RUN [--out DIR] [--formats svg pdf png]",
         "thinwire plot runs/demo/sparse --formats pdf",
-        _plot_arguments,
+        takes.plot_arguments,
         _plot,
     ),
     "doctor": Verb(
         "Check this machine: versions, compiler, threads, memory, disk, devices.",
         "[--json]",
         "thinwire doctor",
-        _no_arguments,
+        takes.no_arguments,
         _doctor,
     ),
 }

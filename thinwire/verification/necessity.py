@@ -15,7 +15,7 @@ from thinwire.circuits.ablation import Means, Nodes, keep_only, remove_edges
 from thinwire.circuits.graph import Edge
 from thinwire.circuits.prompts import Prompts, answer_difference, task_accuracy, task_loss
 from thinwire.model.gpt import GPT
-from thinwire.model.seams import Edges, Tap, identity
+from thinwire.model.seams import Edges, identity
 from thinwire.progress import Progress, silent
 from thinwire.verification.claim import Claim
 from thinwire.verification.finding import Finding, percent
@@ -93,26 +93,16 @@ def necessity(
 
     `n_nodes` and `n_edges` bound how many are removed one at a time (drawn at random beyond it).
     """
-
-    def measure(tap: Tap = identity, edges: Edges | None = None) -> tuple[float, float]:
-        difference = answer_difference(model, prompts, tap, edges)
-        return float(task_loss(difference, prompts.sign)), task_accuracy(difference, prompts.sign)
-
     variance = variances(model, means, prompts)
     generator = torch.Generator().manual_seed(seed)
     pools = node_pools(model, claim, variance)
     drawn = [random_nodes(claim, variance, pools, generator) for _ in range(n_random)]
     removed = differences_replacing(model, prompts, [claim.nodes, *drawn], means)
     (nodes_loss, *random_losses), nodes_accuracy = losses(removed, prompts), accuracies(removed[:1], prompts)[0]
-    model_loss, model_accuracy = measure()
-    edges_loss, edges_accuracy = measure(edges=remove_edges(model, claim.edges, means))
-    n_random_edges = n_random_edges if claim.edges else 0
-    edge_losses, candidates = [], edge_pools(model, claim, variance)
-    with progress(f"necessity {claim.task}", total=n_random_edges, unit="set") as advance:
-        for _ in range(n_random_edges):
-            others = random_edges(model, claim, variance, candidates, generator)
-            edge_losses.append(measure(edges=remove_edges(model, others, means))[0])
-            advance(1)
+    model_loss, _ = _measure(model, prompts)
+    edges_loss, edges_accuracy = _measure(model, prompts, remove_edges(model, claim.edges, means))
+    n_sets = n_random_edges if claim.edges else 0
+    edge_losses = _random_edge_losses(model, claim, means, prompts, variance, n_sets, generator, progress)
     nodes = _single_nodes(model, claim, means, prompts, n_nodes, seed)
     edges = _single_edges(model, claim, means, prompts, n_edges, seed)
     nodes_p = p_value(nodes_loss, random_losses)
@@ -146,6 +136,32 @@ def necessity(
         n_articulation_nodes=sum(removal.articulation for removal in nodes),
         n_articulation_edges=sum(removal.articulation for removal in edges),
     )
+
+
+def _measure(model: GPT, prompts: Prompts, edges: Edges | None = None) -> tuple[float, float]:
+    """(loss, accuracy) of the whole model, without the edges that the masks take out."""
+    difference = answer_difference(model, prompts, identity, edges)
+    return float(task_loss(difference, prompts.sign)), task_accuracy(difference, prompts.sign)
+
+
+def _random_edge_losses(
+    model: GPT,
+    claim: Claim,
+    means: Means,
+    prompts: Prompts,
+    variance: Variances,
+    n_sets: int,
+    generator: torch.Generator,
+    progress: Progress,
+) -> list[float]:
+    """Loss of the whole model without each of `n_sets` random sets of edges."""
+    found, pools = [], edge_pools(model, claim, variance)
+    with progress(f"necessity {claim.task}", total=n_sets, unit="set") as advance:
+        for _ in range(n_sets):
+            others = random_edges(model, claim, variance, pools, generator)
+            found.append(_measure(model, prompts, remove_edges(model, others, means))[0])
+            advance(1)
+    return found
 
 
 def p_value(observed: float, null: Sequence[float]) -> float:

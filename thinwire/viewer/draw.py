@@ -117,7 +117,7 @@ def _unembedding(place: Layout, circuit: Mapping[str, Any], evidence: Mapping[st
     strongest = max((abs(w) for pair in weights.values() for w in pair), default=1.0) or 1.0
     lines = []
     for node in finals:
-        for answer, weight in zip(place.answers, weights.get(node.key, ()), strict=False):
+        for answer, weight in zip(place.answers, weights.get(node.key, (0.0, 0.0)), strict=True):
             if weight:
                 title = tag("title", f"{node.key} → {visible(answer.text)}, unembedding weight {signed(weight)}")
                 kind = f"tw-edge {'tw-positive' if weight > 0 else 'tw-negative'}"
@@ -128,9 +128,11 @@ def _unembedding(place: Layout, circuit: Mapping[str, Any], evidence: Mapping[st
 
 
 def _answers(place: Layout, evidence: Mapping[str, Any] | None) -> Markup:
+    if not place.answers:
+        return Markup("")
     parts = []
     shares = (evidence or {}).get("probability", {}).get("circuit")
-    for side, answer in zip(("clean", "corrupt"), place.answers, strict=False):
+    for side, answer in zip(("clean", "corrupt"), place.answers, strict=True):
         label = visible(answer.text)
         width = 18 + 8.5 * len(label)
         box = {"x": n(answer.x - width / 2), "y": n(answer.y - 12), "width": n(width), "height": 24, "rx": 4}

@@ -201,8 +201,8 @@ def layout(circuit: Mapping[str, Any], n_layer: int, d_head: int) -> Layout:
         for (site, channel), at in zip(named, x, strict=True)
     )
     middle = _LEFT + _SIDE + plot / 2
-    texts = list(circuit.get("answer_texts", ()))
-    spots = (middle - 80, middle + 80)
+    texts = circuit.get("answer_texts") or ()
+    spots = (middle - 80, middle + 80) if texts else ()
     return Layout(
         width=_LEFT + 2 * _SIDE + plot,
         height=top + 26.0,
@@ -213,5 +213,5 @@ def layout(circuit: Mapping[str, Any], n_layer: int, d_head: int) -> Layout:
         edges=edges,
         residual_links=_residual_links(nodes),
         heads=_head_boxes(nodes, d_head, slot),
-        answers=tuple(Answer(answer, spot, _TOP) for answer, spot in zip(texts, spots, strict=False)),
+        answers=tuple(Answer(answer, spot, _TOP) for answer, spot in zip(texts, spots, strict=True)),
     )

@@ -1,6 +1,7 @@
 """The rows of a drawing: which site stands in which row, and how high the rows are."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 HEAD_PARTS = ("q", "k", "v")
 _WRITES = ("embed", "attn.out", "mlp.out")
@@ -40,7 +41,7 @@ def row_heights(keys: Sequence[str], filled: Mapping[str, int]) -> dict[str, flo
     """
     kept = {_block(key) for key in keys if filled[key]}
     heights, y = {keys[0]: 0.0}, 0.0
-    for below, key in zip(keys, keys[1:], strict=False):
+    for below, key in pairwise(keys):
         inside = bool(_block(key)) and _block(key) == _block(below)
         if key == "answers":
             y += _ANSWER_GAP

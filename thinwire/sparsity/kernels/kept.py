@@ -34,6 +34,7 @@ def _multiply(x: np.ndarray, lines: np.ndarray, bias: np.ndarray, y: np.ndarray,
             n = np.int64(0)
             for t in range(t0, t1):
                 starts[t - t0] = n
+                y[t] = 0
                 if bias.size:
                     y[t] = bias
                 for i in range(width):
@@ -43,7 +44,7 @@ def _multiply(x: np.ndarray, lines: np.ndarray, bias: np.ndarray, y: np.ndarray,
             for f in range(0, n_out, SPAN):
                 for t in range(t0, t1):
                     begin, end = starts[t - t0], starts[t - t0 + 1]
-                    add_lines(y, t * n_out + f, not bias.size, lines, n_out, f, places, values, begin, end)
+                    add_lines(y, t * n_out + f, lines, n_out, f, places, values, begin, end)
 
 
 def multiply(x: Tensor, lines: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -75,7 +76,7 @@ def _sum_products(x: np.ndarray, y: np.ndarray, out: np.ndarray, n_blocks: int) 
             for f in range(0, n_out, SPAN):
                 for i in range(last - first):
                     start = (first + i) * n_out + f
-                    add_lines(out, start, False, y, n_out, f, places, values, i * room, ends[i])
+                    add_lines(out, start, y, n_out, f, places, values, i * room, ends[i])
 
 
 def sum_products(x: Tensor, y: Tensor) -> Tensor:

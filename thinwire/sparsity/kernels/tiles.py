@@ -137,7 +137,6 @@ def add_lines(
     context: Any,
     out: Any,
     out_start: Any,
-    anew: Any,
     lines: Any,
     width: Any,
     first: Any,
@@ -147,31 +146,30 @@ def add_lines(
     end: Any,
 ) -> Any:
     """out.flat[out_start:][:SPAN] += sum over n from `begin` to `end` of weights[n] lines.flat[at:][:SPAN], where
-    at = places[n] width + first. The old content counts as 0 with `anew`. `places` are uint32.
+    at = places[n] width + first. `places` are uint32.
     """
     registers = range(SPAN // LANES)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        total, source, index, weight = (_data(context, builder, signature, values, i) for i in (0, 3, 6, 7))
+        total, source, index, weight = (_data(context, builder, signature, values, i) for i in (0, 2, 5, 6))
         number, undefined = values[1].type, ir.Constant(_FLOATS, ir.Undefined)
-        everywhere, zero = ir.Constant(_INTS, [0] * LANES), ir.Constant(_FLOATS, [0.0] * LANES)
+        everywhere = ir.Constant(_INTS, [0] * LANES)
 
         def part(array: Any, start: Any, k: int) -> Any:
             at = builder.gep(array, [builder.add(start, number(k * LANES))])
             return builder.bitcast(at, _FLOATS.as_pointer())
 
         old = [builder.load(part(total, values[1], k), align=4) for k in registers]
-        old = [builder.select(values[2], zero, line) for line in old]
         before = builder.block
         head, body, after = (builder.append_basic_block(name) for name in ("lines", "line", "lines_end"))
         builder.branch(head)
         builder.position_at_end(head)
         n, sums = builder.phi(number), [builder.phi(_FLOATS) for _ in registers]
-        n.add_incoming(values[8], before)
-        builder.cbranch(builder.icmp_signed("<", n, values[9]), body, after)
+        n.add_incoming(values[7], before)
+        builder.cbranch(builder.icmp_signed("<", n, values[8]), body, after)
         builder.position_at_end(body)
         place = builder.zext(builder.load(builder.gep(index, [n])), number)
-        start = builder.add(builder.mul(place, values[4]), values[5])
+        start = builder.add(builder.mul(place, values[3]), values[4])
         spread = builder.insert_element(undefined, builder.load(builder.gep(weight, [n])), ir.IntType(32)(0))
         factor = Lanes(builder, builder.shuffle_vector(spread, undefined, everywhere))
         for k, line in enumerate(sums):
@@ -187,7 +185,7 @@ def add_lines(
 
     position = types.intp
     return (
-        types.void(out, position, types.boolean, lines, position, position, places, weights, position, position),
+        types.void(out, position, lines, position, position, places, weights, position, position),
         generate,
     )
 
