@@ -13,7 +13,6 @@ Sizes: d_model, 2 layers, vocabulary 1024, context 64 (1024: 4 layers, vocabular
 
 import argparse
 import json
-import math
 import os
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as `import thinwire` does, for all steps alike
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,7 +31,7 @@ from thinwire.model.structure import linear_shapes
 from thinwire.sparsity.costs import default_costs
 from thinwire.training.allocator import keep_freed_memory
 from thinwire.training.config import Mode, TrainConfig
-from thinwire.training.loop import train_step
+from thinwire.training.loop import schedule, train_step
 from thinwire.training.modes import optimizer_for
 from thinwire.training.recipes import recipe
 from thinwire.training.reference import ReferenceOptimizer, reference_step
@@ -94,30 +94,17 @@ def measure(size: str, density: float, batch: int, repeats: int) -> dict[str, An
     return row
 
 
-def fallen(density: float, train: TrainConfig) -> float:
-    """Share of the annealing after which the density is reached."""
-    if train.anneal == "geometric":
-        return math.log(density) / math.log(train.density)
-    return (1 - density) / (1 - train.density)
-
-
 def measure_run(batch: int, repeats: int) -> dict[str, Any]:
     """Seconds of all steps of the demo recipe: steps at densities of its annealing, straight lines between them."""
     config = recipe("demo")
-    t = config.train
-    fell = t.anneal_end_frac - t.anneal_start_frac
-    densities = [1.0, 0.5, SUPPORT_DENSITY + 1e-3, SUPPORT_DENSITY, t.density]
+    densities = [1.0, 0.5, SUPPORT_DENSITY + 1e-3, SUPPORT_DENSITY, config.train.density]
     rows = [measure("256", density, batch, repeats) for density in densities]
+    met = [schedule(config, step)[1] for step in range(config.n_steps)]
     found: dict[str, Any] = {"steps": config.n_steps, "densities": densities}
     for name in (REFERENCE, "exact", "regrow"):
         for kind in ("seconds", "cpu_seconds"):
             at = [row[name][kind] for row in rows]
-            falling = sum(
-                fell * (fallen(below, t) - fallen(above, t)) * (first + last) / 2
-                for above, below, first, last in zip(densities, densities[1:], at, at[1:], strict=False)
-            )
-            mean_step = t.anneal_start_frac * at[0] + falling + (1 - t.anneal_end_frac) * at[-1]
-            found.setdefault(name, {})[kind] = config.n_steps * mean_step
+            found.setdefault(name, {})[kind] = float(np.interp(met, densities[::-1], at[::-1]).sum())
     for name in ("exact", "regrow"):
         found[name]["ratio"] = found[REFERENCE]["seconds"] / found[name]["seconds"]
         found[name]["cpu_ratio"] = found[REFERENCE]["cpu_seconds"] / found[name]["cpu_seconds"]
