@@ -60,16 +60,26 @@ def _show_any(console: Console, result: Result) -> None:
 
 
 def _show_demo(console: Console, result: Result) -> None:
-    """One row for each task and model; the rest of the summary as fields. A dry run has no tasks yet."""
+    """One row for each task and model, means over tasks, time; the rest as fields. A dry run has no tasks yet."""
     if "tasks" not in result:
         return _show_any(console, result)
-    rest = dict(result)
-    tasks = rest.pop("tasks")
+    rest = {name: value for name, value in result.items() if name not in ("geomean_edges", "edge_ratio")}
+    tasks, sweeps, stages = (rest.pop(name) for name in ("tasks", "sweeps", "stages"))
     rows = [
         {"task": task, "model": model, **cells} for task, models in tasks.items() for model, cells in models.items()
     ]
     console.print(_table("task circuits", rows))
+    means = [{"geometric mean of": words, **sweeps[counted]} for counted, words in _COUNTED.items()]
+    console.print(_table("dense over sparse, tasks solved in both", means))
+    console.print(_table("time", stages))
     console.print(_fields(rest))
+
+
+_COUNTED = {
+    "n_edges": "edges",
+    "n_edges_unswept": "edges before the sweep of nodes",
+    "n_minimal_edges": "minimal edges",
+}
 
 
 def _show_prune(console: Console, result: Result) -> None:

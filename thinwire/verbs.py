@@ -13,11 +13,24 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from thinwire import verb_arguments as takes
 from thinwire.arguments import Parser, build, flat, run_defaults, stored_config
 from thinwire.console import RichProgress, announce
 from thinwire.errors import UserError
 from thinwire.training.config import RunConfig
+from thinwire.verb_arguments import (
+    baselines_arguments,
+    check_arguments,
+    demo_arguments,
+    eval_arguments,
+    no_arguments,
+    plot_arguments,
+    prune_arguments,
+    report_arguments,
+    show_arguments,
+    train_arguments,
+    verify_arguments,
+    view_arguments,
+)
 
 Run = Callable[[Parser, Namespace], dict[str, Any]]
 
@@ -206,7 +219,7 @@ VERBS = {
         "Train a sparse model and a dense twin, find and check their task circuits, write a report.",
         "[--out DIR] [--resume] [options]",
         "thinwire demo --out runs/demo",
-        takes.demo_arguments,
+        demo_arguments,
         _demo,
     ),
     "train": Verb(
@@ -216,28 +229,28 @@ VERBS = {
         "thinwire train --recipe demo --out runs/short --train.n_tokens 500000 --model.d_model 128\n"
         "thinwire train --recipe demo --print_config > run.yaml && thinwire train --config run.yaml --out runs/mine\n"
         "thinwire train --out runs/sparse --resume",
-        takes.train_arguments,
+        train_arguments,
         _train,
     ),
     "eval": Verb(
         "Measure a run: held-out loss, density of each matrix, share of nonzero activations at each site.",
         "RUN [--circuits [CIRCUIT ...]] [options]",
         "thinwire eval runs/demo/sparse\nthinwire eval runs/demo/sparse --circuits",
-        takes.eval_arguments,
+        eval_arguments,
         _eval,
     ),
     "tasks list": Verb(
         "List the tasks: binary next-token choices on short Python prompts.",
         "[--json]",
         "thinwire tasks list",
-        takes.no_arguments,
+        no_arguments,
         _tasks_list,
     ),
     "tasks show": Verb(
         "Show prompt pairs of one task.",
         "TASK [--pairs N]",
         "thinwire tasks show single_double_quote --pairs 5",
-        takes.show_arguments,
+        show_arguments,
         _tasks_show,
     ),
     "tasks check": Verb(
@@ -245,7 +258,7 @@ VERBS = {
         "RUN [--task TASK ...] [options]",
         "thinwire tasks check runs/demo/sparse\n"
         "thinwire tasks check runs/demo/sparse --task single_double_quote my_pairs.jsonl",
-        takes.check_arguments,
+        check_arguments,
         _tasks_check,
     ),
     "prune": Verb(
@@ -254,49 +267,49 @@ VERBS = {
         "thinwire prune runs/demo/sparse single_double_quote\n"
         "thinwire prune runs/demo/sparse --task all --seeds 3 --workers 2\n"
         "thinwire prune runs/demo/sparse bracket_brace else_elif --target_loss 0.1 --seed 1",
-        takes.prune_arguments,
+        prune_arguments,
         _prune,
     ),
     "baselines": Verb(
         "Choose as many edges as a run's circuits have by attribution, weight magnitude or chance, and compare.",
         "RUN [TASK ...] [--sweep] [options]",
         "thinwire baselines runs/demo/sparse\nthinwire baselines runs/demo/sparse single_double_quote --sweep",
-        takes.baselines_arguments,
+        baselines_arguments,
         _baselines,
     ),
     "verify": Verb(
         "Judge circuits by nine tests: faithful, sufficient only, or not supported.",
         "RUN [CIRCUIT ...] [--budget fast|full] [options]",
         "thinwire verify runs/demo/sparse\nthinwire verify runs/demo/sparse found/elsewhere --budget full",
-        takes.verify_arguments,
+        verify_arguments,
         _verify,
     ),
     "report": Verb(
         "Write a run's circuits as one self-contained HTML file.",
         "RUN [--out FILE]",
         "thinwire report runs/demo/sparse",
-        takes.report_arguments,
+        report_arguments,
         _report,
     ),
     "view": Verb(
         "Write circuits as one interactive page, or serve it live.",
         "CIRCUIT|RUN|DEMO [...] [--out FILE] [--live]",
         "thinwire view runs/demo\nthinwire view runs/demo/sparse --live",
-        takes.view_arguments,
+        view_arguments,
         _view,
     ),
     "plot": Verb(
         "Draw a run's training curves, losses against size and circuits with matplotlib.",
         "RUN [--out DIR] [--formats svg pdf png]",
         "thinwire plot runs/demo/sparse --formats pdf",
-        takes.plot_arguments,
+        plot_arguments,
         _plot,
     ),
     "doctor": Verb(
         "Check this machine: versions, compiler, threads, memory, disk, devices.",
         "[--json]",
         "thinwire doctor",
-        takes.no_arguments,
+        no_arguments,
         _doctor,
     ),
 }
