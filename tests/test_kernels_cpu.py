@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -206,7 +206,9 @@ def test_extreme_logits_give_a_finite_loss_and_nan_is_not_swallowed() -> None:
 
 @settings(max_examples=30)
 @given(st.integers(1, 300), st.integers(1, 70), seeds, st.sampled_from([1e-6, 1.0, 1e4]))
+@example(101, 1, 58, 1e4)  # a row far smaller than the others
 def test_the_norm_has_torchs_value_and_gradients(n_rows: int, width: int, seed: int, size: float) -> None:
+    """A row's gradient goes with 1 / scale of that row, and so does its rounding."""
     results = []
     for function in (rms_norm, lambda x, gain: F.rms_norm(x, gain.shape, gain)):
         x = (normal(seed, n_rows, width) * size).requires_grad_()
@@ -214,9 +216,10 @@ def test_the_norm_has_torchs_value_and_gradients(n_rows: int, width: int, seed: 
         y = function(x, gain)
         y.backward(normal(seed + 2, n_rows, width))
         assert x.grad is not None
-        results.append([y.detach(), x.grad * size, gain.grad])
+        scale = (x.detach().square().mean(-1, keepdim=True) + torch.finfo(x.dtype).eps).sqrt()
+        results.append([y.detach(), x.grad * scale, gain.grad])
     for ours, torchs in zip(*results, strict=True):
-        torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=2e-4)
+        torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-4)
 
 
 def every_kernel() -> Iterator[tuple[str, Callable[[], Tensor]]]:
