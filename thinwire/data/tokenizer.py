@@ -48,7 +48,7 @@ class Tokenizer:
         """
         if not MIN_VOCAB <= vocab_size <= MAX_VOCAB:
             raise UserError(f"vocab_size {vocab_size} is not in {MIN_VOCAB}..{MAX_VOCAB}; 1024 suits a small model")
-        backend = _untrained()
+        backend = _backend(models.BPE())
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
             min_frequency=MIN_PAIR_COUNT,
@@ -65,6 +65,13 @@ class Tokenizer:
                 f"use a larger corpus or vocab_size {tokenizer.vocab_size} or less"
             )
         return tokenizer
+
+    @classmethod
+    def of_bpe(cls, model: models.BPE) -> "Tokenizer":
+        """A tokenizer of ready merges over bytes; `model` knows `<|endoftext|>`."""
+        backend = _backend(model)
+        backend.add_special_tokens([AddedToken(END_OF_TEXT, special=True, normalized=False)])
+        return cls(backend)
 
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
@@ -119,8 +126,8 @@ class Tokenizer:
         return bytes(BYTE_OF[character] for character in text).decode("utf-8", "backslashreplace")
 
 
-def _untrained() -> tokenizers.Tokenizer:
-    backend = tokenizers.Tokenizer(models.BPE())
+def _backend(model: models.BPE) -> tokenizers.Tokenizer:
+    backend = tokenizers.Tokenizer(model)
     split = pre_tokenizers.Split(Regex(SPLIT_PATTERN), "isolated")
     as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.pre_tokenizer = pre_tokenizers.Sequence([split, as_bytes])
