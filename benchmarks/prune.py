@@ -16,13 +16,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from thinwire.circuits.config import PruneConfig
-from thinwire.circuits.describe import Identity, Setting
 from thinwire.circuits.edges import induced_edges
-from thinwire.circuits.mask import NodeGates
-from thinwire.circuits.prune import BETAS, PairOrder, choose_nodes, finish, learn_gates
+from thinwire.pruning.config import PruneConfig
+from thinwire.pruning.describe import Identity, Setting
+from thinwire.pruning.gates import NodeGates
+from thinwire.pruning.prune import BETAS, PairOrder, choose_nodes, finish, learn_gates
+from thinwire.runs.run import load_run
 from thinwire.workflows.prune import means_of, task_pairs
-from thinwire.workflows.run import load_run
 
 
 def plain_gates(setting: Setting, config: PruneConfig) -> NodeGates:
@@ -37,7 +37,7 @@ def plain_gates(setting: Setting, config: PruneConfig) -> NodeGates:
         batch = prompts.pairs(order.next())
         tokens = F.pad(batch.tokens, (0, model.config.context - batch.tokens.shape[1]))
         is_open = gates.open()
-        logits = model(tokens, gates.tap(is_open))[torch.arange(len(tokens)), batch.lengths - 1]
+        logits = model(tokens, gates.hook(is_open))[torch.arange(len(tokens)), batch.lengths - 1]
         difference = logits[:, batch.answer] - logits[:, batch.other]
         loss = F.softplus(-batch.sign * difference).mean() + config.k_coef * is_open.sum()
         (gradient,) = torch.autograd.grad(loss, gates.tau)

@@ -17,13 +17,13 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from thinwire.circuits.config import PruneConfig
-from thinwire.storage import MANIFEST
+from thinwire.pruning.config import PruneConfig
+from thinwire.runs.run import load_run
+from thinwire.storage.files import MANIFEST
 from thinwire.tasks.registry import all_tasks
 from thinwire.training import recipes
 from thinwire.training.config import RunConfig
 from thinwire.workflows.prune import prune
-from thinwire.workflows.run import load_run
 from thinwire.workflows.tasks import check_task
 from thinwire.workflows.train import train
 

@@ -19,9 +19,9 @@ settings.load_profile("steady")
 
 # All of this happens before anything of thinwire is imported. The compiled kernels stay out: numba cannot compile
 # a function that a type check wraps.
-STAGES = ("data", "model", "tasks", "training", "circuits", "verification", "frontier", "viewer", "workflows")
-MODULES = (*STAGES, "storage", "sparsity.projection", "sparsity.schedules", "sparsity.topk")
-install_import_hook([f"thinwire.{name}" for name in MODULES], "beartype.beartype")
+CHECKED = ("storage", "data", "model", "tasks", "training", "circuits", "pruning", "evidence", "verification")
+CHECKED += ("frontier", "viewer", "runs", "workflows", "sparsity.projection", "sparsity.schedules", "sparsity.topk")
+install_import_hook([f"thinwire.{name}" for name in CHECKED], "beartype.beartype")
 
 ProtocolType = type(Protocol)
 plain_init = ProtocolType.__init__
@@ -68,8 +68,8 @@ def tiny_path(tmp_path_factory: pytest.TempPathFactory, tiny_corpus: Path) -> Pa
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_path: Path) -> Any:
-    """The run in `tiny_path`, a `thinwire.workflows.run.Run` that solves `tiny_world.SOLVED`."""
-    from thinwire.workflows.run import load_run
+    """The run in `tiny_path`, a `thinwire.runs.run.Run` that solves `tiny_world.SOLVED`."""
+    from thinwire.runs.run import load_run
 
     return load_run(tiny_path)
 
@@ -85,7 +85,7 @@ def own_task(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def own_run(tiny_path: Path, tmp_path: Path) -> Any:
     """A copy of the tiny run, to write into."""
-    from thinwire.workflows.run import load_run
+    from thinwire.runs.run import load_run
 
     return load_run(shutil.copytree(tiny_path, tmp_path / "run"))
 
@@ -95,8 +95,8 @@ def pruned_path(tiny_path: Path, own_task: str, tmp_path_factory: pytest.TempPat
     """A copy of the tiny run with one verified circuit, of `own_task`; shared by all tests, so copy it too."""
     from tiny_world import quick
 
+    from thinwire.runs.run import load_run
     from thinwire.workflows.prune import prune
-    from thinwire.workflows.run import load_run
     from thinwire.workflows.verify import verify
 
     path = tmp_path_factory.mktemp("pruned") / "run"

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from thinwire.cli import main
+from thinwire.cli.main import main
 from thinwire.data.batches import Batches
 from thinwire.data.config import DataConfig
 from thinwire.data.shards import prepare

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import thinwire.model.checkpoint as model_checkpoint
+import thinwire.storage.tensors as storage_tensors
 import thinwire.training.checkpoint as training_checkpoint
-from thinwire.cli import main
+from thinwire.cli.main import main
 from thinwire.training.metrics import MetricsLog
 
 SMALL = [
@@ -72,7 +72,7 @@ def prepare_death(moment: str) -> None:
     elif kind == "row":
         MetricsLog.append = fatal(MetricsLog.append, number, half_of_a_line)  # pyright: ignore[reportAttributeAccessIssue]
     elif kind == "tensors":
-        model_checkpoint.save_file = fatal(model_checkpoint.save_file, number, half_of_a_file)
+        storage_tensors.save_file = fatal(storage_tensors.save_file, number, half_of_a_file)
     elif kind == "removal":  # while an old checkpoint is removed
         training_checkpoint.rmtree = fatal(training_checkpoint.rmtree, number, one_file)
     elif kind == "ms":

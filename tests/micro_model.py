@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thinwire.circuits.ablation import keep_only, node_means
+from thinwire.circuits.ablation import isolate, node_means
 from thinwire.circuits.edges import (
     count_biases,
     count_embed_edges,
@@ -70,7 +70,7 @@ def circuit_of(hand: HandModel, nodes: dict[str, list[int]], target_loss: float 
     model, pairs = hand.model, hand.pairs
     prompts = {split: Prompts.of(pairs[split]) for split in SPLITS}
     whole = {split: last_logits(model, p) for split, p in prompts.items()}
-    kept = {split: last_logits(model, p, keep_only(model, nodes, hand.means)) for split, p in prompts.items()}
+    kept = {split: last_logits(model, p, isolate(model, nodes, hand.means)) for split, p in prompts.items()}
     scores = {split: score(kept[split], whole[split], prompts[split]) for split in SPLITS}
     answers = (pairs["test"].answer, pairs["test"].other)
     return Circuit(

@@ -8,7 +8,7 @@ from tiny_world import quick
 
 import thinwire
 from thinwire.errors import MissingFile
-from thinwire.storage import is_sealed
+from thinwire.storage.files import is_sealed
 
 
 def test_three_lines(tiny_path: Path, tmp_path: Path, own_task: str) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from thinwire.circuits.config import PruneConfig
 from thinwire.data.config import DataConfig
 from thinwire.model.config import ModelConfig
+from thinwire.pruning.config import PruneConfig
 from thinwire.tasks.jsonl import split_of
 from thinwire.tasks.registry import get_task
 from thinwire.tasks.task import SPLITS

@@ -12,10 +12,12 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from thinwire.version import __version__
+
 if TYPE_CHECKING:
     from thinwire.circuits.graph import Circuit
+    from thinwire.runs.run import load_run
     from thinwire.workflows.prune import prune
-    from thinwire.workflows.run import load_run
     from thinwire.workflows.verify import verify
     from thinwire.workflows.view import show
 
@@ -23,12 +25,11 @@ if TYPE_CHECKING:
 # training step took four times as long. Read when torch is loaded; without effect where torch was imported first.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-__version__ = "0.1.0"
 __all__ = ["Circuit", "__version__", "load_run", "prune", "show", "verify"]
 
 _HOME = {
     "Circuit": "thinwire.circuits.graph",
-    "load_run": "thinwire.workflows.run",
+    "load_run": "thinwire.runs.run",
     "prune": "thinwire.workflows.prune",
     "show": "thinwire.workflows.view",
     "verify": "thinwire.workflows.verify",

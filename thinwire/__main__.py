@@ -2,6 +2,6 @@
 
 import sys
 
-from thinwire.cli import main
+from thinwire.cli.main import main
 
 sys.exit(main())

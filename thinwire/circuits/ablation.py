@@ -1,6 +1,6 @@
 """Ablation: a removed node's activation is replaced by its mean over held-out text.
 
-Source: Gao et al. 2025, section 2.3. All of it is taps and edge masks; nothing here changes a model.
+Source: Gao et al. 2025, section 2.3. All of it is hooks and edge masks; nothing here changes a model.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from thinwire.circuits.graph import Edge
 from thinwire.model.gpt import GPT
-from thinwire.model.seams import EdgeMask, Tap
+from thinwire.model.hooks import EdgeMask, Hook
 from thinwire.model.sites import FINAL, edge_matrices, node_sites, site_width
 from thinwire.progress import Progress, silent
 from thinwire.tasks.tokens import TaskTokens
@@ -38,7 +38,7 @@ def node_means(model: GPT, windows: Int[Tensor, "N window"], progress: Progress 
     """
     sums = {site: torch.zeros(width, dtype=torch.float64) for site, width in widths(model).items()}
 
-    def tap(site: str, x: Tensor) -> Tensor:
+    def hook(site: str, x: Tensor) -> Tensor:
         if site in sums:
             sums[site] += x.flatten(0, -2).sum(0).double().cpu()
         return x
@@ -46,7 +46,7 @@ def node_means(model: GPT, windows: Int[Tensor, "N window"], progress: Progress 
     inputs = windows[:, :-1]
     with progress("node means", total=len(inputs), unit="window") as advance:
         for batch in inputs.split(BATCH):
-            tap(FINAL, model.norm(model.residual(batch, tap, {}), FINAL, tap))
+            hook(FINAL, model.norm(model.residual(batch, hook, {}), FINAL, hook))
             advance(len(batch))
     device = next(model.parameters()).device
     return {site: (total / inputs.numel()).float().to(device) for site, total in sums.items()}
@@ -61,12 +61,12 @@ def task_means(model: GPT, tokens: TaskTokens) -> dict[str, Tensor]:
         rows = torch.as_tensor(side).to(device)
         there = torch.arange(rows.shape[1], device=device) < torch.as_tensor(lengths, device=device)[:, None]
 
-        def tap(site: str, x: Tensor, there: Tensor = there) -> Tensor:
+        def hook(site: str, x: Tensor, there: Tensor = there) -> Tensor:
             if site in sums:
                 sums[site] += x[there].sum(0).double().cpu()
             return x
 
-        tap(FINAL, model.norm(model.residual(rows, tap, {}), FINAL, tap))
+        hook(FINAL, model.norm(model.residual(rows, hook, {}), FINAL, hook))
     total = int(tokens.clean_length.sum() + tokens.corrupt_length.sum())
     return {site: (value / total).float().to(device) for site, value in sums.items()}
 
@@ -87,19 +87,19 @@ def masks_of(model: GPT, nodes: Nodes) -> dict[str, Bool[Tensor, " _width"]]:
     return masks
 
 
-def _replace(removed: Mapping[str, Bool[Tensor, " _width"]], means: Means) -> Tap:
-    def tap(site: str, x: Tensor) -> Tensor:
+def _replace(removed: Mapping[str, Bool[Tensor, " _width"]], means: Means) -> Hook:
+    def hook(site: str, x: Tensor) -> Tensor:
         return torch.where(removed[site], means[site], x) if site in removed else x
 
-    return tap
+    return hook
 
 
-def keep_only(model: GPT, nodes: Nodes, means: Means) -> Tap:
+def isolate(model: GPT, nodes: Nodes, means: Means) -> Hook:
     """The circuit: every node outside `nodes` at its mean."""
     return _replace({site: ~mask for site, mask in masks_of(model, nodes).items()}, means)
 
 
-def ablate(model: GPT, nodes: Nodes, means: Means) -> Tap:
+def ablate(model: GPT, nodes: Nodes, means: Means) -> Hook:
     """The model without `nodes`: these at their means, everything else as it is."""
     return _replace({site: mask for site, mask in masks_of(model, nodes).items() if mask.any()}, means)
 

@@ -16,16 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, keep_only, remove_edges
+from thinwire.circuits.ablation import Means, isolate, remove_edges
 from thinwire.circuits.graph import Circuit, Score
 from thinwire.circuits.prompts import Prompts
 from thinwire.circuits.scales import freeze_scales, record_scales
 from thinwire.circuits.score import last_logits, score
 from thinwire.errors import CorruptFile, UserError
-from thinwire.model.checkpoint import fingerprint, read_tensors, write_tensors
+from thinwire.model.checkpoint import fingerprint
 from thinwire.model.gpt import GPT
-from thinwire.model.seams import compose
-from thinwire.storage import new_directory, read_sealed, to_json, write_atomic
+from thinwire.model.hooks import compose
+from thinwire.storage.files import new_directory, read_sealed, to_json, write_atomic
+from thinwire.storage.tensors import read_tensors, write_tensors
 from thinwire.tasks.task import SPLITS, Split
 from thinwire.tasks.tokens import TaskTokens, from_arrays, to_arrays
 
@@ -92,9 +93,9 @@ def evaluate_circuit(
     device = next(model.parameters()).device
     prompts = Prompts.of(stored.pairs[split], device)
     means = {site: mean.to(device) for site, mean in stored.means.items()}
-    tap = keep_only(model, stored.circuit.nodes, means)
+    hook = isolate(model, stored.circuit.nodes, means)
     if stored.circuit.norm_scales == "whole":
-        tap = compose(tap, freeze_scales(record_scales(model, prompts)))
+        hook = compose(hook, freeze_scales(record_scales(model, prompts)))
     removed = set(circuit.edges) - set(circuit.minimal_edges or []) if edges == "minimal" else ()
-    logits = last_logits(model, prompts, tap, remove_edges(model, removed, means))
+    logits = last_logits(model, prompts, hook, remove_edges(model, removed, means))
     return score(logits, last_logits(model, prompts), prompts)

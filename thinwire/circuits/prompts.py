@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from thinwire.model.gpt import GPT
-from thinwire.model.seams import Edges, Tap, identity
+from thinwire.model.hooks import Edges, Hook, identity
 from thinwire.model.sites import FINAL
 from thinwire.tasks.tokens import TaskTokens
 
@@ -58,14 +58,14 @@ class Prompts:
         return Prompts(tokens, lengths, self.sign[both], self.answer, self.other)
 
 
-def answer_difference(
-    model: GPT, prompts: Prompts, tap: Tap = identity, edges: Edges | None = None
+def logit_difference(
+    model: GPT, prompts: Prompts, hook: Hook = identity, edges: Edges | None = None
 ) -> Float[Tensor, " P"]:
     """logit(answer) - logit(other) at the last token of every prompt; no other logit is computed."""
     rows = torch.arange(len(prompts.lengths), device=prompts.lengths.device)
     last = prompts.lengths - 1
-    x = model.residual(prompts.tokens, tap, edges or {})[rows, last]
-    x = tap(FINAL, model.norm(x, FINAL, tap))
+    x = model.residual(prompts.tokens, hook, edges or {})[rows, last]
+    x = hook(FINAL, model.norm(x, FINAL, hook))
     difference = x @ (model.unembed.weight[prompts.answer] - model.unembed.weight[prompts.other])
     if model.bigram is not None:
         table = model.bigram[prompts.tokens[rows, last]]

@@ -7,9 +7,9 @@ way of acting at a distance from a circuit (a check that the method's critics as
 import torch
 from torch import Tensor
 
-from thinwire.circuits.prompts import Prompts, answer_difference
+from thinwire.circuits.prompts import Prompts, logit_difference
 from thinwire.model.gpt import GPT
-from thinwire.model.seams import Tap
+from thinwire.model.hooks import Hook
 
 
 @torch.no_grad()
@@ -17,19 +17,19 @@ def record_scales(model: GPT, prompts: Prompts) -> dict[str, Tensor]:
     """RMSNorm scales of the whole model on every position of the prompts, by site."""
     scales: dict[str, Tensor] = {}
 
-    def tap(site: str, x: Tensor) -> Tensor:
+    def hook(site: str, x: Tensor) -> Tensor:
         if site.endswith(".scale"):
             scales[site] = x
         return x
 
-    answer_difference(model, prompts, tap)
+    logit_difference(model, prompts, hook)
     return scales
 
 
-def freeze_scales(scales: dict[str, Tensor]) -> Tap:
+def freeze_scales(scales: dict[str, Tensor]) -> Hook:
     """Put recorded scales in place of the ones that a pass over the same prompts has."""
 
-    def tap(site: str, x: Tensor) -> Tensor:
+    def hook(site: str, x: Tensor) -> Tensor:
         return scales.get(site, x)
 
-    return tap
+    return hook

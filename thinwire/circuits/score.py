@@ -8,13 +8,15 @@ from torch import Tensor
 from thinwire.circuits.graph import Calibration, Score
 from thinwire.circuits.prompts import Prompts, task_accuracy, task_loss
 from thinwire.model.gpt import GPT
-from thinwire.model.seams import Edges, Tap, identity
+from thinwire.model.hooks import Edges, Hook, identity
 
 
 @torch.no_grad()
-def last_logits(model: GPT, prompts: Prompts, tap: Tap = identity, edges: Edges | None = None) -> Float[Tensor, "P V"]:
+def last_logits(
+    model: GPT, prompts: Prompts, hook: Hook = identity, edges: Edges | None = None
+) -> Float[Tensor, "P V"]:
     """Logits over the whole vocabulary at the last token of every prompt."""
-    return model.last_logits(prompts.tokens, prompts.lengths, tap, edges)
+    return model.last_logits(prompts.tokens, prompts.lengths, hook, edges)
 
 
 def difference_of(logits: Float[Tensor, "P V"], prompts: Prompts) -> Float[Tensor, " P"]:

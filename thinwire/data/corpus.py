@@ -19,7 +19,7 @@ from typing import Any, Literal
 from thinwire.data.config import STDLIB, DataConfig
 from thinwire.data.records import decoded
 from thinwire.errors import UserError
-from thinwire.storage import sha256
+from thinwire.storage.files import sha256
 
 CorpusSplit = Literal["train", "heldout"]
 

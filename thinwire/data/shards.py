@@ -24,7 +24,7 @@ from thinwire.data.stream import ENCODED_AT_ONCE, is_streamed, source_key, token
 from thinwire.data.tokenizer import MIN_PAIR_COUNT, SPLIT_PATTERN, Tokenizer
 from thinwire.errors import CorruptFile, MissingFile, UserError
 from thinwire.progress import Progress, silent
-from thinwire.storage import (
+from thinwire.storage.files import (
     MANIFEST,
     new_directory,
     read_json,

@@ -20,7 +20,7 @@ from thinwire.data.records import HUGGING_FACE, Texts, data_set_texts, file_text
 from thinwire.data.tokenizer import Tokenizer
 from thinwire.errors import UserError
 from thinwire.progress import Progress, silent
-from thinwire.storage import write_atomic, write_json
+from thinwire.storage.files import write_atomic, write_json
 
 TOKENIZER_BYTES = 1 << 26
 ENCODED_AT_ONCE = 1 << 20

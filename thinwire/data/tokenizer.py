@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trai
 
 from thinwire.errors import CorruptFile, UserError
 from thinwire.progress import Progress, silent
-from thinwire.storage import sha256
+from thinwire.storage.files import sha256
 
 END_OF_TEXT = "<|endoftext|>"
 SPLIT_PATTERN = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"

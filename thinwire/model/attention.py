@@ -15,7 +15,7 @@ WIDEST_HEAD = 128
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, sinks: Tensor | None, n_head: int) -> Tensor:
-        from thinwire.sparsity.kernels import attention
+        from thinwire.kernels import attention
 
         inputs = attention.Inputs(q.contiguous(), k.contiguous(), v.contiguous(), sinks, n_head)
         out, log_totals = attention.forward(inputs)
@@ -25,7 +25,7 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        from thinwire.sparsity.kernels import attention
+        from thinwire.kernels import attention
 
         q, k, v, sinks, out, log_totals = ctx.saved_tensors
         inputs = attention.Inputs(q, k, v, sinks, ctx.n_head)

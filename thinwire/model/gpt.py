@@ -1,4 +1,4 @@
-"""GPT: a pre-norm decoder whose every node site can be tapped. Dense models are the same class.
+"""GPT: a pre-norm decoder whose every node site can be hooked. Dense models are the same class.
 
 Source: Gao et al. 2025, section 2.1 and appendix "Architecture". In a layer:
 
@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from thinwire.model.attention import attention_pattern, causal_attention, heads
 from thinwire.model.config import ModelConfig
+from thinwire.model.hooks import Edges, Hook, edge_linear, identity
 from thinwire.model.norm import rms_norm
-from thinwire.model.seams import Edges, Tap, edge_linear, identity
 from thinwire.model.sites import EMBED, FINAL
 from thinwire.sparsity.costs import CostTable
 from thinwire.sparsity.linear import linear, support_linear
@@ -39,11 +39,11 @@ class RMSNorm(nn.Module):
         super().__init__()
         self.gain = nn.Parameter(torch.ones(width))
 
-    def forward(self, x: Float[Tensor, "*batch D"], site: str, tap: Tap) -> Float[Tensor, "*batch D"]:
-        if tap is identity:
+    def forward(self, x: Float[Tensor, "*batch D"], site: str, hook: Hook) -> Float[Tensor, "*batch D"]:
+        if hook is identity:
             return rms_norm(x, self.gain)
         scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + torch.finfo(x.dtype).eps)
-        return x * tap(f"{site}.scale", scale) * self.gain
+        return x * hook(f"{site}.scale", scale) * self.gain
 
 
 class Linear(nn.Linear):
@@ -79,25 +79,25 @@ class Attention(nn.Module):
         self.out = Linear(width, width, shares=(1.0, share))
         self.sink = nn.Parameter(torch.zeros(config.n_head)) if config.sink else None
 
-    def forward(self, x: Float[Tensor, "B T D"], tap: Tap, edges: Edges) -> Float[Tensor, "B T D"]:
+    def forward(self, x: Float[Tensor, "B T D"], hook: Hook, edges: Edges) -> Float[Tensor, "B T D"]:
         site, matrix = f"{self.layer}.attn", f"blocks.{self.layer}.attn"
 
         def node(name: str, value: Tensor) -> Tensor:
-            return tap(f"{site}.{name}", abs_topk(value, self.n_kept))
+            return hook(f"{site}.{name}", abs_topk(value, self.n_kept))
 
-        h = node("in", self.norm(x, site, tap))
+        h = node("in", self.norm(x, site, hook))
         q = node("q", edge_linear(self.q, h, edges.get(f"{matrix}.q.weight")))
         k = node("k", edge_linear(self.k, h, edges.get(f"{matrix}.k.weight")))
         v = node("v", edge_linear(self.v, h, edges.get(f"{matrix}.v.weight")))
         out_mask = edges.get(f"{matrix}.out.weight")
-        if tap is identity and (self.sink is None or out_mask is None):
+        if hook is identity and (self.sink is None or out_mask is None):
             return node("out", edge_linear(self.out, causal_attention(q, k, v, self.sink, self.n_head), out_mask))
-        mixed, gain = self._mix(q, k, v, tap)
+        mixed, gain = self._mix(q, k, v, hook)
         return node("out", edge_linear(self.out, mixed, out_mask, gain))
 
-    def _mix(self, q: Tensor, k: Tensor, v: Tensor, tap: Tap) -> tuple[Tensor, Tensor | None]:
+    def _mix(self, q: Tensor, k: Tensor, v: Tensor, hook: Hook) -> tuple[Tensor, Tensor | None]:
         """(values mixed over positions, total attention per channel where a sink makes it less than 1)."""
-        pattern = tap(f"{self.layer}.attn.pattern", attention_pattern(q, k, self.sink, self.n_head))
+        pattern = hook(f"{self.layer}.attn.pattern", attention_pattern(q, k, self.sink, self.n_head))
         mixed = (pattern @ heads(v, self.n_head)).transpose(1, 2).flatten(2)
         if self.sink is None:
             return mixed, None
@@ -117,12 +117,12 @@ class MLP(nn.Module):
         self.neuron = Linear(config.d_model, config.d_mlp, shares=(share, neurons))
         self.out = Linear(config.d_mlp, config.d_model, shares=(neurons, share))
 
-    def forward(self, x: Float[Tensor, "B T D"], tap: Tap, edges: Edges) -> Float[Tensor, "B T D"]:
+    def forward(self, x: Float[Tensor, "B T D"], hook: Hook, edges: Edges) -> Float[Tensor, "B T D"]:
         site, matrix = f"{self.layer}.mlp", f"blocks.{self.layer}.mlp"
-        h = tap(f"{site}.in", abs_topk(self.norm(x, site, tap), self.n_kept))
+        h = hook(f"{site}.in", abs_topk(self.norm(x, site, hook), self.n_kept))
         h = edge_linear(self.neuron, h, edges.get(f"{matrix}.neuron.weight"))
-        h = tap(f"{site}.neuron", gelu_topk(h, self.n_kept_neurons))
-        return tap(f"{site}.out", abs_topk(edge_linear(self.out, h, edges.get(f"{matrix}.out.weight")), self.n_kept))
+        h = hook(f"{site}.neuron", gelu_topk(h, self.n_kept_neurons))
+        return hook(f"{site}.out", abs_topk(edge_linear(self.out, h, edges.get(f"{matrix}.out.weight")), self.n_kept))
 
 
 class Block(nn.Module):
@@ -131,9 +131,9 @@ class Block(nn.Module):
         self.attn = Attention(config, layer)
         self.mlp = MLP(config, layer)
 
-    def forward(self, x: Float[Tensor, "B T D"], tap: Tap, edges: Edges) -> Float[Tensor, "B T D"]:
-        x = x + self.attn(x, tap, edges)
-        return x + self.mlp(x, tap, edges)
+    def forward(self, x: Float[Tensor, "B T D"], hook: Hook, edges: Edges) -> Float[Tensor, "B T D"]:
+        x = x + self.attn(x, hook, edges)
+        return x + self.mlp(x, hook, edges)
 
 
 class GPT(nn.Module):
@@ -172,41 +172,41 @@ class GPT(nn.Module):
                 module.costs = costs
 
     def forward(
-        self, tokens: Int[Tensor, "B T"], tap: Tap = identity, edges: Edges | None = None
+        self, tokens: Int[Tensor, "B T"], hook: Hook = identity, edges: Edges | None = None
     ) -> Float[Tensor, "B T V"]:
         """Next-token logits at every position.
 
         Raises `ValueError` when T is longer than the context.
         """
-        return self.logits(self.residual(tokens, tap, edges or {}), tokens, tap)
+        return self.logits(self.residual(tokens, hook, edges or {}), tokens, hook)
 
-    def residual(self, tokens: Int[Tensor, "B T"], tap: Tap, edges: Edges) -> Float[Tensor, "B T D"]:
+    def residual(self, tokens: Int[Tensor, "B T"], hook: Hook, edges: Edges) -> Float[Tensor, "B T D"]:
         """The residual stream after the last block."""
         if tokens.shape[1] > self.config.context:
             raise ValueError(f"sequence of {tokens.shape[1]} tokens is longer than the context {self.config.context}")
         x = self.embed(tokens)
         if self.positions is not None:
             x = x + self.positions.weight[: tokens.shape[1]]
-        x = tap(EMBED, x)
+        x = hook(EMBED, x)
         for block in self.blocks:
-            x = block(x, tap, edges)
+            x = block(x, hook, edges)
         return x
 
     def logits(
-        self, x: Float[Tensor, "*batch D"], tokens: Int[Tensor, "*batch"], tap: Tap = identity
+        self, x: Float[Tensor, "*batch D"], tokens: Int[Tensor, "*batch"], hook: Hook = identity
     ) -> Float[Tensor, "*batch V"]:
         """Logits after residual stream `x` at the positions of `tokens`."""
-        logits = self.unembed(tap(FINAL, self.norm(x, FINAL, tap)))
+        logits = self.unembed(hook(FINAL, self.norm(x, FINAL, hook)))
         return logits if self.bigram is None else logits + F.embedding(tokens, self.bigram)
 
     def last_logits(
         self,
         tokens: Int[Tensor, "B T"],
         lengths: Int[Tensor, " B"],
-        tap: Tap = identity,
+        hook: Hook = identity,
         edges: Edges | None = None,
     ) -> Float[Tensor, "B V"]:
         """Logits at each row's last token, `lengths - 1`; what stands to its right does not matter."""
         rows = torch.arange(len(tokens), device=tokens.device)
         last = lengths - 1
-        return self.logits(self.residual(tokens, tap, edges or {})[rows, last], tokens[rows, last], tap)
+        return self.logits(self.residual(tokens, hook, edges or {})[rows, last], tokens[rows, last], hook)

@@ -11,7 +11,7 @@ from torch import Tensor
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, gain: Tensor) -> Tensor:
-        from thinwire.sparsity.kernels import norm
+        from thinwire.kernels import norm
 
         flat = x.detach().reshape(-1, x.shape[-1]).contiguous()
         y, scale = norm.forward(flat, gain)
@@ -20,7 +20,7 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        from thinwire.sparsity.kernels import norm
+        from thinwire.kernels import norm
 
         x, gain, scale = ctx.saved_tensors
         dx, d_gain = norm.backward(x, gain, scale, grad.reshape(x.shape).to(x.dtype).contiguous())

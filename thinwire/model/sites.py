@@ -1,6 +1,6 @@
 """Names of the places where a node can be read, gated or replaced.
 
-A node is one channel at one site (Gao et al. 2025, section 2.2). Taps are called at every
+A node is one channel at one site (Gao et al. 2025, section 2.2). Hooks are called at every
 node site, and besides at the seams that carry no nodes: RMSNorm scales and attention patterns.
 """
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from thinwire.kernels.contract import Protect
 from thinwire.model.config import ModelConfig
 from thinwire.model.gpt import GPT
-from thinwire.sparsity.projection import Protect
 
 
 class SparseParameter(NamedTuple):

@@ -21,7 +21,7 @@ import math
 
 import numpy as np
 
-from thinwire.sparsity.projection import Protect
+from thinwire.kernels.contract import Protect
 from thinwire.sparsity.support import Support
 
 SLACK = 1e-5
@@ -40,7 +40,7 @@ def certified_lines(
 
     `magnitudes` are those of the stored entries, `k` the number of entries that the coming projection keeps.
     """
-    from thinwire.sparsity.kernels.support import line_floors
+    from thinwire.kernels.support import line_floors
 
     starts, order = support.lines(protect)
     n_lines = starts.size - 1

@@ -15,12 +15,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from thinwire.kernels.contract import SPAN
+
 Product = Literal["dense", "weights", "activations"]
 """Whose zeros a product skips."""
 
-SPAN = 128
-"""Floats that the product over activations' nonzeros sums at a time. Compiled kernels are cached by the state of their
-own file alone: who changes this, or `add_lines`, changes kernels/kept.py too."""
 PROBES = (1 / 16, 1 / 4)
 """Densities at which the product over nonzeros is timed; a line through the two predicts the others. The choice turns
 near the second."""
@@ -88,8 +87,8 @@ def measure_costs(shapes: Sequence[tuple[int, int]], n_tokens: int, n_repeats: i
 
 
 def _measure(shape: tuple[int, int], n_tokens: int, n_repeats: int) -> Cost:
-    from thinwire.sparsity.kernels import kept
-    from thinwire.sparsity.kernels.products import compress, multiply, transposed
+    from thinwire.kernels import kept
+    from thinwire.kernels.products import compress, multiply, transposed
 
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(n_tokens, shape[1], generator=generator)

@@ -33,7 +33,7 @@ DENSE = Plan("dense", "dense", None)
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, plan: Plan) -> Tensor:
-        from thinwire.sparsity.kernels import kept, products
+        from thinwire.kernels import kept, products
 
         ctx.plan = plan
         if "weights" in plan:
@@ -51,7 +51,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        from thinwire.sparsity.kernels import kept, products
+        from thinwire.kernels import kept, products
 
         x, weight = ctx.saved_tensors
         dy, flat = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1])
@@ -105,7 +105,7 @@ class _SupportLinear(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, values: Tensor, bias: Tensor | None, probe: Tensor, support: Support, probes: Tensor
     ) -> Tensor:
-        from thinwire.sparsity.kernels import products
+        from thinwire.kernels import products
 
         ctx.support, ctx.probes = support, probes
         ctx.save_for_backward(x, values)
@@ -116,7 +116,7 @@ class _SupportLinear(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        from thinwire.sparsity.kernels import support as kernels
+        from thinwire.kernels import support as kernels
 
         x, values = ctx.saved_tensors
         s: Support = ctx.support

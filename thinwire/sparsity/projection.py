@@ -6,17 +6,11 @@ inside k = max(1, floor(density x size)); were k smaller than their number, they
 index wins. Infinities count as the largest magnitudes, NaN as larger still.
 """
 
-from typing import Literal
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from thinwire.sparsity.topk import has_triton
-
-Protect = Literal["rows", "columns"] | None
-"""Which lines of a matrix keep their own largest entries: rows feed one q/k/v channel or neuron each,
-columns carry one value channel or neuron out."""
+from thinwire.kernels.contract import Protect, has_triton
 
 
 def count_nonzero(size: int, density: float) -> int:
@@ -52,11 +46,11 @@ def project_topk_(weight: Tensor, density: float, protect: Protect = None, min_p
     if k >= weight.numel():
         return
     if weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.is_contiguous():
-        from thinwire.sparsity.kernels import projection
+        from thinwire.kernels import projection
 
         projection.project_topk_(weight, k, protect, min_per_line)
     elif weight.device.type == "cuda" and weight.dtype != torch.float64 and weight.is_contiguous() and has_triton():
-        from thinwire.sparsity.kernels import gpu
+        from thinwire.kernels import gpu
 
         gpu.project_topk_(weight, k, protect, min_per_line)
     else:

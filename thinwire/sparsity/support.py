@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from thinwire.sparsity.projection import Protect
+from thinwire.kernels.contract import Protect
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Support:
 
 def support_of(flat: np.ndarray, shape: tuple[int, int]) -> Support:
     """The Support of ascending positions; two counting passes, no sorting."""
-    from thinwire.sparsity.kernels.support import structure
+    from thinwire.kernels.support import structure
 
     return Support(shape, flat, *structure(flat, *shape))
 
@@ -63,7 +63,7 @@ class SupportMatrix:
 
 def project_entries_(values: np.ndarray, support: Support, k: int, protect: Protect, min_per_line: int) -> None:
     """`project_topk_` of a matrix that is zero outside `support`, on its entries alone, in place."""
-    from thinwire.sparsity.kernels.support import line_floors
+    from thinwire.kernels.support import line_floors
 
     magnitudes = np.abs(values)
     kept = np.zeros(values.size, bool)

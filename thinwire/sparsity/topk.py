@@ -5,14 +5,14 @@ passes through the kept entries, also where their value is exactly 0. Infinities
 NaN as larger still.
 """
 
-from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from thinwire.kernels.contract import has_triton
 
 
 def count_kept(width: int, frac: float) -> int:
@@ -26,21 +26,15 @@ def abs_topk_mask(x: Float[Tensor, "*batch width"], k: int) -> Bool[Tensor, "*ba
     return torch.zeros_like(x, dtype=torch.bool).scatter_(-1, order[..., :k], True)
 
 
-@cache
-def has_triton() -> bool:
-    """Whether the GPU kernels can be compiled here; without them the torch references run."""
-    return find_spec("triton") is not None
-
-
 class _AbsTopK(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, k: int) -> Tensor:
         if x.device.type == "cpu" and x.dtype == torch.float32:
-            from thinwire.sparsity.kernels import cpu
+            from thinwire.kernels import cpu
 
             kept, mask = cpu.abs_topk(x.contiguous(), k)
         elif x.device.type == "cuda" and x.dtype != torch.float64 and has_triton():
-            from thinwire.sparsity.kernels import gpu
+            from thinwire.kernels import gpu
 
             kept, mask = gpu.abs_topk(x.contiguous(), k)
         else:
@@ -53,7 +47,7 @@ class _AbsTopK(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         (mask,) = ctx.saved_tensors
         if grad.device.type == "cpu" and grad.dtype == torch.float32:
-            from thinwire.sparsity.kernels import cpu
+            from thinwire.kernels import cpu
 
             return cpu.masked(grad.contiguous(), mask), None
         return torch.where(mask, grad, 0), None
@@ -70,7 +64,7 @@ def abs_topk(x: Float[Tensor, "*batch width"], k: int) -> Float[Tensor, "*batch 
 class _GeluTopK(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, k: int) -> Tensor:
-        from thinwire.sparsity.kernels import activation
+        from thinwire.kernels import activation
 
         kept, slopes = activation.gelu_topk(x.contiguous(), k, with_slopes=ctx.needs_input_grad[0])
         ctx.save_for_backward(slopes)
@@ -78,7 +72,7 @@ class _GeluTopK(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        from thinwire.sparsity.kernels import activation
+        from thinwire.kernels import activation
 
         (slopes,) = ctx.saved_tensors
         return activation.gelu_topk_backward(grad.contiguous(), slopes), None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thinwire.errors import MissingFile, UserError
-from thinwire.storage import sha256
+from thinwire.storage.files import sha256
 from thinwire.tasks.task import SPLITS, Answers, Pair, Split
 
 KEYS = ("clean", "corrupt", "answer", "other")

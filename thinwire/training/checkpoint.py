@@ -13,9 +13,9 @@ from pathlib import Path
 from shutil import rmtree
 
 from thinwire.errors import CorruptFile, MissingFile
-from thinwire.model.checkpoint import write_tensors
 from thinwire.model.gpt import GPT
-from thinwire.storage import new_directory, read_sealed, to_json, write_atomic
+from thinwire.storage.files import new_directory, read_sealed, to_json, write_atomic
+from thinwire.storage.tensors import write_tensors
 from thinwire.training.modes import Optimizer
 
 KEPT = 2

@@ -32,7 +32,7 @@ class _Loss(torch.autograd.Function):
         sparse: bool,
         differentiate: bool,
     ) -> Tensor:
-        from thinwire.sparsity.kernels import cross_entropy, products
+        from thinwire.kernels import cross_entropy, products
 
         rows = products.compress(unembed) if sparse else None
         columns = products.transposed(rows, x.shape[1]) if rows else None
@@ -74,7 +74,7 @@ class _SupportLoss(torch.autograd.Function):
         targets: Tensor,
         differentiate: bool,
     ) -> Tensor:
-        from thinwire.sparsity.kernels import cross_entropy, products, support
+        from thinwire.kernels import cross_entropy, products, support
 
         s, by_row = unembed.support, values.detach().numpy()
         rows = products.Rows(s.starts, s.columns, by_row)

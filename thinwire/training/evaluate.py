@@ -5,7 +5,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from thinwire.model.gpt import GPT
-from thinwire.model.seams import identity
+from thinwire.model.hooks import identity
 from thinwire.model.sites import EMBED, FINAL
 from thinwire.model.structure import sparse_parameters
 from thinwire.progress import Progress, silent
@@ -44,10 +44,10 @@ def active_shares(model: GPT, windows: Int[Tensor, "N window"]) -> dict[str, flo
     """Share of nonzero activations at every node site of the layers, over at most 64 windows."""
     shares: dict[str, float] = {}
 
-    def tap(site: str, x: Tensor) -> Tensor:
+    def hook(site: str, x: Tensor) -> Tensor:
         if not site.endswith((".scale", ".pattern")) and site not in (EMBED, FINAL):
             shares[site] = int(x.count_nonzero()) / x.numel()
         return x
 
-    model(windows[:BATCH, :-1], tap)
+    model(windows[:BATCH, :-1], hook)
     return shares

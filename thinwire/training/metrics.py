@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from thinwire.errors import CorruptFile, UserError
-from thinwire.storage import sha256
+from thinwire.storage.files import sha256
 
 WALL_TIME = "seconds"
 CLOCKED = (WALL_TIME, "seconds_saved")

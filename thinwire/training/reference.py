@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from thinwire.kernels.contract import Protect
 from thinwire.model.gpt import GPT, MLP, Attention
 from thinwire.model.structure import is_decayed, sparse_parameters
-from thinwire.sparsity.projection import Protect, count_nonzero
+from thinwire.sparsity.projection import count_nonzero
 from thinwire.training.optimizer import BETAS, EPS, RMS_EPS
 
 Mark = Callable[[str], None]

@@ -43,7 +43,7 @@ class Savings:
 @torch.no_grad()
 def spared_seconds(matrix: HeldMatrix) -> float:
     """A dense weight gradient's time less that of the stored entries, for 1024 tokens; the fastest of three each."""
-    from thinwire.sparsity.kernels import products, support
+    from thinwire.kernels import products, support
 
     s, values = matrix.support, matrix.values
     assert s is not None and values is not None

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thinwire.kernels.contract import Protect
 from thinwire.model.gpt import Linear
-from thinwire.sparsity.projection import Protect, count_nonzero, project_topk_
+from thinwire.sparsity.projection import count_nonzero, project_topk_
 from thinwire.sparsity.support import Support, SupportMatrix, project_entries_, support_of
 from thinwire.training.optimizer import BETAS, EPS
 
@@ -125,7 +126,7 @@ class HeldMatrix:
 
     def _probed(self) -> tuple[float, float]:
         """(estimate of the squared gradient of what is not stored, squared gradient of what is)."""
-        from thinwire.sparsity.kernels.products import Rows, multiply
+        from thinwire.kernels.products import Rows, multiply
 
         assert self.support is not None
         stored, probed = self.gradients()
@@ -143,7 +144,7 @@ class HeldMatrix:
     @torch.no_grad()
     def step(self, scale: float, rate: float, density: float, min_per_line: int, decay: float) -> None:
         """Adam on the gradients times `scale`, projection, decay."""
-        from thinwire.sparsity.kernels.support import adam_
+        from thinwire.kernels.support import adam_
 
         values = self.weight.view(-1) if self.values is None else self.values
         were_zero = values == 0

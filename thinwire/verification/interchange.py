@@ -14,11 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, Nodes, keep_only
-from thinwire.circuits.prompts import Prompts, answer_difference
+from thinwire.circuits.ablation import Means, Nodes, isolate
+from thinwire.circuits.prompts import Prompts, logit_difference
 from thinwire.errors import UserError
 from thinwire.model.gpt import GPT
-from thinwire.model.seams import Tap, identity
+from thinwire.model.hooks import Hook, identity
 from thinwire.verification.claim import Claim
 from thinwire.verification.finding import Finding, percent
 from thinwire.verification.necessity import edge_name
@@ -96,7 +96,7 @@ def interchange(
     sides of a pair have different lengths.
     """
     require_aligned(prompts, claim.task)
-    keep = keep_only(model, claim.nodes, means)
+    keep = isolate(model, claim.nodes, means)
     nodes = sample(list_nodes(claim.nodes), n_nodes, seed)
     edges = sample(claim.edges, n_edges, seed)
     variants: list[Nodes] = [{site: [channel]} for site, channel in nodes]
@@ -115,12 +115,12 @@ def _ends(source_site: str, source: int, target_site: str, target: int) -> dict[
     return {source_site: [source], target_site: [target]}
 
 
-def _effects(model: GPT, prompts: Prompts, variants: Sequence[Nodes], base: Tap = identity) -> Float[Tensor, "V P"]:
+def _effects(model: GPT, prompts: Prompts, variants: Sequence[Nodes], base: Hook = identity) -> Float[Tensor, "V P"]:
     """Shift of every prompt's difference towards the other side's, over the mean distance between the sides."""
     n = prompts.n_pairs
     seen = record(model, prompts, base)
     other_side = {site: x.roll(n, 0) for site, x in seen.items()}
-    before = answer_difference(model, prompts, base)
+    before = logit_difference(model, prompts, base)
     way = float((before[:n] - before[n:]).mean())
     after = differences_replacing(model, prompts, variants, other_side, base)
     return (before - after) * prompts.sign / way if way else torch.zeros_like(after)

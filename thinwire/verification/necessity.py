@@ -11,11 +11,11 @@ from statistics import fmean, median, stdev
 
 import torch
 
-from thinwire.circuits.ablation import Means, Nodes, keep_only, remove_edges
+from thinwire.circuits.ablation import Means, Nodes, isolate, remove_edges
 from thinwire.circuits.graph import Edge
-from thinwire.circuits.prompts import Prompts, answer_difference, task_accuracy, task_loss
+from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
 from thinwire.model.gpt import GPT
-from thinwire.model.seams import Edges, identity
+from thinwire.model.hooks import Edges, identity
 from thinwire.progress import Progress, silent
 from thinwire.verification.claim import Claim
 from thinwire.verification.finding import Finding, percent
@@ -140,7 +140,7 @@ def necessity(
 
 def _measure(model: GPT, prompts: Prompts, edges: Edges | None = None) -> tuple[float, float]:
     """(loss, accuracy) of the whole model, without the edges that the masks take out."""
-    difference = answer_difference(model, prompts, identity, edges)
+    difference = logit_difference(model, prompts, identity, edges)
     return float(task_loss(difference, prompts.sign)), task_accuracy(difference, prompts.sign)
 
 
@@ -187,7 +187,7 @@ def _single_nodes(model: GPT, claim: Claim, means: Means, prompts: Prompts, n: i
     chosen = sample(list_nodes(claim.nodes), n, seed)
     variants: list[Nodes] = [{site: [channel]} for site, channel in chosen]
     in_model = differences_replacing(model, prompts, variants, means)
-    keep = keep_only(model, claim.nodes, means)
+    keep = isolate(model, claim.nodes, means)
     in_circuit = losses(differences_replacing(model, prompts, variants, means, keep), prompts)
     rows = zip(chosen, losses(in_model, prompts), accuracies(in_model, prompts), in_circuit, strict=True)
     found = [Removal(f"{s}:{c}", loss, acc, alone, acc <= ACCURACY) for (s, c), loss, acc, alone in rows]
@@ -197,7 +197,7 @@ def _single_nodes(model: GPT, claim: Claim, means: Means, prompts: Prompts, n: i
 def _single_edges(model: GPT, claim: Claim, means: Means, prompts: Prompts, n: int, seed: int) -> list[Removal]:
     found = []
     for edge in sample(claim.edges, n, seed):
-        difference = answer_difference(model, prompts, edges=remove_edges(model, [edge], means))
+        difference = logit_difference(model, prompts, edges=remove_edges(model, [edge], means))
         accuracy = task_accuracy(difference, prompts.sign)
         loss = float(task_loss(difference, prompts.sign))
         found.append(Removal(edge_name(edge), loss, accuracy, None, accuracy <= ACCURACY))

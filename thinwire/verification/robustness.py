@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from thinwire.circuits.ablation import Means, keep_only
-from thinwire.circuits.prompts import Prompts, answer_difference, task_accuracy
+from thinwire.circuits.ablation import Means, isolate
+from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy
 from thinwire.model.gpt import GPT
 from thinwire.verification.claim import Claim
 from thinwire.verification.finding import Finding, percent
@@ -41,10 +41,10 @@ class Robustness(Finding):
 @torch.no_grad()
 def robustness(model: GPT, claim: Claim, means: Means, shifted: Mapping[str, Prompts]) -> Robustness:
     """Answers of circuit and whole model on every kind of shifted prompts. Without any kind nothing is decided."""
-    tap = keep_only(model, claim.nodes, means)
+    hook = isolate(model, claim.nodes, means)
     kinds = {}
     for name, prompts in shifted.items():
-        whole, kept = answer_difference(model, prompts), answer_difference(model, prompts, tap)
+        whole, kept = logit_difference(model, prompts), logit_difference(model, prompts, hook)
         kinds[name] = Shifted(
             model_accuracy=task_accuracy(whole, prompts.sign),
             circuit_accuracy=task_accuracy(kept, prompts.sign),

@@ -11,9 +11,9 @@ from statistics import fmean
 
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, Nodes, keep_only
+from thinwire.circuits.ablation import Means, Nodes, isolate
 from thinwire.circuits.overlap import node_overlap
-from thinwire.circuits.prompts import Prompts, answer_difference, task_loss
+from thinwire.circuits.prompts import Prompts, logit_difference, task_loss
 from thinwire.model.gpt import GPT
 from thinwire.progress import Progress, silent
 from thinwire.verification.claim import Claim
@@ -79,7 +79,7 @@ def seeds(
         exhausted = exhaust(model, claim, pairs, pruner, n_rounds, seed)
         advance(n_rounds)
     core = shared(node_sets)
-    answers = [answer_difference(model, prompts, keep_only(model, nodes, means)).detach() for nodes in node_sets]
+    answers = [logit_difference(model, prompts, isolate(model, nodes, means)).detach() for nodes in node_sets]
     n_disjoint = 1 + sum(f.solved for f in exhausted)
     overlap = node_overlap(node_sets)
     return Seeds(
@@ -91,7 +91,7 @@ def seeds(
         same_answer=_mean([float((a.sign() == b.sign()).float().mean()) for a, b in combinations(answers, 2)]),
         correlation=_mean([c for a, b in combinations(answers, 2) if (c := _within_sides(a, b)) is not None]),
         core=core,
-        core_loss=float(task_loss(answer_difference(model, prompts, keep_only(model, core, means)), prompts.sign)),
+        core_loss=float(task_loss(logit_difference(model, prompts, isolate(model, core, means)), prompts.sign)),
         exhausted=exhausted,
         n_disjoint=n_disjoint,
     )

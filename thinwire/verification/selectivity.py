@@ -14,9 +14,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from thinwire.circuits.ablation import Means, ablate
-from thinwire.circuits.prompts import Prompts, answer_difference, task_accuracy, task_loss
+from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
 from thinwire.model.gpt import GPT
-from thinwire.model.seams import Tap, identity
+from thinwire.model.hooks import Hook, identity
 from thinwire.verification.claim import Claim
 from thinwire.verification.finding import Finding
 
@@ -62,11 +62,11 @@ def selectivity(
     windows: Int[Tensor, "N window"] | None = None,
 ) -> Selectivity:
     """Losses with and without the circuit's nodes: own task, other tasks, held-out windows."""
-    tap = ablate(model, claim.nodes, means)
-    own = _change(model, prompts, tap)
+    hook = ablate(model, claim.nodes, means)
+    own = _change(model, prompts, hook)
     done = {name: other for name, other in others.items() if name != claim.task and _does(model, other)}
-    changes = {name: _change(model, other, tap) for name, other in done.items()}
-    text = None if windows is None else Change(text_loss(model, windows), text_loss(model, windows, tap))
+    changes = {name: _change(model, other, hook) for name, other in done.items()}
+    text = None if windows is None else Change(text_loss(model, windows), text_loss(model, windows, hook))
     middle = median(change.rise for change in changes.values()) if changes else None
     return Selectivity(
         passed=None if middle is None else own.rise >= FACTOR * middle and own.rise > 0,
@@ -80,20 +80,20 @@ def selectivity(
 
 
 def _does(model: GPT, prompts: Prompts) -> bool:
-    return task_accuracy(answer_difference(model, prompts), prompts.sign) >= ACCURACY
+    return task_accuracy(logit_difference(model, prompts), prompts.sign) >= ACCURACY
 
 
-def _change(model: GPT, prompts: Prompts, tap: Tap) -> Change:
-    losses = [float(task_loss(answer_difference(model, prompts, t), prompts.sign)) for t in (identity, tap)]
+def _change(model: GPT, prompts: Prompts, hook: Hook) -> Change:
+    losses = [float(task_loss(logit_difference(model, prompts, t), prompts.sign)) for t in (identity, hook)]
     return Change(*losses)
 
 
 @torch.no_grad()
-def text_loss(model: GPT, windows: Int[Tensor, "N window"], tap: Tap = identity) -> float:
+def text_loss(model: GPT, windows: Int[Tensor, "N window"], hook: Hook = identity) -> float:
     """Mean next-token loss over windows, nats per token."""
     total = 0.0
     for batch in windows.split(BATCH):
-        logits = model(batch[:, :-1], tap)
+        logits = model(batch[:, :-1], hook)
         total += float(F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten(), reduction="sum"))
     return total / windows[:, 1:].numel()
 

@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, Nodes, keep_only
-from thinwire.circuits.prompts import Prompts, answer_difference, task_accuracy, task_loss
+from thinwire.circuits.ablation import Means, Nodes, isolate
+from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
 from thinwire.model.gpt import GPT
-from thinwire.model.seams import Tap, compose
+from thinwire.model.hooks import Hook, compose
 from thinwire.model.sites import FINAL
 from thinwire.verification.claim import Claim
 from thinwire.verification.finding import Finding, percent
@@ -70,10 +70,10 @@ def simplicity(
     seed: int = 0,
 ) -> Simplicity:
     """Steps are fitted on `search`, losses measured on `prompts`. `n_nodes` bounds how many go one at a time."""
-    keep = keep_only(model, claim.nodes, means)
+    keep = isolate(model, claim.nodes, means)
     steps = fit_steps(model, claim, search, keep)
     chosen = sample(list_nodes(claim.nodes), n_nodes, seed)
-    difference = answer_difference(model, prompts, keep)
+    difference = logit_difference(model, prompts, keep)
     loss = float(task_loss(difference, prompts.sign))
     variants: list[Nodes] = [{site: [channel]} for site, channel in chosen]
     found = differences(
@@ -82,7 +82,7 @@ def simplicity(
     limit = loss + RISE * claim.target_loss
     rows = zip(chosen, losses(found, prompts), strict=True)
     nodes = [NodeStep(f"{site}:{c}", steps[site][c], alone, alone <= limit) for (site, c), alone in rows]
-    at_once = answer_difference(model, prompts, compose(keep, step_each(model, [claim.nodes], steps)))
+    at_once = logit_difference(model, prompts, compose(keep, step_each(model, [claim.nodes], steps)))
     all_loss = float(task_loss(at_once, prompts.sign))
     n_binary = sum(node.binary for node in nodes)
     return Simplicity(
@@ -100,7 +100,7 @@ def simplicity(
     )
 
 
-def fit_steps(model: GPT, claim: Claim, prompts: Prompts, keep: Tap) -> Steps:
+def fit_steps(model: GPT, claim: Claim, prompts: Prompts, keep: Hook) -> Steps:
     """Best step of every node over all tokens of the prompts (`final`: their last tokens), inside the circuit."""
     seen = record(model, prompts, keep)
     tokens = torch.arange(prompts.tokens.shape[1], device=prompts.lengths.device) < prompts.lengths[:, None]
@@ -130,12 +130,12 @@ def best_step(x: Float[Tensor, " n"]) -> Step:
     return Step(threshold, float(left[cut] / below[cut]), float(right[cut] / (n - below[cut])))
 
 
-def step_each(model: GPT, variants: Sequence[Nodes], steps: Steps) -> Tap:
+def step_each(model: GPT, variants: Sequence[Nodes], steps: Steps) -> Hook:
     """Each variant's nodes pass through their steps."""
     masks = stack_nodes(model, variants)
     tables = {site: _table(steps[site], mask) for site, mask in masks.items()}
 
-    def tap(site: str, x: Tensor) -> Tensor:
+    def hook(site: str, x: Tensor) -> Tensor:
         if site not in masks:
             return x
         mask, (threshold, low, high) = masks[site], tables[site]
@@ -143,7 +143,7 @@ def step_each(model: GPT, variants: Sequence[Nodes], steps: Steps) -> Tap:
         stepped = torch.where(shaped < threshold, low, high)
         return torch.where(mask.reshape(len(mask), *[1] * (shaped.ndim - 2), -1), stepped, shaped).flatten(0, 1)
 
-    return tap
+    return hook
 
 
 def _table(steps: dict[int, Step], mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:

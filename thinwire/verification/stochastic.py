@@ -14,9 +14,9 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from thinwire.circuits.ablation import Means, masks_of
-from thinwire.circuits.prompts import Prompts, answer_difference, task_loss
+from thinwire.circuits.prompts import Prompts, logit_difference, task_loss
 from thinwire.model.gpt import GPT
-from thinwire.model.seams import Tap
+from thinwire.model.hooks import Hook
 from thinwire.progress import Progress, silent
 from thinwire.verification.claim import Claim
 from thinwire.verification.finding import Finding, percent
@@ -124,10 +124,10 @@ def _as_variant(shut: Masks) -> Masks:
 def _losses_with(model: GPT, prompts: Prompts, shut: Masks, means: Means) -> list[float]:
     n = len(next(iter(shut.values())))
 
-    def tap_of(part: slice) -> Tap:
+    def hook_of(part: slice) -> Hook:
         return replace_each({site: mask[part] for site, mask in shut.items()}, means)
 
-    return losses(differences(model, prompts, n, tap_of), prompts)
+    return losses(differences(model, prompts, n, hook_of), prompts)
 
 
 def adversary(
@@ -144,7 +144,7 @@ def adversary(
     best, worst_loss = scores.clone(), -1.0
     for _ in range(n_steps):
         gates = ((scores > 0) | ~places).float().requires_grad_()
-        loss = task_loss(answer_difference(model, prompts, _gate(gates, sizes, outside, means)), prompts.sign)
+        loss = task_loss(logit_difference(model, prompts, _gate(gates, sizes, outside, means)), prompts.sign)
         (gradient,) = torch.autograd.grad(loss, gates)
         if (value := float(loss.detach())) > worst_loss:
             best, worst_loss = scores.clone(), value
@@ -154,10 +154,10 @@ def adversary(
     return dict(zip(outside, shut.split(sizes), strict=True))
 
 
-def _gate(gates: Tensor, sizes: Sequence[int], sites: Masks, means: Means) -> Tap:
+def _gate(gates: Tensor, sizes: Sequence[int], sites: Masks, means: Means) -> Hook:
     by_site = dict(zip(sites, gates.split(list(sizes)), strict=True))
 
-    def tap(site: str, x: Tensor) -> Tensor:
+    def hook(site: str, x: Tensor) -> Tensor:
         return x * by_site[site] + means[site] * (1 - by_site[site]) if site in by_site else x
 
-    return tap
+    return hook

@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, keep_only, masks_of, remove_edges, zero_means
+from thinwire.circuits.ablation import Means, isolate, masks_of, remove_edges, zero_means
 from thinwire.circuits.edges import induced_edges
 from thinwire.circuits.prompts import Prompts
 from thinwire.circuits.score import difference_of, last_logits, score
 from thinwire.model.gpt import GPT
-from thinwire.model.seams import Tap, compose
+from thinwire.model.hooks import Hook, compose
 from thinwire.verification.claim import Claim
 from thinwire.verification.finding import Finding, percent
 from thinwire.verification.variants import record, sample_pairs
@@ -75,7 +75,7 @@ def sufficiency(
     The harsher worlds are measured on `n_harsh` pairs; `seed` draws these and the prompts of `resampled`.
     """
     whole = last_logits(model, prompts)
-    logits = last_logits(model, prompts, keep_only(model, claim.nodes, means))
+    logits = last_logits(model, prompts, isolate(model, claim.nodes, means))
     kept, of_model = score(logits, whole, prompts), score(whole, whole, prompts)
     recovered = _recovered(logits, whole, prompts)
     error = _standard_error(difference_of(logits, prompts), prompts)
@@ -101,7 +101,7 @@ def sufficiency(
         loss_error=error,
         accuracy=kept.accuracy,
         kl=kept.kl,
-        kl_nothing_kept=score(last_logits(model, prompts, keep_only(model, {}, means)), whole, prompts).kl,
+        kl_nothing_kept=score(last_logits(model, prompts, isolate(model, {}, means)), whole, prompts).kl,
         model_loss=of_model.loss,
         model_accuracy=of_model.accuracy,
         recovered=recovered,
@@ -119,7 +119,7 @@ def _stated_edges(model: GPT, claim: Claim, means: Means, prompts: Prompts, whol
     others = [edge for edge in induced_edges(model, claim.nodes) if edge[:4] not in stated]
     if not others:
         return None
-    keep, edges = keep_only(model, claim.nodes, means), remove_edges(model, others, means)
+    keep, edges = isolate(model, claim.nodes, means), remove_edges(model, others, means)
     logits = last_logits(model, prompts, keep, edges)
     found = score(logits, whole, prompts)
     return Alone(found.loss, found.accuracy, found.kl, _recovered(logits, whole, prompts))
@@ -128,16 +128,16 @@ def _stated_edges(model: GPT, claim: Claim, means: Means, prompts: Prompts, whol
 def _harsh(model: GPT, claim: Claim, means: Means, prompts: Prompts, seed: int) -> tuple[Alone, Alone, Alone]:
     """(zero, resampled, frozen_norms)."""
     whole, seen = last_logits(model, prompts), record(model, prompts)
-    keep = keep_only(model, claim.nodes, means)
+    keep = isolate(model, claim.nodes, means)
     donors = same_length_donors(prompts.lengths, seed)
 
-    def alone(tap: Tap) -> Alone:
-        logits = last_logits(model, prompts, tap)
+    def alone(hook: Hook) -> Alone:
+        logits = last_logits(model, prompts, hook)
         found = score(logits, whole, prompts)
         return Alone(found.loss, found.accuracy, found.kl, _recovered(logits, whole, prompts))
 
     return (
-        alone(keep_only(model, claim.nodes, zero_means(model))),
+        alone(isolate(model, claim.nodes, zero_means(model))),
         alone(_resample(model, claim, seen, donors)),
         alone(compose(keep, _freeze_scales(seen))),
     )
@@ -165,14 +165,14 @@ def same_length_donors(lengths: Int[Tensor, " P"], seed: int) -> Int[Tensor, " P
     return donors.to(lengths.device)
 
 
-def _resample(model: GPT, claim: Claim, seen: dict[str, Tensor], donors: Tensor) -> Tap:
+def _resample(model: GPT, claim: Claim, seen: dict[str, Tensor], donors: Tensor) -> Hook:
     kept = masks_of(model, claim.nodes)
 
-    def tap(site: str, x: Tensor) -> Tensor:
+    def hook(site: str, x: Tensor) -> Tensor:
         return torch.where(kept[site], x, seen[site][donors]) if site in kept else x
 
-    return tap
+    return hook
 
 
-def _freeze_scales(seen: dict[str, Tensor]) -> Tap:
+def _freeze_scales(seen: dict[str, Tensor]) -> Hook:
     return lambda site, x: seen[site] if site.endswith(".scale") else x

@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from thinwire.circuits.ablation import Nodes, widths
-from thinwire.circuits.prompts import Prompts, answer_difference, task_accuracy, task_loss
+from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
 from thinwire.model.gpt import GPT
-from thinwire.model.seams import Edges, Tap, compose, identity
+from thinwire.model.hooks import Edges, Hook, compose, identity
 
 ROWS = 2048
 """Tokens in one forward pass, at most (at least one variant)."""
@@ -27,10 +27,10 @@ Values = Mapping[str, Tensor]
 """Site -> what replaces them: one value per channel, or one per prompt (position) and channel."""
 
 
-def replace_each(masks: Masks, values: Values) -> Tap:
-    """The tap that puts `values` in the place of each variant's channels."""
+def replace_each(masks: Masks, values: Values) -> Hook:
+    """The hook that puts `values` in the place of each variant's channels."""
 
-    def tap(site: str, x: Tensor) -> Tensor:
+    def hook(site: str, x: Tensor) -> Tensor:
         if site not in masks:
             return x
         mask = masks[site]
@@ -38,7 +38,7 @@ def replace_each(masks: Masks, values: Values) -> Tap:
         mask = mask.reshape(len(mask), *[1] * (shaped.ndim - 2), -1)
         return torch.where(mask, values[site], shaped).flatten(0, 1)
 
-    return tap
+    return hook
 
 
 def stack_nodes(model: GPT, variants: Sequence[Nodes]) -> dict[str, Bool[Tensor, "V width"]]:
@@ -73,10 +73,12 @@ def repeat(prompts: Prompts, times: int) -> Prompts:
 
 
 @torch.no_grad()
-def differences(model: GPT, prompts: Prompts, n_variants: int, tap_of: Callable[[slice], Tap]) -> Float[Tensor, "V P"]:
-    """logit(answer) - logit(other) of every prompt under every variant; `tap_of` makes the tap of a portion."""
+def differences(
+    model: GPT, prompts: Prompts, n_variants: int, hook_of: Callable[[slice], Hook]
+) -> Float[Tensor, "V P"]:
+    """logit(answer) - logit(other) of every prompt under every variant; `hook_of` makes the hook of a portion."""
     found = [
-        answer_difference(model, repeat(prompts, part.stop - part.start), tap_of(part)).unflatten(
+        logit_difference(model, repeat(prompts, part.stop - part.start), hook_of(part)).unflatten(
             0, (part.stop - part.start, -1)
         )
         for part in parts(n_variants, prompts)
@@ -85,7 +87,7 @@ def differences(model: GPT, prompts: Prompts, n_variants: int, tap_of: Callable[
 
 
 def differences_replacing(
-    model: GPT, prompts: Prompts, variants: Sequence[Nodes], values: Values, base: Tap = identity
+    model: GPT, prompts: Prompts, variants: Sequence[Nodes], values: Values, base: Hook = identity
 ) -> Float[Tensor, "V P"]:
     """`differences` with each variant's nodes replaced by `values`, on top of `base`."""
     return differences(
@@ -107,7 +109,7 @@ def accuracies(differences: Float[Tensor, "V P"], prompts: Prompts) -> list[floa
 
 
 @torch.no_grad()
-def record(model: GPT, prompts: Prompts, tap: Tap = identity, edges: Edges | None = None) -> dict[str, Tensor]:
+def record(model: GPT, prompts: Prompts, hook: Hook = identity, edges: Edges | None = None) -> dict[str, Tensor]:
     """Every site's activations (P, T, width) as the forward pass leaves them; `final` at the last token only.
 
     RMSNorm scales are recorded too, as `site.scale`.
@@ -119,7 +121,7 @@ def record(model: GPT, prompts: Prompts, tap: Tap = identity, edges: Edges | Non
             seen[site] = x
         return x
 
-    answer_difference(model, prompts, compose(tap, keep), edges)
+    logit_difference(model, prompts, compose(hook, keep), edges)
     return seen
 
 

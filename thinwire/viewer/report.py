@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from string import Template
 from typing import Any
 
+from thinwire.viewer.baselines import baselines
 from thinwire.viewer.curves import ladder_charts, training_charts
 from thinwire.viewer.markup import Markup, join, page_json, static, tag, text, visible
 from thinwire.viewer.questions import questions
-from thinwire.viewer.rivals import rivals
 from thinwire.viewer.sections import attention, drawing, example_pair, node_table, sentences, steps, task_details
 from thinwire.viewer.sides import NAMES, present
 from thinwire.viewer.story import (
@@ -99,7 +99,7 @@ def _body(report: Mapping[str, Any]) -> dict[str, str]:
         "featured": _featured_section(task, models),
         "main_table": main_table(report),
         "sweeps_table": sweeps_table(report),
-        "rivals": rivals(report),
+        "baselines": baselines(report),
         "other_tasks": join(task_details(other, models) for other in others) or "No other task was pruned.",
         "training": training_charts(models),
         "ladders": ladder_charts(report),

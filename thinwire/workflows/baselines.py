@@ -1,6 +1,6 @@
 """Other ways of choosing beside a run's circuits: what the learned gates buy.
 
-Per task the smallest solved circuit of the run is taken, with its own means, prompts and settings. The rivals'
+Per task the smallest solved circuit of the run is taken, with its own means, prompts and settings. The baselines'
 circuits are artefacts like any other; the curves and the table lie beside the learned circuit.
 
     circuits/<task>/<settings hash>/<seed>/baselines.json
@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from thinwire.circuits.artefact import StoredCircuit, check_belongs, load_circuit, save_circuit
-from thinwire.circuits.baselines import Rival, rivals
-from thinwire.circuits.config import PruneConfig
-from thinwire.circuits.describe import Identity, Setting
 from thinwire.circuits.graph import Circuit
 from thinwire.errors import UserError
 from thinwire.progress import Progress, silent
-from thinwire.storage import add_sealed, to_json
-from thinwire.workflows.run import Run, load_run
-from thinwire.workflows.stored import smallest_by_task
+from thinwire.pruning.baselines import Baseline, choose_otherwise
+from thinwire.pruning.config import PruneConfig
+from thinwire.pruning.describe import Identity, Setting
+from thinwire.runs.run import Run, load_run
+from thinwire.runs.stored import smallest_by_task
+from thinwire.storage.files import add_sealed, to_json
 
 LEARNED = "gates and sweep"
 """How the table calls the learned circuit itself."""
@@ -36,10 +36,10 @@ def baselines_run(
     device: str = "auto",
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Compare the smallest solved circuit of each task with its rivals; the result is what `--json` prints.
+    """Compare the smallest solved circuit of each task with its baselines; the result is what `--json` prints.
 
     Without `tasks` every task with a solved circuit is taken. `sweep` also sweeps the smallest sets of nodes with which
-    the rivals meet the target. Raises `UserError` when there is no solved circuit.
+    the baselines meet the target. Raises `UserError` when there is no solved circuit.
     """
     run = load_run(run_path, device)
     found = solved_circuits(run, tasks)
@@ -67,16 +67,16 @@ def solved_circuits(run: Run, tasks: Sequence[str]) -> dict[str, Path]:
 
 
 def baselines(run: Run, path: Path, *, sweep: bool = False, progress: Progress = silent) -> dict[str, Any]:
-    """The learned circuit at `path` and its rivals; everything is stored in the run."""
+    """The learned circuit at `path` and its baselines; everything is stored in the run."""
     stored = load_circuit(path)
     circuit = stored.circuit
     check_belongs(circuit, run.model)
     config = PruneConfig(**circuit.hyperparameters, seed=circuit.seed)
-    found = rivals(_setting(run, stored), circuit, config, sweep=sweep, progress=progress)
-    for method, rival in found.items():
+    found = choose_otherwise(_setting(run, stored), circuit, config, sweep=sweep, progress=progress)
+    for method, baseline in found.items():
         home = run.path / "baselines" / circuit.task / f"{config.settings_hash()}-{method}" / str(circuit.seed)
         shutil.rmtree(home, ignore_errors=True)
-        save_circuit(home, rival.circuit, stored.means, stored.pairs)
+        save_circuit(home, baseline.circuit, stored.means, stored.pairs)
     result = _result(circuit, found)
     add_sealed(path, FILE, to_json(result))
     return {"path": str(path), **result}
@@ -89,18 +89,18 @@ def _setting(run: Run, stored: StoredCircuit) -> Setting:
     return Setting(run.model, stored.pairs, means, identity, circuit.norm_scales)
 
 
-def _result(learned: Circuit, found: dict[str, Rival]) -> dict[str, Any]:
+def _result(learned: Circuit, found: dict[str, Baseline]) -> dict[str, Any]:
     rows = [_row(LEARNED, learned) | {"n_edges_to_target": None, "n_edges_swept": learned.n_edges}]
-    for method, rival in found.items():
-        swept = rival.swept.n_edges if rival.swept and rival.swept.status == "solved" else None
-        row = _row(method, rival.circuit)
-        rows.append(row | {"n_edges_to_target": rival.curve.n_edges, "n_edges_swept": swept})
+    for method, baseline in found.items():
+        swept = baseline.swept.n_edges if baseline.swept and baseline.swept.status == "solved" else None
+        row = _row(method, baseline.circuit)
+        rows.append(row | {"n_edges_to_target": baseline.curve.n_edges, "n_edges_swept": swept})
     return {
         "task": learned.task,
         "seed": learned.seed,
         "target_loss": learned.target_loss,
         "methods": rows,
-        "curves": {method: rival.curve.points for method, rival in found.items()},
+        "curves": {method: baseline.curve.points for method, baseline in found.items()},
     }
 
 

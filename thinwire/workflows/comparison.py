@@ -7,10 +7,10 @@ from typing import Any
 
 from thinwire.circuits.artefact import load_circuit
 from thinwire.frontier.compare import TWIN_RULE, cell, summarise
-from thinwire.storage import add_sealed, read_sealed, to_json
+from thinwire.runs.run import Run
+from thinwire.storage.files import add_sealed, read_sealed, to_json
 from thinwire.viewer.report import render_report
 from thinwire.workflows.report import circuit_report, corpus_report, model_report, task_report
-from thinwire.workflows.run import Run
 
 LABELS = {"sparse": "weight-sparse", "dense": "dense twin"}
 

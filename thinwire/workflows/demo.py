@@ -16,18 +16,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from thinwire.circuits.config import PruneConfig
 from thinwire.errors import UserError
 from thinwire.frontier.compare import nearest_twin, next_twins, smallest
 from thinwire.progress import Progress, silent
-from thinwire.storage import MANIFEST, add_sealed, is_sealed, read_sealed, seal, to_json
+from thinwire.pruning.config import PruneConfig
+from thinwire.runs.jobs import local_pool, run_jobs
+from thinwire.runs.run import Run, load_run
+from thinwire.storage.files import MANIFEST, add_sealed, is_sealed, read_sealed, seal, to_json
 from thinwire.tasks.registry import all_tasks
 from thinwire.training import recipes
 from thinwire.training.config import RunConfig
 from thinwire.workflows.comparison import write_comparison
-from thinwire.workflows.jobs import local_pool, run_jobs
 from thinwire.workflows.prune import circuit_directory, means_of, prune_settings
-from thinwire.workflows.run import Run, load_run
 from thinwire.workflows.tasks import SOLVED_ACCURACY, SOLVED_LOSS, check_task
 from thinwire.workflows.train import dry_run, resolve, train
 from thinwire.workflows.verify import verify_job

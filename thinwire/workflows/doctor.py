@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from thinwire.workflows.environment import PACKAGES, memory_bytes, usable_cores
+from thinwire.runs.environment import PACKAGES, memory_bytes, usable_cores
 
 GIB = 1 << 30
 REINSTALL = "set the environment up again: rm -rf .venv && make test"

@@ -8,8 +8,8 @@ from thinwire.circuits.artefact import evaluate_circuit, load_circuit
 from thinwire.errors import UserError
 from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
+from thinwire.runs.run import FINAL_TOKENS, Run, load_run
 from thinwire.training.evaluate import active_shares, densities, heldout_loss
-from thinwire.workflows.run import FINAL_TOKENS, Run, load_run
 
 
 def evaluate(run_path: Path, *, device: str = "auto", progress: Progress = silent) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from thinwire.circuits.ablation import keep_only, remove_edges
+from thinwire.circuits.ablation import isolate, remove_edges
 from thinwire.circuits.artefact import StoredCircuit, check_belongs, load_circuit
-from thinwire.circuits.effects import without
-from thinwire.circuits.prompts import Prompts, answer_difference
+from thinwire.circuits.prompts import Prompts, logit_difference
 from thinwire.errors import UserError
+from thinwire.evidence.effects import without
 from thinwire.progress import Progress, silent
 from thinwire.viewer.live import LiveServer
 from thinwire.viewer.page import render_view
@@ -54,9 +54,9 @@ def _evaluate(item: Chosen, stored: StoredCircuit, request: Mapping[str, Any]) -
     removed = [circuit.edges[i] for i in _edges(len(circuit.edges), request.get("edges", ()))]
     masks = remove_edges(model, removed, means)
     differences = {
-        "model": answer_difference(model, prompts),
-        "circuit": answer_difference(model, prompts, keep_only(model, circuit.nodes, means)),
-        "changed": answer_difference(model, prompts, keep_only(model, kept, means), masks),
+        "model": logit_difference(model, prompts),
+        "circuit": logit_difference(model, prompts, isolate(model, circuit.nodes, means)),
+        "changed": logit_difference(model, prompts, isolate(model, kept, means), masks),
     }
     shares = {name: float(difference.sigmoid()) for name, difference in differences.items()}
     texts = [run.tokenizer.token_text(token) for token in ids]

@@ -10,11 +10,11 @@ from thinwire.circuits.graph import Circuit
 from thinwire.errors import UserError
 from thinwire.model.config import ModelConfig
 from thinwire.progress import Progress, silent
-from thinwire.storage import is_sealed, read_sealed
+from thinwire.runs.run import Run, load_run
+from thinwire.storage.files import is_sealed, read_sealed
 from thinwire.viewer.layout import Layout, layout
 from thinwire.viewer.markup import visible
 from thinwire.workflows.baselines import FILE as BASELINES
-from thinwire.workflows.run import Run, load_run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

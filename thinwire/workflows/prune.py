@@ -11,23 +11,23 @@ from typing import Any
 
 from thinwire.circuits.ablation import Means, node_means, task_means, zero_means
 from thinwire.circuits.artefact import StoredCircuit, load_circuit, save_circuit
-from thinwire.circuits.config import PruneConfig
-from thinwire.circuits.describe import Setting
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.overlap import node_overlap
-from thinwire.circuits.prune import Identity, find
-from thinwire.circuits.prune import prune_together as prune_model
-from thinwire.circuits.search import Size, search
 from thinwire.errors import CorruptFile, UserError
-from thinwire.model.checkpoint import read_tensors, write_tensors
 from thinwire.progress import Progress, silent
-from thinwire.storage import MANIFEST, new_directory
+from thinwire.pruning.config import PruneConfig
+from thinwire.pruning.describe import Setting
+from thinwire.pruning.prune import Identity, find
+from thinwire.pruning.prune import prune_together as prune_model
+from thinwire.pruning.search import Size, search
+from thinwire.runs.jobs import local_pool, run_jobs
+from thinwire.runs.run import Run, load_run
+from thinwire.storage.files import MANIFEST, new_directory
+from thinwire.storage.tensors import read_tensors, write_tensors
 from thinwire.tasks.answers import Unavailable
 from thinwire.tasks.registry import all_tasks, resolve_task
 from thinwire.tasks.task import Split, Task
 from thinwire.tasks.tokens import TaskTokens, tokenize_splits
-from thinwire.workflows.jobs import local_pool, run_jobs
-from thinwire.workflows.run import Run, load_run
 
 ALL = "all"
 TOGETHER = 8

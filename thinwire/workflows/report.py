@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from thinwire.circuits.artefact import StoredCircuit, load_circuit
-from thinwire.circuits.evidence import evidence
 from thinwire.circuits.prompts import Prompts
 from thinwire.data.tokenizer import Tokenizer
 from thinwire.errors import UserError
+from thinwire.evidence.gather import evidence
 from thinwire.frontier.compare import cell, summarise
 from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
-from thinwire.storage import add_sealed, is_sealed, read_sealed, write_atomic
+from thinwire.runs.run import Run, load_run
+from thinwire.runs.stored import smallest_by_task
+from thinwire.storage.files import add_sealed, is_sealed, read_sealed, write_atomic
 from thinwire.tasks.answers import PREFIX
 from thinwire.tasks.registry import all_tasks, get_task
 from thinwire.training.savings import summary as savings
 from thinwire.viewer.report import render_report
 from thinwire.workflows.baselines import FILE as BASELINES
-from thinwire.workflows.run import Run, load_run
-from thinwire.workflows.stored import smallest_by_task
 
 CHOICE_RULE = "Of several circuits of a task the page shows the smallest that is solved on validation pairs."
 

@@ -5,14 +5,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from thinwire.circuits.prompts import Prompts, answer_difference, task_accuracy, task_loss
+from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
 from thinwire.errors import UserError
 from thinwire.progress import Progress, silent
+from thinwire.runs.run import Run, load_run
 from thinwire.tasks.registry import all_tasks, get_task, resolve_task
 from thinwire.tasks.shifts import shifts_of
 from thinwire.tasks.task import SPLITS, Split, Task
 from thinwire.tasks.tokens import tokenize
-from thinwire.workflows.run import Run, load_run
 
 SOLVED_ACCURACY = 0.95
 """A model solves a task when it is right on this share of validation prompts ..."""
@@ -57,7 +57,7 @@ def check_task(run: Run, task: str | Task, split: Split = "validation") -> dict[
     except UserError as error:
         return row | {"reason": str(error)}
     prompts = Prompts.of(pairs, run.device)
-    difference = answer_difference(run.model, prompts)
+    difference = logit_difference(run.model, prompts)
     loss, accuracy = float(task_loss(difference, prompts.sign)), task_accuracy(difference, prompts.sign)
     return row | {
         "available": True,

@@ -11,12 +11,15 @@ import torch
 from thinwire.data.batches import heldout_windows, n_windows
 from thinwire.data.shards import PreparedData, prepare
 from thinwire.errors import CorruptFile, MissingFile, UserError
-from thinwire.model.checkpoint import fingerprint, load_model, read_tensors
+from thinwire.model.checkpoint import fingerprint, load_model
 from thinwire.model.gpt import GPT
 from thinwire.model.structure import count_parameters, sparse_parameters
 from thinwire.progress import Progress, silent
+from thinwire.runs.environment import memory_bytes, usable_cores, use_threads
+from thinwire.runs.run import FINAL_TOKENS, create_run, load_run, pick_device
 from thinwire.sparsity.projection import count_nonzero
-from thinwire.storage import add_sealed, sha256, to_json
+from thinwire.storage.files import add_sealed, sha256, to_json
+from thinwire.storage.tensors import read_tensors
 from thinwire.training import forecast
 from thinwire.training.allocator import return_freed_memory
 from thinwire.training.checkpoint import TrainState, checkpoint_directories, read_state, remove_leftovers
@@ -27,8 +30,6 @@ from thinwire.training.loop import train as train_loop
 from thinwire.training.modes import Optimizer, optimizer_for
 from thinwire.training.savings import summary
 from thinwire.training.watchers import Watch, watching
-from thinwire.workflows.environment import memory_bytes, usable_cores, use_threads
-from thinwire.workflows.run import FINAL_TOKENS, create_run, load_run, pick_device
 
 CURVE_TOKENS = 1 << 15
 """Held-out tokens behind each point of the curve in metrics.jsonl."""

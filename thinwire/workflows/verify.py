@@ -10,14 +10,17 @@ from typing import Any
 from torch import Tensor
 
 from thinwire.circuits.ablation import Means, node_means
-from thinwire.circuits.config import PruneConfig
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.prompts import Prompts
-from thinwire.circuits.prune import Identity
-from thinwire.circuits.prune import prune as prune_model
 from thinwire.errors import UserError
 from thinwire.progress import Progress, silent
-from thinwire.storage import MANIFEST, add_sealed, to_json, write_atomic
+from thinwire.pruning.config import PruneConfig
+from thinwire.pruning.prune import Identity
+from thinwire.pruning.prune import prune as prune_model
+from thinwire.runs.circuit_files import CircuitFiles, read_circuit_files, read_pairs
+from thinwire.runs.run import Run, load_run
+from thinwire.runs.stored import directory_of
+from thinwire.storage.files import MANIFEST, add_sealed, to_json, write_atomic
 from thinwire.tasks.registry import all_tasks
 from thinwire.tasks.shifts import shifts_of
 from thinwire.tasks.tokens import TaskTokens, tokenize, tokenize_shift
@@ -27,9 +30,6 @@ from thinwire.verification.examine import Material, examine
 from thinwire.verification.finding import to_dict
 from thinwire.verification.pruner import Pairs, Pruned, Pruner
 from thinwire.verification.verdict import judge
-from thinwire.workflows.circuit_files import CircuitFiles, read_circuit_files, read_pairs
-from thinwire.workflows.run import Run, load_run
-from thinwire.workflows.stored import directory_of
 
 SCHEMA_VERSION = 3
 """1 held sufficiency and necessity only; 2 called the judged edges n_edges, whichever they were."""

@@ -10,23 +10,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, keep_only
+from thinwire.circuits.ablation import Means, isolate
 from thinwire.circuits.artefact import StoredCircuit, check_belongs, load_circuit
-from thinwire.circuits.effects import edge_effects, effect, node_effects
-from thinwire.circuits.evidence import pair_evidence
-from thinwire.circuits.examples import node_examples
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.prompts import Prompts
-from thinwire.circuits.words import node_words
 from thinwire.errors import MissingFile, UserError
+from thinwire.evidence.effects import edge_effects, effect, node_effects
+from thinwire.evidence.examples import node_examples
+from thinwire.evidence.gather import pair_evidence
+from thinwire.evidence.logit_lens import node_words
 from thinwire.interop.neuronpedia import neuronpedia_graph
 from thinwire.progress import Progress, silent
-from thinwire.storage import is_sealed, read_sealed, to_json, write_atomic
+from thinwire.runs.run import Run, load_run
+from thinwire.runs.stored import directory_of
+from thinwire.storage.files import is_sealed, read_sealed, to_json, write_atomic
 from thinwire.viewer.bundle import make_bundle
 from thinwire.viewer.page import render_view, sandboxed
 from thinwire.workflows.report import shown_verification
-from thinwire.workflows.run import Run, load_run
-from thinwire.workflows.stored import directory_of
 
 N_PAIRS = 6
 """Prompt pairs of the test split that a page shows."""
@@ -253,7 +253,7 @@ def _nodes(
     text: Tensor = run.windows(TEXT_WINDOWS * run.config.model.context)[:, :-1]
     lengths = torch.full((len(text),), text.shape[1], device=run.device)
     in_text = node_examples(model, shown, text, lengths)
-    keep = keep_only(model, circuit.nodes, means)
+    keep = isolate(model, circuit.nodes, means)
     in_task = node_examples(model, shown, prompts.tokens, prompts.lengths, keep)
     nodes: dict[str, Any] = {}
     for key, said in words.items():

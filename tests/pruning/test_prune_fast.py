@@ -1,0 +1,183 @@
+"""The fast forward is `GPT.forward` under hooks and edge masks: same losses, same gradients, whatever is shut."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from random_model import random_gates, random_means, random_model, random_prompts
+
+from thinwire.circuits.ablation import widths
+from thinwire.circuits.edges import induced_edges
+from thinwire.pruning.forest import Forest
+from thinwire.pruning.objective import FastObjective, PlainObjective, objective
+
+SHAPES = [
+    {},
+    {"n_layer": 1},
+    {"n_layer": 3, "d_head": 16, "positions": "learned"},
+    {"sink": True},
+    {"bigram": False, "activation_frac": 1.0},
+    {"positions": "learned", "sink": True, "n_layer": 1},
+]
+SHARES = (1.0, 0.6, 0.1, 0.0)
+
+
+def assert_close(actual, expected) -> None:
+    torch.testing.assert_close(actual, expected, rtol=2e-4, atol=2e-5)
+
+
+def nodes_of(model, gates) -> dict[str, list[int]]:
+    sizes = widths(model)
+    parts = gates.split(list(sizes.values()))
+    return {site: part.nonzero().flatten().tolist() for site, part in zip(sizes, parts, strict=True)}
+
+
+@pytest.fixture(params=SHAPES, ids=str)
+def both(request) -> tuple:
+    model, prompts = random_model(**request.param), random_prompts()
+    means = random_means(model)
+    return model, FastObjective(model, prompts, means), PlainObjective(model, prompts, means)
+
+
+@pytest.mark.parametrize("share", SHARES)
+def test_loss_gradients_and_logits_are_those_of_the_plain_forward(both, share) -> None:
+    model, fast, plain = both
+    gates, rows = random_gates(model, share), torch.tensor([7, 2, 3, 0])
+    (loss,), (gradient,) = fast.gradients(gates[None], [rows])
+    (expected,), (expected_gradient,) = plain.gradients(gates[None], [rows])
+    assert_close(loss, expected)
+    assert_close(gradient, expected_gradient)
+    assert_close(fast.logits(gates), plain.logits(gates))
+    assert fast.loss(gates) == pytest.approx(plain.loss(gates), rel=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.7, 0.15])
+def test_single_edges_are_removed_as_edge_masks_remove_them(both, share) -> None:
+    model, fast, plain = both
+    gates = random_gates(model, share)
+    edges = induced_edges(model, nodes_of(model, gates))[::2]
+    assert fast.loss(gates, edges) == pytest.approx(plain.loss(gates, edges), rel=1e-4)
+    assert_close(fast.logits(gates, edges), plain.logits(gates, edges))
+
+
+@pytest.mark.parametrize("share", [0.7, 0.15])
+def test_effects_are_those_of_the_plain_forward(both, share) -> None:
+    model, fast, plain = both
+    gates = random_gates(model, share)
+    nodes, edges = fast.effects(gates)
+    expected_nodes, expected_edges = plain.effects(gates)
+    assert_close(nodes, expected_nodes)
+    sizes = nodes_of(model, gates)
+    for name, expected in expected_edges.items():
+        source, target = fast.model.ends[name]
+        if model.config.sink and name.endswith("attn.out.weight"):
+            continue  # under a sink the mean arrives scaled, which the first-order estimate leaves out
+        block = np.ix_(sizes[target], sizes[source])
+        assert_close(edges[name][block], expected[block])
+
+
+@pytest.mark.parametrize("share", SHARES)
+def test_frozen_scales_are_the_whole_models(share) -> None:
+    for shape in ({}, {"n_layer": 1}, {"positions": "learned", "n_layer": 3}):
+        model, prompts = random_model(**shape), random_prompts()
+        means, gates = random_means(model), random_gates(model, share)
+        fast, plain = (kind(model, prompts, means, True) for kind in (FastObjective, PlainObjective))
+        assert fast.loss(gates) == pytest.approx(plain.loss(gates), rel=1e-4)
+        rows = [torch.tensor([1, 4, 9])]
+        assert_close(fast.gradients(gates[None], rows)[1], plain.gradients(gates[None], rows)[1])
+        if share == 0.6:
+            own = FastObjective(model, prompts, means).loss(gates)
+            assert fast.loss(gates) != pytest.approx(own, rel=1e-3)
+
+
+def test_batched_is_one_by_one() -> None:
+    """Fast: byte for byte, since nothing is shared. Plain: one batch of all vectors, equal up to rounding."""
+    model, prompts = random_model(), random_prompts()
+    vectors = torch.stack([random_gates(model, share, seed=i) for i, share in enumerate((0.9, 0.5, 0.2))])
+    rows = [torch.tensor([0, 1, 2]), torch.tensor([3, 9, 1]), torch.tensor([5, 6, 7])]
+    for kind, check in ((FastObjective, torch.equal), (PlainObjective, torch.allclose)):
+        whole = kind(model, prompts, random_means(model))
+        losses, gradients = whole.gradients(vectors, rows)
+        for i in range(3):
+            loss, gradient = whole.gradients(vectors[i : i + 1], rows[i : i + 1])
+            assert check(loss[0], losses[i]) and check(gradient[0], gradients[i])
+
+
+def test_bytes_do_not_depend_on_the_number_of_threads() -> None:
+    """Width 64, so that every kernel has several blocks of rows to share out."""
+    model, prompts = random_model(d_model=64, density=0.1), random_prompts(40, 10)
+    fast, gates = FastObjective(model, prompts, random_means(model)), random_gates(model, 0.5)
+    results = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        results.append(fast.gradients(gates[None], [torch.arange(40)])[1])
+    torch.set_num_threads(1)
+    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-7)
+
+
+def test_a_hopeless_loss_is_given_up_and_a_good_one_is_exact() -> None:
+    model, prompts = random_model(), random_prompts()
+    fast, gates = FastObjective(model, prompts, random_means(model)), random_gates(model, 0.5)
+    loss = fast.loss(gates)
+    assert fast.loss(gates, limit=loss) == loss
+    assert fast.loss(gates, limit=loss / 10) == float("inf")
+
+
+def test_the_device_decides_between_fast_and_plain() -> None:
+    model, prompts = random_model(), random_prompts()
+    assert isinstance(objective(model, prompts, random_means(model)), FastObjective)
+
+
+# --- the forest -----------------------------------------------------------------------------------------------------
+
+
+def prefixes(prompts) -> list[tuple[int, ...]]:
+    rows = zip(prompts.tokens.tolist(), prompts.lengths.tolist(), strict=True)
+    return [tuple(row[: i + 1]) for row, length in rows for i in range(length)]
+
+
+@pytest.mark.parametrize("picked", [None, [3, 0, 8]])
+def test_a_forest_holds_every_distinct_prefix_once(picked) -> None:
+    prompts = random_prompts()
+    forest = Forest.of(prompts, with_positions=False)
+    if picked:
+        forest, prompts = forest.pairs(np.array(picked)), prompts.pairs(torch.tensor(picked))
+    last = forest.tokens[forest.stem]
+    rows = [tuple(last[keys[:count]].tolist()) for keys, count in zip(forest.keys, forest.counts, strict=True)]
+    assert sorted(rows) == sorted(set(prefixes(prompts)))
+    whole = zip(prompts.tokens.tolist(), prompts.lengths.tolist(), strict=True)
+    assert [rows[end] for end in forest.ends] == [tuple(row[:length]) for row, length in whole]
+    assert np.array_equal(forest.sign, prompts.sign.numpy())
+    assert all(keys[count - 1] == row for row, (keys, count) in enumerate(zip(forest.keys, forest.counts, strict=True)))
+
+
+def test_stems_are_tokens_or_tokens_at_positions() -> None:
+    prompts = random_prompts()
+    assert sorted(Forest.of(prompts, False).tokens.tolist()) == sorted({p[-1] for p in prefixes(prompts)})
+    forest = Forest.of(prompts, True)
+    there = {(p[-1], len(p) - 1) for p in prefixes(prompts)}
+    assert sorted(zip(forest.tokens.tolist(), forest.positions.tolist(), strict=True)) == sorted(there)
+
+
+def test_ids_lead_back_to_the_forest_that_was_picked_from() -> None:
+    whole = Forest.of(random_prompts(), with_positions=True)
+    part = whole.pairs(np.array([9, 1]))
+    assert np.array_equal(whole.tokens[part.stem_ids], part.tokens)
+    assert np.array_equal(whole.counts[part.prefix_ids], part.counts)
+    assert part.prompt_ids.tolist() == [9, 1, 19, 11]
+
+
+# --- kernels --------------------------------------------------------------------------------------------------------
+
+
+def test_ranking_a_few_channels_keeps_what_abs_topk_keeps() -> None:
+    """Ties too: values from a small set, every pair of channels."""
+    from thinwire.kernels import gated
+
+    x = np.random.default_rng(0).integers(-2, 3, (50, 6)).astype(np.float32)
+    mean = np.arange(6, dtype=np.float32)
+    for k, chosen in itertools.product((1, 3, 5), itertools.combinations(range(6), 2)):
+        is_open = np.isin(np.arange(6), chosen)
+        expected, _ = gated.gate(x, k, is_open, mean)
+        assert np.array_equal(gated.gate_few(x, k, np.array(chosen), mean), expected)

@@ -1,0 +1,114 @@
+"""Necessity: removal of the circuit against matched removals of something else."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from micro_model import bracket_counter, copy_model
+
+from thinwire.circuits.ablation import remove_edges
+from thinwire.circuits.graph import Edge
+from thinwire.circuits.prompts import logit_difference, task_loss
+from thinwire.verification.claim import Claim
+from thinwire.verification.necessity import necessity, p_value, z_score
+from thinwire.verification.nulls import edge_pools, node_pools, random_edges, random_nodes, variances
+
+
+@pytest.fixture(scope="module")
+def found():
+    hand = copy_model()
+    return necessity(hand.model, Claim.of(hand.circuit), hand.means, hand.prompts, 30, 20)
+
+
+def test_the_true_circuit_is_needed(found) -> None:
+    assert found.passed
+    assert found.nodes_accuracy == found.edges_accuracy == 0.5
+    assert found.nodes_p == 1 / 31 and found.edges_p == 1 / 21
+    assert found.random_largest < 0.1 < found.nodes_loss
+    assert found.nodes_z is not None and found.nodes_z > 5
+
+
+def test_every_node_of_a_chain_is_an_articulation_point(found) -> None:
+    """The copy model has one path: each of its 19 nodes and 8 edges breaks it alone."""
+    assert (found.n_articulation_nodes, found.n_articulation_edges) == (19, 8)
+    assert all(removal.circuit_loss > 0.5 for removal in found.nodes)
+    assert found.nodes[0].model_loss == max(removal.model_loss for removal in found.nodes)
+
+
+def test_a_single_edges_row_is_the_naive_measurement(found) -> None:
+    hand = copy_model()
+    edge = hand.circuit.edges[0]
+    difference = logit_difference(hand.model, hand.prompts, edges=remove_edges(hand.model, [edge], hand.means))
+    name = f"{edge.source_site}:{edge.source} -> {edge.target_site}:{edge.target}"
+    (row,) = [removal for removal in found.edges if removal.name == name]
+    assert row.model_loss == pytest.approx(float(task_loss(difference, hand.prompts.sign)), abs=1e-6)
+
+
+def test_nodes_that_carry_nothing_are_not_needed() -> None:
+    hand = copy_model()
+    idle = {"embed": [8, 9], "0.attn.v": [3, 4], "0.attn.out": [10, 11]}
+    claim = replace(Claim.of(hand.circuit), nodes=idle, edges=[])
+    result = necessity(hand.model, claim, hand.means, hand.prompts, 20, 20)
+    assert result.passed is False
+    assert result.nodes_accuracy == 1.0
+    assert result.edges_p is None
+
+
+def test_null_sets_are_outside_equally_many_and_of_like_variance() -> None:
+    """In a pool with near and far candidates only the ten nearest in variance are ever drawn."""
+    hand = bracket_counter()
+    claim = Claim.of(hand.circuit)
+    variance = variances(hand.model, hand.means, hand.prompts)
+    variance["0.mlp.neuron"] = torch.cat([torch.tensor([1.0]), torch.linspace(1.0, 1.01, 10), torch.full((117,), 1e-9)])
+    pools = node_pools(hand.model, claim, variance)
+    generator = torch.Generator().manual_seed(0)
+    drawn = [random_nodes(claim, variance, pools, generator) for _ in range(40)]
+    neurons = {nodes["0.mlp.neuron"][0] for nodes in drawn}
+    assert neurons <= set(range(1, 11)) and len(neurons) > 5  # lively ones, and not always the same
+    for nodes in drawn:
+        assert {site: len(channels) for site, channels in nodes.items()} == dict.fromkeys(claim.nodes, 1)
+        assert all(nodes[site] != claim.nodes[site] for site in nodes)
+
+
+def test_variance_is_about_the_mean_that_ablation_puts_there() -> None:
+    """A node that is always 3 where its mean is 1 changes by 2 when ablated: variance 4, not 0."""
+    hand = bracket_counter()
+    means = {site: mean.clone() for site, mean in hand.means.items()}
+    means["embed"][6] = 4.0  # the constant channel is always 6
+    assert float(variances(hand.model, means, hand.prompts)["embed"][6]) == pytest.approx(4.0)
+
+
+def test_null_edges_are_nonzero_weights_outside_the_circuit() -> None:
+    hand = copy_model()
+    claim = Claim.of(hand.circuit)
+    variance = variances(hand.model, hand.means, hand.prompts)
+    pools = edge_pools(hand.model, claim, variance)
+    drawn = random_edges(hand.model, claim, variance, pools, torch.Generator().manual_seed(0))
+    assert len(drawn) == len(claim.edges)
+    assert not {edge[:4] for edge in drawn} & {edge[:4] for edge in claim.edges}
+    assert all(isinstance(edge, Edge) and edge.weight != 0 for edge in drawn)
+    assert sorted(edge.target_site for edge in drawn) == sorted(edge.target_site for edge in claim.edges)
+
+
+def test_a_site_that_is_all_circuit_offers_no_null() -> None:
+    hand = bracket_counter()
+    claim = replace(Claim.of(hand.circuit), nodes={**hand.nodes, "final": list(range(32))})
+    result = necessity(hand.model, claim, hand.means, hand.prompts, 20, 20, n_nodes=1, n_edges=1)
+    assert result.n_missing == 32
+    assert len(result.nodes) == len(result.edges) == 1  # bounded, and said so by the length
+
+
+def test_the_whole_model_as_a_circuit_has_no_null() -> None:
+    """Every node claimed: nothing is left to draw from, and it says so."""
+    hand = bracket_counter()
+    nodes = {site: list(range(len(mean))) for site, mean in hand.means.items()}
+    claim = replace(Claim.of(hand.circuit), nodes=nodes)
+    result = necessity(hand.model, claim, hand.means, hand.prompts, 20, 20, n_nodes=1, n_edges=1)
+    assert result.n_missing == claim.n_nodes and result.variance_ratio == 0.0
+
+
+def test_p_is_exact_and_z_needs_spread() -> None:
+    assert p_value(2.0, [1.0, 2.0, 3.0]) == 3 / 4  # ties count against the circuit
+    assert p_value(9.0, [1.0] * 199) == 1 / 200
+    assert z_score(5.0, [1.0, 3.0]) == pytest.approx(3 / 2**0.5)
+    assert z_score(5.0, [1.0, 1.0]) is None

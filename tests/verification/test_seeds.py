@@ -1,0 +1,78 @@
+"""Seeds and backups: overlap, core and exhaustion, with a stand-in for the pruner; forbidding, with the real gates."""
+
+import torch
+from micro_model import bracket_counter, copy_model
+
+from thinwire.circuits.overlap import jaccard
+from thinwire.pruning.gates import NodeGates
+from thinwire.verification.claim import Claim
+from thinwire.verification.pruner import Pruned
+from thinwire.verification.seeds import seeds, shared
+
+
+def test_overlap_and_core_by_hand() -> None:
+    a, b = {"embed": [1, 2], "final": [3]}, {"embed": [2, 5], "final": [3]}
+    assert jaccard(a, b) == 2 / 4
+    assert jaccard({}, {}) == 1.0
+    assert shared([a, b]) == {"embed": [2], "final": [3]}
+
+
+def test_the_same_circuit_for_every_seed_and_no_backup() -> None:
+    hand = bracket_counter()
+    calls = []
+
+    def pruner(model, pairs, seed, forbidden) -> Pruned:
+        calls.append((seed, forbidden))
+        solved = not forbidden
+        return Pruned(hand.nodes if solved else {}, solved, 0.01 if solved else 0.7, 4)
+
+    found = seeds(hand.model, Claim.of(hand.circuit), hand.means, hand.pairs, pruner, n_seeds=2, n_rounds=3, seed=7)
+    assert found.passed
+    assert found.node_overlap == found.same_answer == 1.0
+    assert found.correlation is not None and found.correlation > 0.999
+    assert found.core == hand.nodes and found.core_loss < 0.15
+    assert found.n_disjoint == 1 and len(found.exhausted) == 1  # ends with the first round that is not solved
+    assert [seed for seed, _ in calls] == [8, 9, 7]
+    assert calls[-1][1] == hand.nodes
+
+
+def test_exhaustion_forbids_everything_found_before() -> None:
+    hand = bracket_counter()
+    rounds = [{"embed": [10]}, {"embed": [11], "final": [12]}]
+    forbade = []
+
+    def pruner(model, pairs, seed, forbidden) -> Pruned:
+        forbade.append({site: list(channels) for site, channels in forbidden.items()})
+        return Pruned(rounds[len(forbade) - 1], True, 0.1, 1)
+
+    found = seeds(hand.model, Claim.of(hand.circuit), hand.means, hand.pairs, pruner, n_seeds=0, n_rounds=2)
+    assert forbade[0] == hand.nodes
+    assert forbade[1] == {**hand.nodes, "embed": [0, 10]}
+    assert found.n_disjoint == 3 and found.passed is False
+    assert "3 circuits without a common node, at least" in found.sentence
+
+
+def test_unsolved_seeds_do_not_enter_the_overlap() -> None:
+    hand = bracket_counter()
+    found = seeds(
+        hand.model,
+        Claim.of(hand.circuit),
+        hand.means,
+        hand.pairs,
+        lambda model, pairs, seed, forbidden: Pruned({"embed": [9]}, False, 0.7, 0),
+        n_seeds=2,
+        n_rounds=0,
+    )
+    assert found.node_overlap is None and found.core == hand.nodes
+    assert found.passed is None
+
+
+def test_forbidden_gates_never_open() -> None:
+    hand = copy_model()
+    gates = NodeGates(hand.means, torch.Generator().manual_seed(0), hand.nodes)
+    assert int(gates.forbidden.sum()) == 19
+    with torch.no_grad():
+        gates.tau += 5.0
+    gates.clamp_()
+    is_open = gates.open().detach().bool()
+    assert not (is_open & gates.forbidden).any() and int(is_open.sum()) == 768 - 19

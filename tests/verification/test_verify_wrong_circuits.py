@@ -1,0 +1,195 @@
+"""Circuits that are known to be wrong are caught, each for the right reason."""
+
+import json
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+import torch
+from micro_model import COPY_ANSWERS, MARK_A, MARK_B, HandModel, bracket_counter, circuit_of, copy_model
+
+from thinwire.circuits.ablation import node_means
+from thinwire.circuits.graph import Circuit
+from thinwire.circuits.prompts import Prompts
+from thinwire.errors import CorruptFile, UserError
+from thinwire.model.checkpoint import fingerprint
+from thinwire.pruning.config import PruneConfig
+from thinwire.pruning.prune import Identity, prune
+from thinwire.verification.budget import BUDGETS
+from thinwire.verification.claim import Claim, check_model, read_claim
+from thinwire.verification.controls import permuted, random_like, redrawn, shuffled_like, unrelated
+from thinwire.verification.examine import Material, examine
+from thinwire.verification.finding import Finding
+from thinwire.verification.verdict import judge
+
+SMALL = replace(
+    BUDGETS["fast"],
+    random_sets=20,
+    random_edge_sets=20,
+    pairs=8,
+    search_pairs=8,
+    nodes=19,
+    edges=4,
+    adversarial_steps=0,
+    text_windows=2,
+    draws=2,
+)
+
+
+def examined(hand: HandModel, claim: Claim) -> dict[str, Finding]:
+    shifted = {name: Prompts.of(tokens) for name, tokens in hand.shifted.items()}
+    material = Material(hand.prompts, Prompts.of(hand.pairs["validation"]), shifted=shifted, windows=hand.windows)
+    return examine(hand.model, claim, hand.means, material, SMALL)
+
+
+def swapped(hand: HandModel, site: str, channel: int) -> Claim:
+    """The true circuit with one node of a site exchanged for another."""
+    return Claim.of(circuit_of(hand, {**hand.nodes, site: [channel]}))
+
+
+def cheat() -> HandModel:
+    """A copy model that holds a shortcut which never works, and a circuit that is the shortcut.
+
+    Channel 7 of the embedding tells the markers apart, and value channel 16 of layer 1 carries it to the answers. But
+    value channel 17 carries the same with the opposite sign: in the whole model the two cancel. Mean ablation silences
+    the second one, and only then does the first one answer.
+    """
+    built = copy_model()
+    model = deepcopy(built.model)
+    weight = model.get_parameter
+    for token, value in ((MARK_A, 2.0), (MARK_B, -2.0), (3, 2.0), (4, -2.0)):
+        model.embed.weight[token, 7] = value
+    for head_input in ("q", "k", "v"):
+        weight(f"blocks.1.attn.{head_input}.weight")[16:] = 0.0  # q and k 0: attends evenly
+    weight("blocks.1.attn.v.weight")[[16, 17], 7] = 1.0
+    weight("blocks.1.attn.out.weight")[31] = 0.0
+    weight("blocks.1.attn.out.weight")[31, [16, 17]] = torch.tensor([12.0, -12.0])
+    weight("blocks.1.mlp.out.weight")[31] = 0.0
+    weight("blocks.0.attn.out.weight")[31] = weight("blocks.0.mlp.out.weight")[31] = 0.0
+    model.embed.weight[:, 31] = 0.0
+    weight("unembed.weight")[list(COPY_ANSWERS), 31] = torch.tensor([0.7, -0.7])
+    nodes = {"embed": [7], "1.attn.in": [7], "1.attn.v": [16], "1.attn.out": [31], "final": [31]}
+    return replace(built, model=model, means=node_means(model, built.windows), nodes=nodes)
+
+
+@pytest.mark.parametrize(
+    ("build", "site", "channel"),
+    [
+        (copy_model, "0.attn.v", 3),
+        (copy_model, "1.attn.q", 17),
+        (copy_model, "final", 9),
+        (bracket_counter, "0.mlp.neuron", 44),
+        (bracket_counter, "embed", 12),
+    ],
+)
+def test_one_needed_node_swapped_for_another(build, site: str, channel: int) -> None:
+    findings = examined(build(), swapped(build(), site, channel))
+    assert findings["sufficiency"].passed is False
+    assert judge(findings)[0] == "not supported"
+
+
+def found_in(hand: HandModel) -> Circuit:
+    """What the pruning finds there, solved or not."""
+    config = PruneConfig(steps=60, k_coef=3e-3)
+    return prune(hand.model, hand.pairs, hand.means, config, Identity(hand.task, 1, fingerprint(hand.model), "t"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nonsense", [permuted, lambda pairs, seed: unrelated(pairs, 25, seed)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_what_the_pruning_finds_on_a_nonsense_task(nonsense, seed: int) -> None:
+    hand = replace(copy_model(), pairs=nonsense(copy_model().pairs, seed))
+    verdict, reasons = judge(examined(hand, Claim.of(found_in(hand))))
+    assert verdict == "not supported" and reasons
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("redraw", [random_like, shuffled_like])
+def test_what_the_pruning_finds_in_a_random_model(redraw) -> None:
+    hand = copy_model()
+    model = redrawn(hand.model, 0, redraw)
+    random = replace(hand, model=model, means=node_means(model, hand.windows))
+    verdict, reasons = judge(examined(random, Claim.of(found_in(random))))
+    assert verdict == "not supported" and reasons
+
+
+@pytest.mark.parametrize("build", [copy_model, bracket_counter])
+def test_a_circuit_of_a_nonsense_task(build) -> None:
+    """Answers permuted over prompts: the whole model does not do this task, so no circuit of it can be how it does."""
+    hand = build()
+    nonsense = replace(hand, pairs=permuted(hand.pairs, seed=0))
+    verdict, reasons = judge(examined(nonsense, Claim.of(circuit_of(nonsense, hand.nodes))))
+    assert verdict == "not supported"
+    assert "does not do the task" in reasons[0]
+
+
+def test_a_circuit_of_a_random_model() -> None:
+    """Even one that holds every node but one: the random model does not do the task."""
+    hand = bracket_counter()
+    model = redrawn(hand.model, 0, random_like)
+    random = replace(hand, model=model, means=node_means(model, hand.windows))
+    nodes = {site: list(range(len(mean))) for site, mean in random.means.items()}
+    nodes["embed"] = nodes["embed"][1:]
+    verdict, reasons = judge(examined(random, Claim.of(circuit_of(random, nodes))))
+    assert verdict == "not supported" and "does not do the task" in reasons[0]
+
+
+def test_the_circuit_of_one_model_is_refused_in_another() -> None:
+    hand = bracket_counter()
+    claim = Claim.of(hand.circuit)
+    check_model(claim, hand.model)
+    with pytest.raises(UserError, match=r"the circuit of bracket belongs to model \w{12}, this model is \w{12}"):
+        check_model(claim, redrawn(hand.model, 0, random_like))
+
+
+def test_a_circuit_that_cheats_through_ablation_means() -> None:
+    """Its loss is low and it is right on every prompt; in the whole model its nodes move nothing and are not needed."""
+    hand = cheat()
+    findings = examined(hand, Claim.of(hand.circuit))
+    assert findings["sufficiency"].passed, findings["sufficiency"].sentence
+    assert findings["interchange"].passed is False
+    assert findings["necessity"].passed is False
+    verdict, reasons = judge(findings)
+    assert verdict == "sufficient only"
+    assert {reason.split()[0] for reason in reasons} >= {"Necessity", "Interchange"}
+
+
+def test_a_circuit_that_leaves_a_needed_node_out_and_one_too_many_in() -> None:
+    hand = copy_model()
+    less = {site: channels for site, channels in hand.nodes.items() if site != "1.attn.k"}
+    assert judge(examined(hand, Claim.of(circuit_of(hand, less))))[0] == "not supported"
+    more = {**hand.nodes, "0.mlp.neuron": [40, 41], "embed": [0, 1, 2, 3, 20]}
+    findings = examined(hand, Claim.of(circuit_of(hand, more)))
+    assert findings["sufficiency"].passed  # superfluous nodes are no falsehood; size is what pruning is for
+
+
+# --- files that are wrong -------------------------------------------------------------------------------------------
+
+
+def minimal(hand: HandModel) -> dict:
+    return {"model_fingerprint": fingerprint(hand.model), "task": hand.task, "nodes": hand.nodes}
+
+
+def test_the_minimal_file_is_the_whole_claim() -> None:
+    hand = bracket_counter()
+    assert read_claim(minimal(hand), hand.model) == replace(Claim.of(hand.circuit), status="not stated")
+
+
+def test_files_that_do_not_fit_are_refused_with_what_is_wrong() -> None:
+    hand = bracket_counter()
+    good = minimal(hand)
+    with pytest.raises(CorruptFile, match="lacks model_fingerprint, nodes"):
+        read_claim({"task": "bracket"}, hand.model)
+    with pytest.raises(UserError, match="names the site '7.attn.q'"):
+        read_claim({**good, "nodes": {"7.attn.q": [1]}}, hand.model)
+    with pytest.raises(UserError, match="channel 32 of embed, which has 32 channels"):
+        read_claim({**good, "nodes": {"embed": [32]}}, hand.model)
+    with pytest.raises(UserError, match="an edge from embed to final"):
+        read_claim({**good, "edges": [["embed", 0, "final", 0]]}, hand.model)
+
+
+def test_edges_take_their_weights_from_the_model() -> None:
+    hand = bracket_counter()
+    claim = read_claim({**minimal(hand), "edges": [["0.attn.v", 0, "0.attn.out", 1, -999.0]]}, hand.model)
+    assert claim.edges[0].weight == 12.0
+    assert json.loads(json.dumps(claim.nodes)) == hand.nodes

@@ -1,0 +1,209 @@
+"""Pruning a run: repeatable byte for byte, honest about failure, careful with what is there, blind to test pairs."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_world import quick, write_own_task
+
+import thinwire
+from thinwire.circuits.artefact import load_circuit
+from thinwire.cli.main import main
+from thinwire.errors import UserError
+from thinwire.progress import Advance, silent
+from thinwire.pruning.config import PruneConfig
+from thinwire.runs.run import Run
+from thinwire.tasks.answers import Unavailable
+from thinwire.workflows import prune as workflow
+from thinwire.workflows.prune import circuit_directory, prune, prune_run, prune_settings
+
+QUICK = ["--steps=30", "--batch_pairs=16", "--learning_rate=0.06", "--means_tokens=2048"]
+TASK = "own"
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
+
+
+def test_a_circuit_is_found_and_stored(pruned_path: Path) -> None:
+    run = thinwire.load_run(pruned_path)
+    path = circuit_directory(run, TASK, quick())
+    assert path == pruned_path / "circuits" / TASK / quick().settings_hash() / "0"
+    circuit = load_circuit(path).circuit
+    assert circuit.status == "solved"
+    assert circuit.scores["validation"].loss <= circuit.target_loss == 0.15
+    assert 0 < circuit.n_nodes < 600
+    assert set(files(path)) >= {"circuit.json", "means.safetensors", "pairs.safetensors", "manifest.json"}
+    assert circuit.model_fingerprint == run.fingerprint
+    assert circuit.tokenizer_sha256 == run.tokenizer.sha256
+    assert circuit.hyperparameters == quick().hyperparameters()
+
+
+def test_the_same_seed_gives_the_same_circuit_byte_for_byte(own_run: Run, own_task: str, pruned_path: Path) -> None:
+    circuit = prune(own_run, own_task, quick())
+    again = files(circuit_directory(own_run, TASK, quick()))
+    before = files(circuit_directory(thinwire.load_run(pruned_path), TASK, quick()))
+    for name in ("circuit.json", "means.safetensors", "pairs.safetensors"):
+        assert again[name] == before[name], name
+    other = prune(own_run, own_task, quick(seed=1))
+    assert other.seed == 1
+    assert (other.nodes, other.loss_curve) != (circuit.nodes, circuit.loss_curve)
+
+
+def test_a_target_that_cannot_be_met_is_a_result(
+    own_run: Run, own_task: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 0, status not_solved, the best loss that was reached."""
+    assert main(["prune", str(own_run.path), own_task, "--target_loss=1e-9", "--json", *QUICK]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["circuits"]
+    assert row["status"] == "not_solved"
+    assert 1e-9 < row["best_validation_loss"] == pytest.approx(row["validation"]["loss"], rel=1e-5)
+    stored = load_circuit(Path(row["path"])).circuit
+    assert stored.status == "not_solved"
+    assert stored.scores["validation"].loss == row["validation"]["loss"]
+
+
+@pytest.mark.slow
+def test_whether_it_is_solved_is_decided_before_calibration(own_run: Run, own_task: str) -> None:
+    """The target lies between the losses before and after: calibration would have met it, the circuit does not."""
+    loose = prune(own_run, own_task, quick(target_loss=1e-9))
+    before, after = loose.scores["validation"].loss, loose.calibrated_scores["validation"].loss
+    assert after < before
+    between = prune(own_run, own_task, quick(target_loss=(before + after) / 2, k_coef=0.0))
+    assert (between.status == "solved") == (between.scores["validation"].loss <= between.target_loss)
+
+
+def test_finished_circuits_are_kept(own_run: Run, own_task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = prune(own_run, own_task, quick())
+    path = circuit_directory(own_run, TASK, quick())
+    stamps = {p: p.stat().st_mtime_ns for p in path.iterdir()}
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise AssertionError("pruned again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workflow, "prune_model", fail)
+        assert prune(own_run, own_task, quick()) == first
+        with pytest.raises(AssertionError, match="pruned again"):
+            prune(own_run, own_task, quick(), resume=False)
+    assert {p: p.stat().st_mtime_ns for p in path.iterdir()} == stamps
+
+
+@pytest.mark.slow
+def test_a_damaged_circuit_is_made_again(own_run: Run, own_task: str) -> None:
+    first = prune(own_run, own_task, quick())
+    damaged = circuit_directory(own_run, TASK, quick()) / "circuit.json"
+    content = damaged.read_bytes()
+    damaged.write_bytes(content.replace(b"0", b"1", 1))
+    assert prune(own_run, own_task, quick()) == first
+    assert damaged.read_bytes() == content
+
+
+def test_an_interrupted_call_keeps_what_it_finished_and_resume_makes_the_rest(
+    own_run: Run, own_task: str, tmp_path: Path
+) -> None:
+    second = write_own_task(tmp_path / "second.jsonl")
+
+    @contextmanager
+    def stop_at_the_second(title: str, total: int, unit: str = "step") -> Iterator[Advance]:
+        if "second" in title:
+            raise KeyboardInterrupt
+        with silent(title, total, unit) as advance:
+            yield advance
+
+    with pytest.raises(KeyboardInterrupt):
+        prune_run(own_run.path, [own_task, str(second)], quick(), progress=stop_at_the_second)
+    assert [p.parent.parent.name for p in own_run.circuit_directories()] == [TASK]
+    stamp = (circuit_directory(own_run, TASK, quick()) / "circuit.json").stat().st_mtime_ns
+    done = prune_run(own_run.path, [own_task, str(second)], quick(), resume=True)
+    assert [row["task"] for row in done["circuits"]] == [TASK, "second"]
+    assert (circuit_directory(own_run, TASK, quick()) / "circuit.json").stat().st_mtime_ns == stamp
+    assert not list(own_run.path.rglob("*.tmp"))
+
+
+def test_test_pairs_have_no_say_in_what_is_found(own_run: Run, tmp_path: Path) -> None:
+    """Two tasks with the same train and validation pairs and other test pairs give the same circuit."""
+    one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
+    write_own_task(one, n_test=8)
+    write_own_task(other, n_test=12, first_test=8)
+    a, b = (prune(own_run, str(path), quick()) for path in (one, other))
+    assert a.nodes == b.nodes and a.edges == b.edges
+    assert a.loss_curve == b.loss_curve and a.calibration == b.calibration and a.status == b.status
+    for split in ("train", "validation"):
+        assert a.scores[split] == b.scores[split]
+    assert a.scores["test"] != b.scores["test"]
+    assert (a.task, b.task) == ("one", "other")
+
+
+def test_seeds_that_learn_together_are_those_that_learn_alone(
+    own_run: Run, own_task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One pass for settings that differ in seed and price, another for those that differ in more; none for old ones."""
+    passes: list[list[PruneConfig]] = []
+    plain = workflow.prune_model
+
+    def counted(setting: Any, configs: list[PruneConfig], progress: Any = silent) -> list[Any]:
+        passes.append(configs)
+        return plain(setting, configs, progress)
+
+    monkeypatch.setattr(workflow, "prune_model", counted)
+    first = quick(steps=6, sweep="none")
+    configs = [first, replace(first, seed=1), replace(first, k_coef=1e-4), replace(first, steps=3)]
+    alone = prune_settings(own_run, own_task, configs[:1])
+    together = prune_settings(own_run, own_task, configs, together=True)
+    assert passes == [configs[:1], configs[1:3], configs[3:]]
+    assert together[0] == alone[0]
+    assert together[1:] == prune_settings(own_run, own_task, configs[1:], resume=False)
+    assert passes[3:] == [[config] for config in configs[1:]]
+    assert [load_circuit(circuit_directory(own_run, TASK, c)).circuit for c in configs] == together
+
+
+def test_many_seeds_learn_in_passes_of_bounded_size() -> None:
+    """20 seeds at two prices, and one setting with other steps: 40 = 5 x 8 in one kind of pass, 1 in another."""
+    configs = [PruneConfig(seed=seed, k_coef=price) for seed in range(20) for price in (1e-3, 1e-4)]
+    groups = workflow._groups([*configs, PruneConfig(steps=5)], True)
+    assert [len(group) for group in groups] == [8, 8, 8, 8, 8, 1]
+    assert [config for group in groups[:5] for config in group] == configs
+    assert workflow._groups(configs, False) == [[config] for config in configs]
+
+
+@pytest.mark.slow
+def test_seeds_count_up_and_settings_share_no_directory(own_run: Run, own_task: str) -> None:
+    found = prune_run(own_run.path, [own_task], quick(seed=3), seeds=2)
+    assert [row["seed"] for row in found["circuits"]] == [3, 4]
+    paths = [Path(row["path"]) for row in found["circuits"]]
+    assert [p.name for p in paths] == ["3", "4"]
+    assert paths[0].parent == paths[1].parent
+    assert circuit_directory(own_run, TASK, quick(target_loss=0.2)).parent != paths[0].parent
+
+
+def test_the_means_are_over_a_hundred_thousand_tokens() -> None:
+    assert PruneConfig().means_tokens >= 100_000
+
+
+@pytest.mark.slow
+def test_zero_ablation_is_an_option(own_run: Run, own_task: str) -> None:
+    circuit = prune(own_run, own_task, quick(ablation="zero"))
+    stored = load_circuit(circuit_directory(own_run, TASK, quick(ablation="zero")))
+    assert circuit.ablation == "zero"
+    assert not any(mean.any() for mean in stored.means.values())
+
+
+def test_the_model_stays_as_it_was(own_run: Run, own_task: str) -> None:
+    before = {name: value.clone() for name, value in own_run.model.state_dict().items()}
+    prune(own_run, own_task, quick(steps=5))
+    assert all((value == before[name]).all() for name, value in own_run.model.state_dict().items())
+
+
+def test_tasks_that_are_not_there_are_refused(own_run: Run) -> None:
+    with pytest.raises(UserError, match="did you mean while_return_true"):
+        prune(own_run, "while_return_ture", quick())
+    with pytest.raises(Unavailable, match="train with a larger vocab_size"):
+        prune(own_run, "bracket_counting", quick())
+    with pytest.raises(UserError, match="missing"):
+        prune(own_run, "nowhere.jsonl", quick())
+    assert not (own_run.path / "circuits").exists()

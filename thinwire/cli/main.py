@@ -1,0 +1,107 @@
+"""The command `thinwire`: picks the verb, runs it, shows its result, turns errors into exit codes.
+
+0: done (a target that was not met is a result, too); 2: bad input, one line on stderr; 130: interrupted.
+"""
+
+import contextlib
+import difflib
+import errno
+import shlex
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+from thinwire.cli.arguments import new_parser, parse
+from thinwire.cli.tables import show, show_json, show_verbs
+from thinwire.cli.verbs import VERBS
+from thinwire.errors import UserError
+from thinwire.version import __version__
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+RESUMABLE = ("demo", "train", "prune")
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command line and returns its exit code; `--help` and `--print_config` leave by SystemExit(0)."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        return _run(argv)
+    except UserError as error:
+        return _fail(str(error))
+    except OSError as error:
+        message = _explain(error, argv)
+        if message is None:
+            raise
+        return _fail(message)
+    except KeyboardInterrupt:
+        print(f"thinwire: interrupted; {_how_to_continue(argv)}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _run(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help") or argv[1:] in (["-h"], ["--help"]) and argv[0] not in VERBS:
+        show_verbs({name: verb.summary for name, verb in VERBS.items()})
+        return 0
+    if argv == ["--version"]:
+        print(f"thinwire {__version__}")
+        return 0
+    name, rest = _split(argv)
+    verb = VERBS[name]
+    parser = new_parser(name, verb.usage, verb.summary, verb.example)
+    verb.add_arguments(parser, rest)
+    arguments = parse(parser, rest)
+    with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
+        result = verb.run(parser, arguments)
+    if arguments.json:
+        show_json(result)
+    else:
+        show(name, result)
+    return EXIT_ERROR if name == "doctor" and not result["ok"] else 0
+
+
+def _split(argv: list[str]) -> tuple[str, list[str]]:
+    """(verb, its arguments); a verb has one word or, as `tasks list`, two."""
+    two_words = [name for name in VERBS if name.startswith(f"{argv[0]} ")]
+    if argv[0] in VERBS:
+        return argv[0], argv[1:]
+    if two_words and " ".join(argv[:2]) in two_words:
+        return " ".join(argv[:2]), argv[2:]
+    if two_words:
+        raise UserError(f"{argv[0]} needs one of: {', '.join(name.split()[1] for name in two_words)}")
+    first_words = list(dict.fromkeys(name.split()[0] for name in VERBS))
+    close = difflib.get_close_matches(argv[0], first_words, n=1)
+    raise UserError(
+        f"unknown verb {argv[0]}; " + (f"did you mean {close[0]}?" if close else f"{', '.join(first_words)}")
+    )
+
+
+def _explain(error: OSError, argv: list[str]) -> str | None:
+    """One line for what the machine refuses; None for errors that are ours."""
+    if error.errno in _DISK_FULL:
+        return f"disk full: free space in {_directory(error, argv)}, then {_how_to_continue(argv)}"
+    if error.errno in _REFUSED:
+        return f"{error.strerror}: {error.filename}; choose another directory or change its permissions"
+    return None
+
+
+def _directory(error: OSError, argv: list[str]) -> Path:
+    """Where it happened: beside the file that the error names, else what the command was to write."""
+    if error.filename:
+        return Path(error.filename).parent.resolve()
+    named = [following for argument, following in pairwise(argv) if argument == "--out"]
+    named += [argument.removeprefix("--out=") for argument in argv if argument.startswith("--out=")]
+    return Path(named[-1] if named else "").resolve()
+
+
+def _how_to_continue(argv: list[str]) -> str:
+    """The command that goes on after an interruption; `--resume` for the verbs that have it."""
+    again = [*argv, "--resume"] if argv[0] in RESUMABLE and "--resume" not in argv else argv
+    return f"continue with: thinwire {shlex.join(again)}"
+
+
+def _fail(message: str) -> int:
+    print(f"thinwire: error: {' '.join(message.split())}", file=sys.stderr)
+    return EXIT_ERROR

@@ -1,0 +1,96 @@
+"""Where each node of a circuit is most active, in pretraining text and in a task's prompts, and how it is spread.
+
+Both signs are kept: a channel that is far below zero says as much as one that is far above.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from thinwire.circuits.ablation import BATCH, Nodes
+from thinwire.model.gpt import GPT
+from thinwire.model.hooks import Hook, compose, identity
+
+N_EXAMPLES = 4
+"""Examples of each sign."""
+BEFORE, AFTER = 12, 4
+"""Tokens shown around the extreme one."""
+N_BINS = 24
+
+
+@torch.no_grad()
+def record(
+    model: GPT, nodes: Nodes, tokens: Int[Tensor, "N T"], hook: Hook = identity
+) -> dict[str, Float[Tensor, "N T kept"]]:
+    """Site -> activations of its kept channels on every token, float32 on the CPU; `hook` acts first."""
+    parts: dict[str, list[Tensor]] = {site: [] for site, channels in nodes.items() if channels}
+
+    def keep(site: str, x: Tensor) -> Tensor:
+        if site in parts:
+            parts[site].append(x[..., list(nodes[site])].float().cpu())
+        return x
+
+    for batch in tokens.split(BATCH):
+        model(batch, compose(hook, keep))
+    return {site: torch.cat(found) for site, found in parts.items()}
+
+
+def extremes(
+    values: Float[Tensor, "N T"], tokens: Int[Tensor, "N T"], lengths: Int[Tensor, " N"], sign: int
+) -> list[dict[str, Any]]:
+    """Up to `N_EXAMPLES` rows with the largest sign x value, one place each, largest first.
+
+    An example holds token ids `tokens`, their activations `values` and the place `at` of the extreme one among them.
+    """
+    outside = torch.arange(values.shape[1]) >= lengths[:, None]
+    best = (sign * values).masked_fill(outside, -torch.inf).max(1)
+    order = best.values.sort(descending=True, stable=True).indices[:N_EXAMPLES].tolist()
+    found = []
+    for row in order:
+        at = int(best.indices[row])
+        if float(best.values[row]) <= 0:
+            break
+        low, high = max(0, at - BEFORE), min(int(lengths[row]), at + AFTER + 1)
+        found.append(
+            {"tokens": tokens[row, low:high].tolist(), "values": values[row, low:high].tolist(), "at": at - low}
+        )
+    return found
+
+
+def histogram(values: Float[Tensor, " n"]) -> dict[str, Any]:
+    """Counts in `N_BINS` equal bins from `low` to `high`, and the share of values that are exactly zero."""
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    counts = torch.histc(values, bins=N_BINS, min=low, max=high)
+    return {
+        "low": low,
+        "high": high,
+        "counts": [int(n) for n in counts.tolist()],
+        "zero": float((values == 0).float().mean()),
+    }
+
+
+def node_examples(
+    model: GPT,
+    nodes: Nodes,
+    tokens: Int[Tensor, "N T"],
+    lengths: Int[Tensor, " N"],
+    hook: Hook = identity,
+) -> dict[str, dict[str, Any]]:
+    """`site:channel` -> its `positive` and `negative` examples and the `histogram` of its activations."""
+    recorded: Mapping[str, Tensor] = record(model, nodes, tokens, hook)
+    tokens, lengths = tokens.cpu(), lengths.cpu()
+    inside = torch.arange(tokens.shape[1]) < lengths[:, None]
+    return {
+        f"{site}:{channel}": {
+            "positive": extremes(values[..., i], tokens, lengths, 1),
+            "negative": extremes(values[..., i], tokens, lengths, -1),
+            "histogram": histogram(values[..., i][inside]),
+        }
+        for site, values in recorded.items()
+        for i, channel in enumerate(nodes[site])
+    }

@@ -1,0 +1,62 @@
+"""The two arguments through which every intervention enters a forward pass.
+
+A `Hook` is called at each node site (after AbsTopK), at each RMSNorm scale (`0.attn.scale`, `final.scale`)
+and at each attention pattern (`0.attn.pattern`); it returns the value to go on with. An `EdgeMask` removes
+single weights of one matrix. Both are arguments of the forward, so nothing has to be undone afterwards.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+Hook = Callable[[str, Tensor], Tensor]
+
+
+def identity(site: str, x: Tensor) -> Tensor:
+    """The hook that changes nothing."""
+    return x
+
+
+def compose(*hooks: Hook) -> Hook:
+    """One hook that applies `hooks` from left to right at every site."""
+
+    def hook(site: str, x: Tensor) -> Tensor:
+        for inner in hooks:
+            x = inner(site, x)
+        return x
+
+    return hook
+
+
+@dataclass(frozen=True)
+class EdgeMask:
+    """Which edges of one weight matrix are kept, and what stands in for the sources of the others."""
+
+    keep: Bool[Tensor, "target source"]
+    mean: Float[Tensor, " source"]
+    """Mean activation of each source node; zeros for zero ablation."""
+
+
+Edges = Mapping[str, EdgeMask]
+"""Weight matrix name (see `edge_matrices`) -> EdgeMask; matrices that are left out stay whole."""
+
+
+def edge_linear(
+    linear: nn.Linear,
+    x: Float[Tensor, "*batch source"],
+    mask: EdgeMask | None,
+    gain: Float[Tensor, "*batch source"] | None = None,
+) -> Float[Tensor, "*batch target"]:
+    """`linear(x)` in which the removed edges carry their source's mean: (W M) x + (W (1 - M)) mean + b.
+
+    `gain` scales the mean where a source does not arrive with weight 1 (value channels under an attention sink).
+    """
+    if mask is None:
+        return linear(x)
+    kept = linear.weight * mask.keep
+    removed = linear.weight - kept
+    mean = mask.mean if gain is None else mask.mean * gain
+    return F.linear(x, kept, linear.bias) + F.linear(mean, removed)

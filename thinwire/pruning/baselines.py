@@ -1,0 +1,179 @@
+"""What learned gates are worth: other ways of choosing, at the same number of edges and under the same evaluation.
+
+    gates             the learned gates' own order, before any sweep
+    attribution       integrated gradients of the task loss along the gates, from all nodes at their means to all open
+                      (attribution patching, with more than one point on the way)
+    magnitude         sum of the magnitudes of a node's weights in and out
+    random            a seeded shuffle
+    edge_attribution  the same integrated gradients, by edges
+
+All but one order nodes; a circuit is the longest beginning of the order whose induced edges are no more than asked
+for. `edge_attribution` orders edges: all nodes that the first ones touch are kept, and all `embed` and `final` nodes,
+which carry no block edges; every other edge between them lies at its source's mean, as after a sweep of edges. Each
+circuit is described and scored as a learned one is; the loss is followed along each order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from thinwire.circuits.ablation import masks_of, widths
+from thinwire.circuits.edges import induced_edges
+from thinwire.circuits.graph import Circuit, Edge
+from thinwire.model.gpt import GPT
+from thinwire.model.sites import EMBED, FINAL, edge_matrices
+from thinwire.progress import Progress, silent
+from thinwire.pruning.config import PruneConfig
+from thinwire.pruning.describe import Found, Setting, describe
+from thinwire.pruning.edge_curves import EdgeCurve, Order, edge_counts, edges_curve, first_gates, node_curve
+from thinwire.pruning.objective import PlainObjective
+from thinwire.pruning.prune import learn_gates
+from thinwire.pruning.sweep import sweep_nodes
+
+IG_STEPS = 8
+"""Points on the way of the integrated gradients."""
+IG_PAIRS = 64
+"""Train pairs over which they are taken."""
+METHODS = ("gates", "attribution", "edge_attribution", "magnitude", "random")
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One way of choosing beside a learned and swept circuit."""
+
+    circuit: Circuit
+    """At most as many edges as that one has: induced ones, minimal ones where edges were chosen."""
+    curve: EdgeCurve
+    swept: Circuit | None = None
+    """The smallest beginning that meets the target, after the sweep of nodes; None without one, or for edges."""
+
+
+def attribution(setting: Setting) -> tuple[Float[Tensor, " nodes"], dict[str, Tensor]]:
+    """Integrated gradients: rise of the train loss credited to each node, and to each weight of each matrix."""
+    prompts = setting.prompts["train"]
+    chosen = prompts.pairs(torch.arange(min(IG_PAIRS, prompts.n_pairs), device=prompts.tokens.device))
+    plain = PlainObjective(setting.model, chosen, setting.means, setting.norm_scales == "whole")
+    everything = torch.cat([torch.ones_like(mean) for mean in setting.means.values()])
+    points = [plain.effects(everything * ((i + 0.5) / IG_STEPS)) for i in range(IG_STEPS)]
+    nodes = torch.stack([n for n, _ in points]).mean(0)
+    return nodes, {name: torch.stack([e[name] for _, e in points]).mean(0) for name in points[0][1]}
+
+
+def weight_magnitude(model: GPT) -> Float[Tensor, " nodes"]:
+    """Sum of the magnitudes of each node's weights, embedding and unembedding included."""
+    total = {site: torch.zeros(width) for site, width in widths(model).items()}
+    for name, (source, target) in edge_matrices(model.config.n_layer).items():
+        weight = model.get_parameter(name).detach().abs().cpu()
+        total[source] += weight.sum(0)
+        total[target] += weight.sum(1)
+    total[EMBED] += model.embed.weight.detach().abs().sum(0).cpu()
+    total[FINAL] += model.unembed.weight.detach().abs().sum(0).cpu()
+    return torch.cat(list(total.values()))
+
+
+def node_orders(setting: Setting, config: PruneConfig, scores: Tensor, progress: Progress = silent) -> dict[str, Order]:
+    """Method -> all nodes, the most important first; ties go to the earlier node. `scores` are the attribution's."""
+
+    def falling(values: Tensor) -> Order:
+        return torch.sort(values, descending=True, stable=True).indices.cpu()
+
+    title = f"gates {setting.identity.task}"
+    (gates,) = learn_gates(setting.objectives["train"], setting.means, [config], title, progress)
+    return {
+        "gates": falling(gates.tau.detach()),
+        "attribution": falling(scores),
+        "magnitude": falling(weight_magnitude(setting.model)),
+        "random": torch.randperm(len(scores), generator=torch.Generator().manual_seed(config.seed)),
+    }
+
+
+def nodes_of(model: GPT, gates: Float[Tensor, " nodes"]) -> dict[str, list[int]]:
+    """Open gates as nodes by site."""
+    sizes = widths(model)
+    parts = zip(sizes, gates.bool().split(list(sizes.values())), strict=True)
+    return {site: part.nonzero().flatten().tolist() for site, part in parts if part.any()}
+
+
+def at_most_edges(model: GPT, order: Order, n_edges: int) -> dict[str, list[int]]:
+    """The longest beginning of an order with at most `n_edges` induced edges."""
+    count = int(torch.searchsorted(edge_counts(model, order), n_edges, right=True)) - 1
+    return nodes_of(model, first_gates(order, count))
+
+
+def edges_by_score(model: GPT, scores: dict[str, Tensor]) -> list[Edge]:
+    """All nonzero weights of the block matrices, the largest score first."""
+    whole = induced_edges(model, {site: range(width) for site, width in widths(model).items()})
+    names = {ends: name for name, ends in edge_matrices(model.config.n_layer).items()}
+    rows = {name: values.tolist() for name, values in scores.items()}
+    return sorted(whole, key=lambda e: rows[names[e.source_site, e.target_site]][e.target][e.source], reverse=True)
+
+
+def touched(model: GPT, edges: Sequence[Edge]) -> dict[str, list[int]]:
+    """The nodes that `edges` touch, and all nodes of `embed` and `final`."""
+    nodes: dict[str, set[int]] = {site: set() for site in widths(model)}
+    for edge in edges:
+        nodes[edge.source_site].add(edge.source)
+        nodes[edge.target_site].add(edge.target)
+    nodes[EMBED], nodes[FINAL] = set(range(model.config.d_model)), set(range(model.config.d_model))
+    return {site: sorted(channels) for site, channels in nodes.items() if channels}
+
+
+def choose_otherwise(
+    setting: Setting, learned: Circuit, config: PruneConfig, *, sweep: bool = False, progress: Progress = silent
+) -> dict[str, Baseline]:
+    """Method -> its circuit of no more edges than `learned` has, and its curve; with `sweep` also swept.
+
+    Gates learn anew under `config`, those of `learned`. Test pairs are read for the scores alone.
+    """
+    scores, by_edge = attribution(setting)
+    orders = node_orders(setting, config, scores, progress)
+    found = {}
+    with progress(f"baselines {learned.task}", total=len(METHODS), unit="method") as advance:
+        for method in METHODS:
+            if method in orders:
+                found[method] = _by_nodes(setting, orders[method], learned, config, sweep)
+            else:
+                found[method] = _by_edges(setting, by_edge, learned, config)
+            advance(1)
+    return found
+
+
+def _by_nodes(setting: Setting, order: Order, learned: Circuit, config: PruneConfig, sweep: bool) -> Baseline:
+    model, validation = setting.model, setting.objectives["validation"]
+    device = next(model.parameters()).device
+    circuit = _judged(setting, Found(at_most_edges(model, order, learned.n_edges), False, []), config)
+    curve = node_curve(model, validation, order, config.target_loss, device)
+    if not sweep or curve.n_kept is None:
+        return Baseline(circuit, curve)
+    start = first_gates(order, curve.n_kept).to(device)
+    swept = nodes_of(model, sweep_nodes(validation, start, config.target_loss))
+    unswept = (curve.n_kept, curve.n_edges or 0)
+    return Baseline(circuit, curve, _judged(setting, Found(swept, False, [], unswept), config))
+
+
+def _by_edges(setting: Setting, scores: dict[str, Tensor], learned: Circuit, config: PruneConfig) -> Baseline:
+    model, device = setting.model, next(setting.model.parameters()).device
+    ordered = edges_by_score(model, scores)
+
+    def gates_of(edges: Sequence[Edge]) -> tuple[Tensor, list[Edge]]:
+        nodes = touched(model, edges)
+        gates = torch.cat([mask.float() for mask in masks_of(model, nodes).values()]).to(device)
+        return gates, sorted(set(induced_edges(model, nodes)) - set(edges))
+
+    n_edges = learned.n_edges if learned.n_minimal_edges is None else learned.n_minimal_edges
+    chosen = sorted(ordered[:n_edges])
+    circuit = _judged(setting, Found(touched(model, chosen), False, [], minimal_edges=chosen), config)
+    curve = edges_curve(setting.objectives["validation"], ordered, gates_of, config.target_loss)
+    return Baseline(circuit, curve)
+
+
+def _judged(setting: Setting, found: Found, config: PruneConfig) -> Circuit:
+    """Described like a learned circuit; solved or not by the validation loss, which no search has looked at here."""
+    circuit = describe(setting, found, config)
+    scores = circuit.scores if circuit.minimal_scores is None else circuit.minimal_scores
+    loss = scores["validation"].loss
+    status = "solved" if loss <= circuit.target_loss else "not_solved"
+    return replace(circuit, status=status, loss_curve=[(circuit.n_nodes, loss)])

@@ -1,0 +1,283 @@
+"""The forward pass of a frozen model under gates, as pruning needs it: fast, on the CPU, with the gates' gradient.
+
+It computes what `GPT.forward` computes with a hook that puts shut nodes at their means (a test holds the two together),
+and leaves out what changes nothing:
+
+    1. each distinct prefix of the prompts is one row                                   circuits.forest
+    2. queries, MLP and output of the last layer only where prompts end, two logits only
+    3. a shut node is a constant: it leaves the matrices, its mean goes into the bias    compaction
+    4. weights stored sparse; AbsTopK's zeros and unheard gradients skipped              sparsity.kernels.gated
+
+A gate's gradient is exact at every step, so a shut gate can open again at any time.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from thinwire.circuits.ablation import Means, Nodes
+from thinwire.circuits.graph import Edge
+from thinwire.circuits.prompts import Prompts
+from thinwire.kernels.gated import Lines
+from thinwire.model.gpt import GPT
+from thinwire.model.sites import EMBED, FINAL, edge_matrices
+from thinwire.pruning.forest import Forest
+from thinwire.pruning.gated_ops import Attend, Gate, Keys, Matrix, Norm, Product, Take
+from thinwire.sparsity.topk import count_kept
+
+Gates = Mapping[str, Tensor]
+"""Node site -> 1 for every open gate, 0 for every shut one, float32."""
+Scales = Mapping[str, np.ndarray]
+"""Site of an RMSNorm scale -> its value for every row of a forest."""
+
+
+@dataclass(frozen=True)
+class Thinned:
+    """One matrix without some of its edges: these carry their source's mean."""
+
+    by_source: Lines
+    constant: np.ndarray
+    """Bias, and the removed edges' means where these arrive with weight 1, per target."""
+    by_head: np.ndarray | None
+    """The removed edges' means per (head, target), where an attention sink scales them."""
+
+
+class FastModel:
+    """A frozen model and the means of its nodes, laid out for `difference`."""
+
+    def __init__(self, model: GPT, means: Means) -> None:
+        config = self.config = model.config
+        weights = {name: value.detach().cpu() for name, value in model.named_parameters()}
+        self.means = {site: mean.detach().cpu().float() for site, mean in means.items()}
+        self.ends = edge_matrices(config.n_layer)
+        self.matrices = {
+            name: Matrix.of(weights[name], weights[name.removesuffix("weight") + "bias"]) for name in self.ends
+        }
+        self.weights = {name: weight for name, weight in weights.items() if name not in self.matrices}
+        self.n_kept = count_kept(config.d_model, config.activation_frac)
+        self.n_kept_neurons = count_kept(config.d_mlp, config.activation_frac)
+
+    @cached_property
+    def everything(self) -> dict[str, Tensor]:
+        """All gates open."""
+        return {site: torch.ones_like(mean) for site, mean in self.means.items()}
+
+    def gates(self, nodes: Nodes) -> dict[str, Tensor]:
+        """Gates that are open at `nodes` only."""
+        gates = {site: torch.zeros_like(mean) for site, mean in self.means.items()}
+        for site, channels in nodes.items():
+            gates[site][list(channels)] = 1
+        return gates
+
+    def forest(self, prompts: Prompts) -> Forest:
+        """The prompts as this model's rows."""
+        return Forest.of(prompts, self.config.positions == "learned")
+
+    def without(self, edges: Iterable[Edge]) -> dict[str, Thinned]:
+        """The matrices that lose some of `edges`, without them."""
+        names = {ends: name for name, ends in self.ends.items()}
+        removed: dict[str, list[tuple[int, int]]] = {}
+        for edge in edges:
+            removed.setdefault(names[edge.source_site, edge.target_site], []).append((edge.target, edge.source))
+        return {name: self._thinned(name, np.array(pairs)) for name, pairs in removed.items()}
+
+    def _thinned(self, name: str, removed: np.ndarray) -> Thinned:
+        """One matrix without the edges (target, source) of `removed`."""
+        matrix, (target, source) = self.matrices[name], removed.T
+        weight, at_mean = matrix.weight.copy(), np.zeros_like(matrix.weight)
+        weight[target, source] = 0
+        at_mean[target, source] = matrix.weight[target, source] * self.means[self.ends[name][0]].numpy()[source]
+        lines = Lines(weight.T)
+        if not (self.config.sink and name.endswith("attn.out.weight")):
+            return Thinned(lines, matrix.bias + at_mean.sum(1), None)
+        by_head = at_mean.reshape(len(at_mean), self.config.n_head, self.config.d_head).sum(2).T
+        return Thinned(lines, matrix.bias, np.ascontiguousarray(by_head))
+
+    def difference(
+        self,
+        forest: Forest,
+        gates: Gates,
+        thinned: Mapping[str, Thinned] | None = None,
+        scales: Scales | None = None,
+        trace: "Trace | None" = None,
+    ) -> Float[Tensor, " P"]:
+        """logit(answer) - logit(other) at the end of every prompt, differentiable in the gates.
+
+        `thinned` takes out single edges (and leaves no gradient), `scales` freezes the RMSNorms. `trace` is told what
+        went through.
+        """
+        x = _Pass(self, forest, gates, thinned or {}, scales, trace or Trace()).final()
+        answer, other = forest.answer, forest.other
+        difference = x @ (self.weights["unembed.weight"][answer] - self.weights["unembed.weight"][other])
+        if "bigram" in self.weights:
+            table = self.weights["bigram"][torch.from_numpy(forest.last_tokens)]
+            difference = difference + table[:, answer] - table[:, other]
+        return difference
+
+    @torch.no_grad()
+    def logits(
+        self,
+        forest: Forest,
+        gates: Gates,
+        thinned: Mapping[str, Thinned] | None = None,
+        scales: Scales | None = None,
+    ) -> Float[Tensor, "P V"]:
+        """Logits over the whole vocabulary at the end of every prompt."""
+        logits = _Pass(self, forest, gates, thinned or {}, scales, Trace()).final() @ self.weights["unembed.weight"].T
+        if "bigram" in self.weights:
+            logits += self.weights["bigram"][torch.from_numpy(forest.last_tokens)]
+        return logits
+
+    def scales(self, forest: Forest) -> dict[str, np.ndarray]:
+        """The whole model's RMSNorm scales on a forest's rows."""
+        trace = Trace()
+        with torch.no_grad():
+            self.difference(forest, self.everything, trace=trace)
+        return trace.scales
+
+
+class Trace:
+    """What went through a pass: RMSNorm scales by site, and (input, product) of every matrix by name."""
+
+    def __init__(self) -> None:
+        self.scales: dict[str, np.ndarray] = {}
+        self.products: dict[str, tuple[Tensor, Tensor]] = {}
+
+
+def pick_scales(scales: Scales, picked: Forest, n_layer: int) -> dict[str, np.ndarray]:
+    """Scales of a forest's rows, restricted to the rows of one that was picked from it."""
+    ends = {f"{n_layer - 1}.mlp.scale": picked.prompt_ids, f"{FINAL}.scale": picked.prompt_ids}
+    rows = {"0.attn.scale": picked.stem_ids, **ends}
+    return {site: scale[rows.get(site, picked.prefix_ids)] for site, scale in scales.items()}
+
+
+class _Pass:
+    """One forward pass; its methods read like those of `GPT`. A tensor of one row is the same on all rows.
+
+    Without gradients, a site whose gates are all shut is not computed at all.
+    """
+
+    def __init__(
+        self,
+        model: FastModel,
+        forest: Forest,
+        gates: Gates,
+        thinned: Mapping[str, Thinned],
+        scales: Scales | None,
+        trace: Trace,
+    ) -> None:
+        self.model, self.forest, self.gates, self.thinned = model, forest, gates, thinned
+        self.scales, self.trace = scales, trace
+        self.lean = not torch.is_grad_enabled()
+        self.open = {site: np.flatnonzero(gate.detach().numpy()) for site, gate in gates.items()}
+
+    def final(self) -> Float[Tensor, "P D"]:
+        """What the unembedding reads at the end of every prompt."""
+        forest, weights = self.forest, self.model.weights
+        x = weights["embed.weight"][torch.from_numpy(forest.tokens)]
+        if "positions.weight" in weights:
+            x = x + weights["positions.weight"][torch.from_numpy(forest.positions)]
+        x = self.gate(EMBED, x, self.model.config.d_model)
+        for layer in range(self.model.config.n_layer):
+            x = self.attention(layer, x)
+            x = x + self.mlp(layer, x)
+        x = self.gate(FINAL, self.norm(FINAL, "norm.gain", x), self.model.config.d_model)
+        return x.expand(len(forest.ends), -1)
+
+    def attention(self, layer: int, x: Tensor) -> Tensor:
+        """The residual stream after the layer's attention: at every prefix, in the last layer where prompts end."""
+        forest, site = self.forest, f"{layer}.attn"
+        row_of = forest.stem if layer == 0 else np.arange(len(forest.stem))
+        queries = forest.ends if layer == self.model.config.n_layer - 1 else np.arange(len(forest.stem))
+        at = row_of[queries]
+        if self.unheard(f"{site}.v", f"{site}.out") and not self.model.config.sink:
+            mixed, gain = self.model.means[f"{site}.v"][None], None
+        else:
+            h = self.norm(site, f"blocks.{layer}.attn.norm.gain", x)
+            h = self.gate(f"{site}.in", h, self.model.n_kept)
+            q = self.linear(f"{site}.q", _take(h, at), self.model.n_kept)
+            k, v = (self.linear(f"{site}.{name}", h, self.model.n_kept) for name in ("k", "v"))
+            mixed, gain = self.attend(layer, q, k, v, row_of[forest.keys[queries]], forest.counts[queries])
+        return _take(x, at) + self.linear(f"{site}.out", mixed, self.model.n_kept, gain)
+
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, rows: np.ndarray, counts: np.ndarray
+    ) -> tuple[Tensor, Tensor]:
+        """Heads in which nothing moves and which nobody hears stay at the means of their values."""
+        config, site = self.model.config, f"{layer}.attn"
+        sink = self.model.weights.get(f"blocks.{layer}.attn.sink")
+        heads = np.arange(config.n_head)
+        if sink is None:
+            used = self.gates[f"{site}.v"].detach().numpy() != 0
+            if not self.lean:
+                used = used | self.model.matrices[f"blocks.{site}.out.weight"].weight[self.open[f"{site}.out"]].any(0)
+            heads = np.flatnonzero(used.reshape(config.n_head, -1).any(1))
+        q = q.expand(len(rows), -1).contiguous()
+        k, v = (x.expand(rows.max() + 1, -1).contiguous() if len(x) == 1 else x for x in (k, v))
+        sinks = np.empty(0, np.float32) if sink is None else sink.numpy()
+        keys = Keys(rows, counts, config.d_head)
+        return Attend.apply(q, k, v, keys, heads, self.model.means[f"{site}.v"], sinks)  # pyright: ignore
+
+    def mlp(self, layer: int, x: Tensor) -> Tensor:
+        site = f"{layer}.mlp"
+        if self.unheard(f"{site}.neuron", f"{site}.out"):
+            return self.linear(f"{site}.out", self.model.means[f"{site}.neuron"][None], self.model.n_kept)
+        h = self.norm(site, f"blocks.{layer}.mlp.norm.gain", x)
+        h = self.gate(f"{site}.in", h, self.model.n_kept)
+        h = F.gelu(self.product(f"{site}.neuron", h))
+        h = self.gate(f"{site}.neuron", h, self.model.n_kept_neurons)
+        return self.linear(f"{site}.out", h, self.model.n_kept)
+
+    def unheard(self, inner: str, outer: str) -> bool:
+        """Whether nothing behind site `inner` matters: all of it is shut, and no gradient comes through `outer`."""
+        return not len(self.open[inner]) and (self.lean or not len(self.open[outer]))
+
+    def norm(self, site: str, gain: str, x: Tensor) -> Tensor:
+        site = f"{site}.scale"
+        frozen = None if self.scales is None else self.scales[site]
+        if frozen is not None and len(x) < len(frozen):
+            x = x.expand(len(frozen), -1).contiguous()
+        out, scale = Norm.apply(x, self.model.weights[gain], frozen)  # pyright: ignore[reportGeneralTypeIssues]
+        self.trace.scales[site] = scale.numpy()
+        return out
+
+    def gate(self, site: str, x: Tensor, n_kept: int) -> Tensor:
+        if self.lean and not len(self.open[site]):
+            return self.model.means[site][None]
+        return Gate.apply(x, self.gates[site], self.model.means[site], n_kept)  # pyright: ignore[reportReturnType]
+
+    def linear(self, site: str, x: Tensor, n_kept: int, gain: Tensor | None = None) -> Tensor:
+        if self.lean and not len(self.open[site]):
+            return self.model.means[site][None]
+        return self.gate(site, self.product(site, x, gain), n_kept)
+
+    def product(self, site: str, x: Tensor, gain: Tensor | None = None) -> Tensor:
+        """The matrix into `site` times x. Shut sources are constants, except under a sink, which scales their means."""
+        layer, _, name = site.partition(".")
+        matrix_name = f"blocks.{layer}.{name}.weight"
+        matrix, (source, target) = self.model.matrices[matrix_name], self.model.ends[matrix_name]
+        thinned = self.thinned.get(matrix_name)
+        by_source, constant = (thinned or matrix).by_source, (matrix.bias if thinned is None else thinned.constant)
+        sources = self.open[source]
+        if gain is not None and self.model.config.sink:
+            sources = np.arange(x.shape[1])
+        elif len(sources) < x.shape[1]:
+            shut = np.flatnonzero(self.gates[source].detach().numpy() == 0)
+            constant = by_source.product(self.model.means[source].numpy()[None], shut, constant)[0]
+        if thinned is not None:
+            out = torch.from_numpy(by_source.product(x.detach().numpy(), sources, constant))
+            return out if thinned.by_head is None or gain is None else out + gain @ torch.from_numpy(thinned.by_head)
+        out = Product.apply(x, matrix, constant, sources, self.open[target])
+        self.trace.products[matrix_name] = (x, out)  # pyright: ignore[reportArgumentType]
+        return out  # pyright: ignore[reportReturnType]
+
+
+def _take(x: Tensor, index: np.ndarray) -> Tensor:
+    """Rows of x; a single row stands for all."""
+    return x if len(x) == 1 else Take.apply(x, index)  # pyright: ignore[reportReturnType]

@@ -1,0 +1,173 @@
+"""Pruning: the fewest nodes with which the frozen model still reaches the target loss.
+
+Source: Gao et al. 2025, section 2.3 and appendix "Pruning"; step 4 goes beyond it:
+
+    1. one gate per node; shut gates put the node's mean in its place            circuits.mask
+    2. minimise task loss + k_coef x (open gates) on train pairs                 learn_gates
+    3. order nodes by tau, bisect their number on validation pairs               circuits.discretize
+    4. take out single nodes, then single edges that are not needed there        circuits.sweep
+    5. fit scale and shift of the answer logits on validation pairs              circuits.calibrate
+    6. count edges; read the test pairs, once                                    circuits.describe
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from thinwire.circuits.ablation import Means, Nodes
+from thinwire.circuits.edges import induced_edges
+from thinwire.circuits.graph import Circuit, Edge
+from thinwire.model.gpt import GPT
+from thinwire.progress import Progress, silent
+from thinwire.pruning.config import PruneConfig
+from thinwire.pruning.describe import Found, Identity, Setting, describe
+from thinwire.pruning.discretize import Bisection, bisect, spread_counts
+from thinwire.pruning.gates import NodeGates
+from thinwire.pruning.objective import Objective
+from thinwire.pruning.sweep import sweep_edges, sweep_nodes
+from thinwire.tasks.task import Split
+from thinwire.tasks.tokens import TaskTokens
+
+BETAS = (0.9, 0.95)
+
+
+class PairOrder:
+    """Pairs for one step after the other: every pair once before any comes again."""
+
+    def __init__(self, n_pairs: int, batch_pairs: int, generator: torch.Generator) -> None:
+        self.n_pairs, self.batch_pairs, self.generator = n_pairs, batch_pairs, generator
+        self.order = torch.empty(0, dtype=torch.long)
+
+    def next(self) -> Tensor:
+        if len(self.order) < min(self.batch_pairs, self.n_pairs):
+            self.order = torch.cat([self.order, torch.randperm(self.n_pairs, generator=self.generator)])
+        rows, self.order = self.order[: self.batch_pairs], self.order[self.batch_pairs :]
+        return rows
+
+
+def learn_gates(
+    train: Objective,
+    means: Means,
+    configs: Sequence[PruneConfig],
+    title: str = "prune",
+    progress: Progress = silent,
+    forbidden: Nodes | None = None,
+) -> list[NodeGates]:
+    """One gate per node and config, learned on train pairs together; those of `forbidden` nodes stay shut.
+
+    The configs may differ in seed and price alone. Each learns as if it were by itself: its own start, pairs and
+    gradient, and an optimizer that works entry by entry.
+    """
+    config = configs[0]
+    if any(replace(other, seed=config.seed, k_coef=config.k_coef) != config for other in configs):
+        raise ValueError("only settings that differ in seed and k_coef alone can share one pass")
+    generators = [torch.Generator().manual_seed(c.seed) for c in configs]
+    gates = [NodeGates(means, generator, forbidden) for generator in generators]
+    orders = [PairOrder(train.n_pairs, config.batch_pairs, generator) for generator in generators]
+    adamw = torch.optim.AdamW(
+        [g.tau for g in gates], lr=config.learning_rate, betas=BETAS, weight_decay=config.weight_decay
+    )
+    warmup = max(1, round(config.warmup_frac * config.steps))
+    with progress(title, total=config.steps, unit="step") as advance:
+        for step in range(config.steps):
+            is_open = torch.stack([g.open() for g in gates])
+            losses, rise = train.gradients(is_open.detach(), [order.next() for order in orders])
+            prices = torch.tensor([c.k_coef for c in configs], device=rise.device)
+            for g, gradient in zip(gates, _through_step(is_open, rise + prices[:, None], gates), strict=True):
+                g.tau.grad = gradient / gradient.square().mean().sqrt().clamp(min=1.0)
+            rate = min((step + 1) / warmup, (config.steps - step) / max(1, config.steps - warmup))
+            adamw.param_groups[0]["lr"] = config.learning_rate * rate
+            adamw.step()
+            for g in gates:
+                g.clamp_()
+            advance(1, loss=float(losses.mean()), nodes=int(is_open.detach().sum(1).mean()))
+    return gates
+
+
+def _through_step(
+    is_open: Float[Tensor, "S nodes"], gradient: Float[Tensor, "S nodes"], gates: Sequence[NodeGates]
+) -> tuple[Tensor, ...]:
+    """The gates' gradient as their parameters'."""
+    return torch.autograd.grad(is_open, [g.tau for g in gates], gradient)
+
+
+@torch.no_grad()
+def choose_nodes(gates: NodeGates, validation: Objective, target: float) -> tuple[Float[Tensor, " nodes"], Bisection]:
+    """The smallest set of nodes, in the order of tau, that reaches `target` on validation pairs, as open gates."""
+    order = torch.sort(gates.tau, descending=True, stable=True).indices
+    order = order[~gates.forbidden[order]]
+    n_open, seen = int((gates.tau >= 0).sum()), {}
+
+    def first(count: int) -> Tensor:
+        chosen = torch.zeros_like(gates.tau)
+        chosen[order[:count]] = 1
+        return chosen
+
+    def loss_at(count: int) -> float:
+        if count not in seen:
+            seen[count] = validation.loss(first(count))
+        return seen[count]
+
+    found = bisect(loss_at, n_open, len(order), target)
+    for count in spread_counts(n_open, len(order)):
+        loss_at(count)
+    return first(found.n_nodes), replace(found, curve=sorted(seen.items()))
+
+
+def finish(setting: Setting, gates: NodeGates, config: PruneConfig, progress: Progress = silent) -> Found:
+    """From learned gates to a circuit: bisect, sweep. Reads validation pairs only."""
+    validation, model = setting.objectives["validation"], setting.model
+    chosen, bisection = choose_nodes(gates, validation, config.target_loss)
+    nodes = gates.nodes(chosen.nonzero().flatten())
+    found = Found(nodes, bisection.solved, bisection.curve)
+    if bisection.solved and config.sweep != "none":
+        unswept = (sum(map(len, nodes.values())), len(induced_edges(model, nodes)))
+        chosen = sweep_nodes(validation, chosen, config.target_loss, progress)
+        nodes = gates.nodes(chosen.nonzero().flatten())
+        found = replace(found, nodes=nodes, unswept=unswept)
+    if bisection.solved and config.sweep == "edges":
+        edges = induced_edges(model, nodes)
+        minimal = sweep_edges(validation, chosen, edges, config.target_loss, model.config.n_layer, progress)
+        found = replace(found, minimal_edges=minimal)
+    return found
+
+
+def find(setting: Setting, config: PruneConfig) -> tuple[Found, list[Edge]]:
+    """A circuit and its induced edges, up to the sweep of nodes and without reading a test pair: a search's trial."""
+    config = replace(config, sweep="nodes" if config.sweep == "edges" else config.sweep)
+    (gates,) = learn_gates(setting.objectives["train"], setting.means, [config])
+    found = finish(setting, gates, config)
+    return found, induced_edges(setting.model, found.nodes)
+
+
+def prune_together(
+    setting: Setting, configs: Sequence[PruneConfig], progress: Progress = silent, forbidden: Nodes | None = None
+) -> list[Circuit]:
+    """Circuits of one task for settings that differ in seed and price alone; `forbidden` nodes are in none of them.
+
+    Gates learn on train, the count, the sweep and the calibration come from validation, test is read once for the
+    report. A target that cannot be met gives a circuit of status `not_solved`.
+    """
+    title = f"prune {setting.identity.task}"
+    learned = learn_gates(setting.objectives["train"], setting.means, configs, title, progress, forbidden)
+    return [
+        describe(setting, finish(setting, gates, config, progress), config)
+        for gates, config in zip(learned, configs, strict=True)
+    ]
+
+
+def prune(
+    model: GPT,
+    pairs: dict[Split, TaskTokens],
+    means: Means,
+    config: PruneConfig,
+    identity: Identity,
+    progress: Progress = silent,
+    forbidden: Nodes | None = None,
+) -> Circuit:
+    """Find the circuit of one task; see `prune_together`."""
+    setting = Setting(model, pairs, means, identity, config.norm_scales)
+    return prune_together(setting, [config], progress, forbidden)[0]

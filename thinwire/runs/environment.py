@@ -1,0 +1,108 @@
+"""What a run was made with: versions, commit, machine. Stored in a run directory's `env.json`."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from thinwire.training.allocator import keep_freed_memory
+from thinwire.version import __version__
+
+PACKAGES = ("torch", "numpy", "numba", "tokenizers", "safetensors")
+
+
+def environment(seed: int, threads: int) -> dict[str, Any]:
+    """The content of `env.json`: plain JSON, nothing in it depends on the clock.
+
+    `threads` is the number of CPU threads that the computation uses; with the seed and
+    the machine it is what a byte-for-byte repetition needs.
+    """
+    return {
+        "versions": versions(),
+        "commit": commit(Path(__file__).parent.parent.parent),
+        "machine": machine(),
+        "seed": seed,
+        "threads": threads,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, thinwire and the packages that numbers depend on; nothing is imported."""
+    found = {"python": platform.python_version(), "thinwire": __version__}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def commit(checkout: Path) -> str | None:
+    """Commit of a git checkout's root, with "-modified" if tracked files differ from it; None if it is no such root."""
+    top = _git(checkout, "rev-parse", "--show-toplevel")
+    head = _git(checkout, "rev-parse", "--verify", "--quiet", "HEAD")
+    if not top or not head or Path(top).resolve() != checkout.resolve():
+        return None
+    modified = _git(checkout, "status", "--porcelain", "--untracked-files=no")
+    return f"{head}-modified" if modified else head
+
+
+def _git(directory: Path, *arguments: str) -> str | None:
+    """Output of a git command; None when git is absent or refuses."""
+    try:
+        done = subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(directory), *arguments], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def machine() -> dict[str, Any]:
+    """Platform, processor, usable cores and memory (bytes; None where the platform does not tell)."""
+    return {
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+        "cores": usable_cores(),
+        "memory_bytes": memory_bytes(),
+    }
+
+
+def usable_cores() -> int:
+    """Number of cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def use_threads(n: int) -> None:
+    """Compute with `n` CPU threads: exactly in torch, whose sums depend on it, at most in our kernels, which do not."""
+    import numba
+    import torch
+
+    from thinwire.kernels.blocks import start_threads
+
+    keep_freed_memory()
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore - nothing reads such memory
+    start_threads()
+    torch.set_num_threads(n)
+    numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))  # pyright: ignore
+
+
+def memory_bytes() -> int | None:
+    """Physical memory."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
