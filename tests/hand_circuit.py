@@ -7,7 +7,7 @@ from thinwire.circuits.graph import Calibration, Circuit, Score
 from thinwire.circuits.prompts import Prompts
 from thinwire.model.config import ModelConfig
 from thinwire.model.gpt import GPT
-from thinwire.model.sites import node_sites, site_width
+from thinwire.model.nodes import node_space
 
 SMALL = ModelConfig(vocab_size=17, context=6, n_layer=2, d_model=8, d_head=4, mlp_ratio=2, activation_frac=1.0)
 
@@ -25,7 +25,7 @@ def sparse_model(seed: int = 0, config: ModelConfig = SMALL) -> GPT:
 
 
 def widths_of(config: ModelConfig = SMALL) -> dict[str, int]:
-    return {site: site_width(site, config.d_model, config.d_mlp) for site in node_sites(config.n_layer)}
+    return node_space(config).widths
 
 
 def random_means(seed: int = 1) -> dict[str, Tensor]:

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 
-from thinwire.circuits.ablation import widths
 from thinwire.circuits.prompts import Prompts
 from thinwire.model.config import ModelConfig
 from thinwire.model.gpt import GPT
@@ -26,7 +25,7 @@ def random_model(seed: int = 0, density: float = 0.4, **shape: Any) -> GPT:
 
 def random_means(model: GPT, seed: int = 1) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return {site: 0.3 * torch.randn(width, generator=generator) for site, width in widths(model).items()}
+    return {site: 0.3 * torch.randn(width, generator=generator) for site, width in model.space.widths.items()}
 
 
 def random_prompts(n_pairs: int = 10, longest: int = 8, seed: int = 2) -> Prompts:
@@ -42,4 +41,4 @@ def random_prompts(n_pairs: int = 10, longest: int = 8, seed: int = 2) -> Prompt
 def random_gates(model: GPT, share: float, seed: int = 3) -> torch.Tensor:
     """A gate vector with about `share` of all nodes open."""
     generator = torch.Generator().manual_seed(seed)
-    return (torch.rand(sum(widths(model).values()), generator=generator) < share).float()
+    return (torch.rand(sum(model.space.widths.values()), generator=generator) < share).float()

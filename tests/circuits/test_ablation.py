@@ -5,9 +5,10 @@ import torch
 from hand_circuit import all_nodes, random_means, random_nodes, random_prompts, sparse_model, widths_of
 from torch import Tensor
 
-from thinwire.circuits.ablation import ablate, isolate, masks_of, node_means, remove_edges, widths, zero_means
+from thinwire.circuits.ablation import ablate, isolate, node_means, remove_edges, zero_means
 from thinwire.circuits.graph import Edge
 from thinwire.circuits.prompts import logit_difference
+from thinwire.errors import UserError
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Hook, compose
 
@@ -28,7 +29,7 @@ def test_means_are_over_all_positions_of_all_windows() -> None:
     windows = torch.randint(17, (150, 6), generator=torch.Generator().manual_seed(0))  # three batches of at most 64
     means = node_means(model, windows)
     seen = activations(model, windows[:, :-1])
-    assert list(means) == list(widths_of()) == list(widths(model))
+    assert list(means) == list(widths_of()) == list(model.space.widths)
     for site, mean in means.items():
         torch.testing.assert_close(mean, seen[site].double().mean((0, 1)).float(), atol=1e-5, rtol=1e-5)
 
@@ -90,7 +91,7 @@ def test_keep_only_and_ablate_are_complements() -> None:
 
 
 def test_masks_hold_the_listed_channels() -> None:
-    masks = masks_of(sparse_model(), {"embed": [0, 3], "1.mlp.neuron": [15]})
+    masks = sparse_model().space.masks({"embed": [0, 3], "1.mlp.neuron": [15]})
     assert masks["embed"].nonzero().flatten().tolist() == [0, 3]
     assert masks["1.mlp.neuron"].nonzero().flatten().tolist() == [15]
     assert sum(int(mask.sum()) for mask in masks.values()) == 3
@@ -128,5 +129,5 @@ def test_no_edges_leave_every_matrix_whole() -> None:
 
 
 def test_an_edge_between_sites_without_a_matrix_is_refused() -> None:
-    with pytest.raises(KeyError):
+    with pytest.raises(UserError, match="no weight matrix leads from embed to final"):
         remove_edges(sparse_model(), [Edge("embed", 0, "final", 0, 1.0)], random_means())

@@ -12,7 +12,7 @@ from torch import Tensor
 from thinwire.model.config import ModelConfig
 from thinwire.model.gpt import GPT, Block
 from thinwire.model.hooks import EdgeMask, compose, identity
-from thinwire.model.sites import FINAL, LAYER_SITES, edge_matrices, node_sites, site_width
+from thinwire.model.sites import FINAL, LAYER_SITES, matrix_ends, node_sites
 
 SHAPES = [
     CONFIG,
@@ -66,7 +66,7 @@ def test_sites_have_the_width_that_their_name_promises() -> None:
         return x
 
     lively()(tokens(), record)
-    assert {site: widths[site] for site in node_sites(2)} == {s: site_width(s, 12, 24) for s in node_sites(2)}
+    assert {site: widths[site] for site in node_sites(2)} == lively().space.widths
 
 
 @pytest.mark.parametrize("place", range(1, 17))
@@ -220,7 +220,7 @@ def test_learned_positions_are_added_and_none_are_needed() -> None:
 def masks(model: GPT, keep_share: float, seed: int = 3) -> dict[str, EdgeMask]:
     generator = torch.Generator().manual_seed(seed)
     found = {}
-    for name in edge_matrices(2):
+    for name in matrix_ends(2):
         shape = model.get_parameter(name).shape
         keep = torch.rand(shape, generator=generator) < keep_share
         found[name] = EdgeMask(keep, torch.randn(shape[1], generator=generator))
@@ -250,7 +250,7 @@ def test_removed_edges_carry_their_sources_mean(sink: bool) -> None:
         return value
 
     model(x, record, edges)
-    for name, (source_site, target_site) in edge_matrices(2).items():
+    for name, (source_site, target_site) in matrix_ends(2).items():
         weight, bias = model.get_parameter(name), model.get_parameter(name.replace("weight", "bias"))
         keep, mean = edges[name].keep, edges[name].mean
         for t in range(4):
@@ -294,9 +294,10 @@ def test_edges_are_removed_before_abs_topk() -> None:
 def test_edge_matrices_are_the_block_matrices() -> None:
     model = lively()
     expected = {n for n, p in model.named_parameters() if n.startswith("blocks.") and p.ndim == 2}
-    assert set(edge_matrices(2)) == expected
-    for name, (source, target) in edge_matrices(2).items():
-        assert model.get_parameter(name).shape == (site_width(target, 12, 24), site_width(source, 12, 24))
+    assert set(matrix_ends(2)) == expected
+    widths = model.space.widths
+    for name, (source, target) in matrix_ends(2).items():
+        assert model.get_parameter(name).shape == (widths[target], widths[source])
 
 
 # --- last position --------------------------------------------------------------------------------------------------

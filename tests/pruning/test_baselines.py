@@ -10,7 +10,6 @@ import torch
 from micro_model import copy_model
 from tiny_world import quick
 
-from thinwire.circuits.ablation import widths
 from thinwire.circuits.artefact import evaluate_circuit, load_circuit
 from thinwire.circuits.edges import induced_edges
 from thinwire.cli.main import main
@@ -21,7 +20,6 @@ from thinwire.pruning.baselines import (
     attribution,
     choose_otherwise,
     edges_by_score,
-    nodes_of,
     touched,
     weight_magnitude,
 )
@@ -38,7 +36,7 @@ def setting() -> Setting:
 
 
 def an_order(seed: int = 0) -> torch.Tensor:
-    return torch.randperm(sum(widths(setting().model).values()), generator=torch.Generator().manual_seed(seed))
+    return torch.randperm(setting().model.space.n_nodes, generator=torch.Generator().manual_seed(seed))
 
 
 def test_attribution_puts_the_true_circuit_first() -> None:
@@ -47,7 +45,7 @@ def test_attribution_puts_the_true_circuit_first() -> None:
     nodes, _ = attribution(setting())
     inside = torch.zeros(len(nodes), dtype=torch.bool)
     start = 0
-    for site, width in widths(hand.model).items():
+    for site, width in hand.model.space.widths.items():
         inside[[start + channel for channel in hand.nodes.get(site, [])]] = True
         start += width
     assert inside[nodes.argmax()]
@@ -59,7 +57,7 @@ def test_magnitude_sums_weights_in_and_out() -> None:
     total = weight_magnitude(model)
     names = ("q", "k", "v")
     expected = sum(float(model.get_parameter(f"blocks.0.attn.{n}.weight")[:, 3].abs().sum()) for n in names)
-    start = list(widths(model)).index("0.attn.in") * model.config.d_model
+    start = list(model.space.widths).index("0.attn.in") * model.config.d_model
     assert float(total[start + 3]) == pytest.approx(expected, rel=1e-5)
 
 
@@ -68,14 +66,14 @@ def test_edges_are_counted_along_an_order_as_if_each_set_were_listed() -> None:
     counts = edge_counts(model, order)
     assert len(counts) == len(order) + 1 and int(counts[0]) == 0
     for k in (1, 7, 40, len(order) // 2, len(order)):
-        assert int(counts[k]) == len(induced_edges(model, nodes_of(model, first_gates(order, k))))
+        assert int(counts[k]) == len(induced_edges(model, model.space.nodes(first_gates(order, k))))
 
 
 @pytest.mark.parametrize("n_edges", [0, 7, 40])
 def test_a_beginning_of_an_order_has_at_most_so_many_edges_and_is_the_longest(n_edges: int) -> None:
     model, order = setting().model, an_order()
     nodes = at_most_edges(model, order, n_edges)
-    longer = nodes_of(model, first_gates(order, sum(map(len, nodes.values())) + 1))
+    longer = model.space.nodes(first_gates(order, sum(map(len, nodes.values())) + 1))
     assert len(induced_edges(model, nodes)) <= n_edges < len(induced_edges(model, longer))
 
 
@@ -92,7 +90,10 @@ def test_a_curve_ends_in_the_smallest_size_that_it_found_to_meet_the_target() ->
     """The true circuit first: its last node decides, so one node less misses the target."""
     hand, model = copy_model(), setting().model
     inside = torch.cat(
-        [torch.isin(torch.arange(width), torch.tensor(hand.nodes.get(s, []))) for s, width in widths(model).items()]
+        [
+            torch.isin(torch.arange(width), torch.tensor(hand.nodes.get(s, [])))
+            for s, width in model.space.widths.items()
+        ]
     )
     order = torch.cat([inside.nonzero().flatten(), (~inside).nonzero().flatten()])
     validation = setting().objectives["validation"]

@@ -7,7 +7,6 @@ import pytest
 import torch
 from random_model import random_gates, random_means, random_model, random_prompts
 
-from thinwire.circuits.ablation import widths
 from thinwire.circuits.edges import induced_edges
 from thinwire.pruning.forest import Forest
 from thinwire.pruning.objective import FastObjective, PlainObjective, objective
@@ -25,12 +24,6 @@ SHARES = (1.0, 0.6, 0.1, 0.0)
 
 def assert_close(actual, expected) -> None:
     torch.testing.assert_close(actual, expected, rtol=2e-4, atol=2e-5)
-
-
-def nodes_of(model, gates) -> dict[str, list[int]]:
-    sizes = widths(model)
-    parts = gates.split(list(sizes.values()))
-    return {site: part.nonzero().flatten().tolist() for site, part in zip(sizes, parts, strict=True)}
 
 
 @pytest.fixture(params=SHAPES, ids=str)
@@ -56,7 +49,7 @@ def test_loss_gradients_and_logits_are_those_of_the_plain_forward(both, share) -
 def test_single_edges_are_removed_as_edge_masks_remove_them(both, share) -> None:
     model, fast, plain = both
     gates = random_gates(model, share)
-    edges = induced_edges(model, nodes_of(model, gates))[::2]
+    edges = induced_edges(model, model.space.nodes(gates))[::2]
     assert fast.loss(gates, edges) == pytest.approx(plain.loss(gates, edges), rel=1e-4)
     assert_close(fast.logits(gates, edges), plain.logits(gates, edges))
 
@@ -68,7 +61,7 @@ def test_effects_are_those_of_the_plain_forward(both, share) -> None:
     nodes, edges = fast.effects(gates)
     expected_nodes, expected_edges = plain.effects(gates)
     assert_close(nodes, expected_nodes)
-    sizes = nodes_of(model, gates)
+    sizes = model.space.nodes(gates)
     for name, expected in expected_edges.items():
         source, target = fast.model.ends[name]
         if model.config.sink and name.endswith("attn.out.weight"):

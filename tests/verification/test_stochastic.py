@@ -6,7 +6,7 @@ import pytest
 import torch
 from micro_model import bracket_counter, copy_model
 
-from thinwire.circuits.ablation import ablate, masks_of
+from thinwire.circuits.ablation import ablate
 from thinwire.circuits.prompts import Prompts, logit_difference, task_loss
 from thinwire.verification.claim import Claim
 from thinwire.verification.stochastic import FRACTIONS, adversary, stochastic
@@ -51,7 +51,7 @@ def test_without_a_needed_node_the_curve_is_not_flat() -> None:
 def test_the_adversary_finds_the_node_that_hurts() -> None:
     """Two nodes outside: a needed one and a distractor. Gradient ascent has to shut the needed one."""
     hand = copy_model()
-    outside = {site: torch.zeros_like(mask) for site, mask in masks_of(hand.model, {}).items()}
+    outside = {site: torch.zeros_like(mask) for site, mask in hand.model.space.masks({}, hand.model.device).items()}
     outside["1.attn.v"][0] = outside["embed"][9] = True
     search = Prompts.of(hand.pairs["validation"]).pairs(torch.arange(16))
     shut = adversary(hand.model, outside, hand.means, search, 20, torch.Generator().manual_seed(1))

@@ -3,7 +3,7 @@
 Source: Gao et al. 2025, section 2.3. All of it is hooks and edge masks; nothing here changes a model.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,22 +12,13 @@ from torch import Tensor
 from thinwire.circuits.graph import Edge
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import EdgeMask, Hook
-from thinwire.model.sites import FINAL, edge_matrices, node_sites, site_width
+from thinwire.model.nodes import Nodes
 from thinwire.progress import Progress, silent
 from thinwire.tasks.tokens import TaskTokens
 
 Means = Mapping[str, Float[Tensor, " _width"]]
 """Node site -> what stands in for each removed channel."""
-Nodes = Mapping[str, Sequence[int]]
-"""Node site -> channels; sites without any may be left out."""
-
 BATCH = 64
-
-
-def widths(model: GPT) -> dict[str, int]:
-    """Node site -> number of channels, in the order of the forward pass."""
-    c = model.config
-    return {site: site_width(site, c.d_model, c.d_mlp) for site in node_sites(c.n_layer)}
 
 
 @torch.no_grad()
@@ -36,7 +27,7 @@ def node_means(model: GPT, windows: Int[Tensor, "N window"], progress: Progress 
 
     Summed in float32 within a batch of windows, in float64 over batches.
     """
-    sums = {site: torch.zeros(width, dtype=torch.float64) for site, width in widths(model).items()}
+    sums = {site: torch.zeros(width, dtype=torch.float64) for site, width in model.space.widths.items()}
 
     def hook(site: str, x: Tensor) -> Tensor:
         if site in sums:
@@ -46,17 +37,17 @@ def node_means(model: GPT, windows: Int[Tensor, "N window"], progress: Progress 
     inputs = windows[:, :-1]
     with progress("node means", total=len(inputs), unit="window") as advance:
         for batch in inputs.split(BATCH):
-            hook(FINAL, model.norm(model.residual(batch, hook, {}), FINAL, hook))
+            model.final(batch, hook)
             advance(len(batch))
-    device = next(model.parameters()).device
+    device = model.device
     return {site: (total / inputs.numel()).float().to(device) for site, total in sums.items()}
 
 
 @torch.no_grad()
 def task_means(model: GPT, tokens: TaskTokens) -> dict[str, Tensor]:
     """Mean activation of every node over all positions of a task's prompts, padding left out."""
-    sums = {site: torch.zeros(width, dtype=torch.float64) for site, width in widths(model).items()}
-    device = next(model.parameters()).device
+    sums = {site: torch.zeros(width, dtype=torch.float64) for site, width in model.space.widths.items()}
+    device = model.device
     for side, lengths in ((tokens.clean, tokens.clean_length), (tokens.corrupt, tokens.corrupt_length)):
         rows = torch.as_tensor(side).to(device)
         there = torch.arange(rows.shape[1], device=device) < torch.as_tensor(lengths, device=device)[:, None]
@@ -66,25 +57,15 @@ def task_means(model: GPT, tokens: TaskTokens) -> dict[str, Tensor]:
                 sums[site] += x[there].sum(0).double().cpu()
             return x
 
-        hook(FINAL, model.norm(model.residual(rows, hook, {}), FINAL, hook))
+        model.final(rows, hook)
     total = int(tokens.clean_length.sum() + tokens.corrupt_length.sum())
     return {site: (value / total).float().to(device) for site, value in sums.items()}
 
 
 def zero_means(model: GPT) -> dict[str, Tensor]:
     """The stand-ins of zero ablation."""
-    device = next(model.parameters()).device
-    return {site: torch.zeros(width, device=device) for site, width in widths(model).items()}
-
-
-def masks_of(model: GPT, nodes: Nodes) -> dict[str, Bool[Tensor, " _width"]]:
-    """Node lists as one boolean vector per site."""
-    device = next(model.parameters()).device
-    masks = {}
-    for site, width in widths(model).items():
-        masks[site] = torch.zeros(width, dtype=torch.bool, device=device)
-        masks[site][list(nodes.get(site, ()))] = True
-    return masks
+    device = model.device
+    return {site: torch.zeros(width, device=device) for site, width in model.space.widths.items()}
 
 
 def _replace(removed: Mapping[str, Bool[Tensor, " _width"]], means: Means) -> Hook:
@@ -96,22 +77,21 @@ def _replace(removed: Mapping[str, Bool[Tensor, " _width"]], means: Means) -> Ho
 
 def isolate(model: GPT, nodes: Nodes, means: Means) -> Hook:
     """The circuit: every node outside `nodes` at its mean."""
-    return _replace({site: ~mask for site, mask in masks_of(model, nodes).items()}, means)
+    return _replace({site: ~mask for site, mask in model.space.masks(nodes, model.device).items()}, means)
 
 
 def ablate(model: GPT, nodes: Nodes, means: Means) -> Hook:
     """The model without `nodes`: these at their means, everything else as it is."""
-    return _replace({site: mask for site, mask in masks_of(model, nodes).items() if mask.any()}, means)
+    return _replace({site: mask for site, mask in model.space.masks(nodes, model.device).items() if mask.any()}, means)
 
 
 def remove_edges(model: GPT, edges: Iterable[Edge], means: Means) -> dict[str, EdgeMask]:
     """The model without these edges: each target sees the source's mean through the removed weight."""
-    matrices = edge_matrices(model.config.n_layer)
-    names = {ends: name for name, ends in matrices.items()}
+    space = model.space
     keep: dict[str, Tensor] = {}
     for edge in edges:
-        name = names[edge.source_site, edge.target_site]
+        name = space.check_edge(*edge[:4])
         if name not in keep:
             keep[name] = torch.ones_like(model.get_parameter(name), dtype=torch.bool)
         keep[name][edge.target, edge.source] = False
-    return {name: EdgeMask(mask, means[matrices[name][0]]) for name, mask in keep.items()}
+    return {name: EdgeMask(mask, means[space.matrices[name][0]]) for name, mask in keep.items()}

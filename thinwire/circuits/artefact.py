@@ -90,7 +90,7 @@ def evaluate_circuit(
     if edges == "minimal" and circuit.minimal_edges is None:
         raise UserError(f"no edges of the circuit of {circuit.task} were swept; prune it with: --sweep edges")
     check_belongs(stored.circuit, model)
-    device = next(model.parameters()).device
+    device = model.device
     prompts = Prompts.of(stored.pairs[split], device)
     means = {site: mean.to(device) for site, mean in stored.means.items()}
     hook = isolate(model, stored.circuit.nodes, means)

@@ -7,16 +7,16 @@ v -> out through its head; in -> neuron; neuron -> out.
 from jaxtyping import Int
 from torch import Tensor
 
-from thinwire.circuits.ablation import Nodes
 from thinwire.circuits.graph import Edge
 from thinwire.model.gpt import GPT
-from thinwire.model.sites import EMBED, FINAL, edge_matrices
+from thinwire.model.nodes import Nodes
+from thinwire.model.sites import EMBED, FINAL
 
 
 def induced_edges(model: GPT, nodes: Nodes) -> list[Edge]:
     """All nonzero weights between kept nodes, in the order of the matrices, then target, then source."""
     edges = []
-    for name, (source_site, target_site) in edge_matrices(model.config.n_layer).items():
+    for name, (source_site, target_site) in model.space.matrices.items():
         sources, targets = list(nodes.get(source_site, ())), list(nodes.get(target_site, ()))
         if not sources or not targets:
             continue
@@ -40,7 +40,7 @@ def count_unembed_edges(model: GPT, nodes: Nodes, answers: tuple[int, int]) -> i
 def count_biases(model: GPT, nodes: Nodes) -> int:
     """Nonzero biases on kept nodes."""
     total = 0
-    for name, (_, target_site) in edge_matrices(model.config.n_layer).items():
+    for name, (_, target_site) in model.space.matrices.items():
         bias = model.get_parameter(name.removesuffix("weight") + "bias")
         total += int(bias[list(nodes.get(target_site, ()))].count_nonzero())
     return total

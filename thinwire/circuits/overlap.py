@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from statistics import fmean
 
-from thinwire.circuits.ablation import Nodes
+from thinwire.model.nodes import Nodes
 
 
 def jaccard(a: Nodes, b: Nodes) -> float:

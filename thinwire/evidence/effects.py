@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import torch
 
-from thinwire.circuits.ablation import Means, Nodes, isolate, remove_edges
+from thinwire.circuits.ablation import Means, isolate, remove_edges
 from thinwire.circuits.graph import Edge
 from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Edges
+from thinwire.model.nodes import Nodes
 
 
 @dataclass(frozen=True)

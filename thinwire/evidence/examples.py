@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from thinwire.circuits.ablation import BATCH, Nodes
+from thinwire.circuits.ablation import BATCH
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Hook, compose, identity
+from thinwire.model.nodes import Nodes
 
 N_EXAMPLES = 4
 """Examples of each sign."""

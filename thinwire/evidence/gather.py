@@ -14,7 +14,7 @@ from thinwire.evidence.effects import effect, head_effects
 from thinwire.evidence.logit_lens import read_words, write_words
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import compose
-from thinwire.model.sites import EMBED, FINAL, edge_matrices
+from thinwire.model.sites import EMBED, FINAL, matrix_ends
 
 N_PAIRS = 64
 """Pairs, the first ones, on which the effect of taking a head out is measured."""
@@ -118,7 +118,7 @@ def _attention(
 ) -> dict[str, dict[str, list]]:
     """Patterns of the heads that carry a kept value channel."""
     patterns = {}
-    for _, (source, target) in edge_matrices(_n_layer(circuit)).items():
+    for _, (source, target) in matrix_ends(_n_layer(circuit)).items():
         if not target.endswith("attn.out"):
             continue
         layer = source.split(".")[0]

@@ -8,9 +8,9 @@ AbsTopK and every block on the way are left out, so this tells what weights say,
 from jaxtyping import Float
 from torch import Tensor
 
-from thinwire.circuits.ablation import Nodes
 from thinwire.model.gpt import GPT
-from thinwire.model.sites import EMBED, FINAL, edge_matrices
+from thinwire.model.nodes import Nodes
+from thinwire.model.sites import EMBED, FINAL
 
 N_WORDS = 6
 Words = list[tuple[int, float]]
@@ -21,7 +21,7 @@ def read_words(model: GPT, site: str, channels: list[int]) -> list[Words]:
     """For each channel, the tokens whose embeddings it reads most; empty at sites that only write."""
     if site.endswith(".out"):
         return [[] for _ in channels]
-    into = {target: name for name, (_, target) in edge_matrices(model.config.n_layer).items()}
+    into = {target: name for name, (_, target) in model.space.matrices.items()}
     if site in (EMBED, FINAL) or site.endswith(".in"):
         products = model.embed.weight[:, channels]
     else:
@@ -33,7 +33,7 @@ def write_words(model: GPT, site: str, channels: list[int]) -> list[Words]:
     """For each channel, the tokens whose logits it moves most per unit; empty at sites that only read."""
     if site.endswith((".in", ".q", ".k")):
         return [[] for _ in channels]
-    out_of = {source: name for name, (source, _) in edge_matrices(model.config.n_layer).items()}
+    out_of = {source: name for name, (source, _) in model.space.matrices.items()}
     if site in (EMBED, FINAL) or site.endswith(".out"):
         products = model.unembed.weight[:, channels]
     else:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from thinwire.model.attention import attention_pattern, causal_attention, heads
 from thinwire.model.config import ModelConfig
 from thinwire.model.hooks import Edges, Hook, edge_linear, identity
+from thinwire.model.nodes import NodeSpace, node_space
 from thinwire.model.norm import rms_norm
 from thinwire.model.sites import EMBED, FINAL
 from thinwire.sparsity.costs import CostTable
@@ -150,6 +151,16 @@ class GPT(nn.Module):
         self.bigram = nn.Parameter(torch.empty(config.vocab_size, config.vocab_size)) if config.bigram else None
         self._initialise()
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.embed.weight.device
+
+    @property
+    def space(self) -> NodeSpace:
+        """The model's nodes and matrices."""
+        return node_space(self.config)
+
     @torch.no_grad()
     def _initialise(self) -> None:
         """normal(0, 0.02); both output projections further by 1/sqrt(2 L); biases 0; bigram uniform(0, 0.02)."""
@@ -176,7 +187,7 @@ class GPT(nn.Module):
     ) -> Float[Tensor, "B T V"]:
         """Next-token logits at every position.
 
-        Raises `ValueError` when T is longer than the context.
+        Raises `ValueError` when T is longer than the context, `UserError` when `edges` names a matrix that is none.
         """
         return self.logits(self.residual(tokens, hook, edges or {}), tokens, hook)
 
@@ -184,6 +195,7 @@ class GPT(nn.Module):
         """The residual stream after the last block."""
         if tokens.shape[1] > self.config.context:
             raise ValueError(f"sequence of {tokens.shape[1]} tokens is longer than the context {self.config.context}")
+        self.space.check_matrices(edges)
         x = self.embed(tokens)
         if self.positions is not None:
             x = x + self.positions.weight[: tokens.shape[1]]
@@ -191,6 +203,12 @@ class GPT(nn.Module):
         for block in self.blocks:
             x = block(x, hook, edges)
         return x
+
+    def final(
+        self, tokens: Int[Tensor, "B T"], hook: Hook = identity, edges: Edges | None = None
+    ) -> Float[Tensor, "B T D"]:
+        """What the unembedding reads at every position: the forward pass up to its last node site."""
+        return hook(FINAL, self.norm(self.residual(tokens, hook, edges or {}), FINAL, hook))
 
     def logits(
         self, x: Float[Tensor, "*batch D"], tokens: Int[Tensor, "*batch"], hook: Hook = identity

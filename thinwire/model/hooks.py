@@ -12,12 +12,27 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from thinwire.model.nodes import NodeSpace
+
 Hook = Callable[[str, Tensor], Tensor]
 
 
 def identity(site: str, x: Tensor) -> Tensor:
     """The hook that changes nothing."""
     return x
+
+
+def hooks_at(space: NodeSpace, functions: Mapping[str, Callable[[Tensor], Tensor]]) -> Hook:
+    """The hook that applies one function at each named place and nothing elsewhere.
+
+    Raises `UserError` when hooks are never called at one of these places, so that a misspelt one is no silent no-op.
+    """
+    space.check_hook_sites(functions)
+
+    def hook(site: str, x: Tensor) -> Tensor:
+        return functions[site](x) if site in functions else x
+
+    return hook
 
 
 def compose(*hooks: Hook) -> Hook:
@@ -41,7 +56,7 @@ class EdgeMask:
 
 
 Edges = Mapping[str, EdgeMask]
-"""Weight matrix name (see `edge_matrices`) -> EdgeMask; matrices that are left out stay whole."""
+"""Weight matrix name (see `NodeSpace.matrices`) -> EdgeMask; matrices that are left out stay whole."""
 
 
 def edge_linear(

@@ -20,11 +20,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from thinwire.circuits.ablation import masks_of, widths
 from thinwire.circuits.edges import induced_edges
 from thinwire.circuits.graph import Circuit, Edge
 from thinwire.model.gpt import GPT
-from thinwire.model.sites import EMBED, FINAL, edge_matrices
+from thinwire.model.sites import EMBED, FINAL
 from thinwire.progress import Progress, silent
 from thinwire.pruning.config import PruneConfig
 from thinwire.pruning.describe import Found, Setting, describe
@@ -56,7 +55,7 @@ def attribution(setting: Setting) -> tuple[Float[Tensor, " nodes"], dict[str, Te
     prompts = setting.prompts["train"]
     chosen = prompts.pairs(torch.arange(min(IG_PAIRS, prompts.n_pairs), device=prompts.tokens.device))
     plain = PlainObjective(setting.model, chosen, setting.means, setting.norm_scales == "whole")
-    everything = torch.cat([torch.ones_like(mean) for mean in setting.means.values()])
+    everything = torch.ones(setting.model.space.n_nodes, device=setting.model.device)
     points = [plain.effects(everything * ((i + 0.5) / IG_STEPS)) for i in range(IG_STEPS)]
     nodes = torch.stack([n for n, _ in points]).mean(0)
     return nodes, {name: torch.stack([e[name] for _, e in points]).mean(0) for name in points[0][1]}
@@ -64,14 +63,14 @@ def attribution(setting: Setting) -> tuple[Float[Tensor, " nodes"], dict[str, Te
 
 def weight_magnitude(model: GPT) -> Float[Tensor, " nodes"]:
     """Sum of the magnitudes of each node's weights, embedding and unembedding included."""
-    total = {site: torch.zeros(width) for site, width in widths(model).items()}
-    for name, (source, target) in edge_matrices(model.config.n_layer).items():
+    total = {site: torch.zeros(width) for site, width in model.space.widths.items()}
+    for name, (source, target) in model.space.matrices.items():
         weight = model.get_parameter(name).detach().abs().cpu()
         total[source] += weight.sum(0)
         total[target] += weight.sum(1)
     total[EMBED] += model.embed.weight.detach().abs().sum(0).cpu()
     total[FINAL] += model.unembed.weight.detach().abs().sum(0).cpu()
-    return torch.cat(list(total.values()))
+    return model.space.flat(total)
 
 
 def node_orders(setting: Setting, config: PruneConfig, scores: Tensor, progress: Progress = silent) -> dict[str, Order]:
@@ -81,7 +80,7 @@ def node_orders(setting: Setting, config: PruneConfig, scores: Tensor, progress:
         return torch.sort(values, descending=True, stable=True).indices.cpu()
 
     title = f"gates {setting.identity.task}"
-    (gates,) = learn_gates(setting.objectives["train"], setting.means, [config], title, progress)
+    (gates,) = learn_gates(setting.objectives["train"], setting.model.space, [config], title, progress)
     return {
         "gates": falling(gates.tau.detach()),
         "attribution": falling(scores),
@@ -90,30 +89,23 @@ def node_orders(setting: Setting, config: PruneConfig, scores: Tensor, progress:
     }
 
 
-def nodes_of(model: GPT, gates: Float[Tensor, " nodes"]) -> dict[str, list[int]]:
-    """Open gates as nodes by site."""
-    sizes = widths(model)
-    parts = zip(sizes, gates.bool().split(list(sizes.values())), strict=True)
-    return {site: part.nonzero().flatten().tolist() for site, part in parts if part.any()}
-
-
 def at_most_edges(model: GPT, order: Order, n_edges: int) -> dict[str, list[int]]:
     """The longest beginning of an order with at most `n_edges` induced edges."""
     count = int(torch.searchsorted(edge_counts(model, order), n_edges, right=True)) - 1
-    return nodes_of(model, first_gates(order, count))
+    return model.space.nodes(first_gates(order, count))
 
 
 def edges_by_score(model: GPT, scores: dict[str, Tensor]) -> list[Edge]:
     """All nonzero weights of the block matrices, the largest score first."""
-    whole = induced_edges(model, {site: range(width) for site, width in widths(model).items()})
-    names = {ends: name for name, ends in edge_matrices(model.config.n_layer).items()}
+    whole = induced_edges(model, model.space.everything())
     rows = {name: values.tolist() for name, values in scores.items()}
-    return sorted(whole, key=lambda e: rows[names[e.source_site, e.target_site]][e.target][e.source], reverse=True)
+    matrix = model.space.matrix
+    return sorted(whole, key=lambda e: rows[matrix(e.source_site, e.target_site)][e.target][e.source], reverse=True)
 
 
 def touched(model: GPT, edges: Sequence[Edge]) -> dict[str, list[int]]:
     """The nodes that `edges` touch, and all nodes of `embed` and `final`."""
-    nodes: dict[str, set[int]] = {site: set() for site in widths(model)}
+    nodes: dict[str, set[int]] = {site: set() for site in model.space.widths}
     for edge in edges:
         nodes[edge.source_site].add(edge.source)
         nodes[edge.target_site].add(edge.target)
@@ -143,24 +135,24 @@ def choose_otherwise(
 
 def _by_nodes(setting: Setting, order: Order, learned: Circuit, config: PruneConfig, sweep: bool) -> Baseline:
     model, validation = setting.model, setting.objectives["validation"]
-    device = next(model.parameters()).device
+    device = model.device
     circuit = _judged(setting, Found(at_most_edges(model, order, learned.n_edges), False, []), config)
     curve = node_curve(model, validation, order, config.target_loss, device)
     if not sweep or curve.n_kept is None:
         return Baseline(circuit, curve)
     start = first_gates(order, curve.n_kept).to(device)
-    swept = nodes_of(model, sweep_nodes(validation, start, config.target_loss))
+    swept = model.space.nodes(sweep_nodes(validation, start, config.target_loss))
     unswept = (curve.n_kept, curve.n_edges or 0)
     return Baseline(circuit, curve, _judged(setting, Found(swept, False, [], unswept), config))
 
 
 def _by_edges(setting: Setting, scores: dict[str, Tensor], learned: Circuit, config: PruneConfig) -> Baseline:
-    model, device = setting.model, next(setting.model.parameters()).device
+    model, device = setting.model, setting.model.device
     ordered = edges_by_score(model, scores)
 
     def gates_of(edges: Sequence[Edge]) -> tuple[Tensor, list[Edge]]:
         nodes = touched(model, edges)
-        gates = torch.cat([mask.float() for mask in masks_of(model, nodes).values()]).to(device)
+        gates = model.space.mask(nodes, device).float()
         return gates, sorted(set(induced_edges(model, nodes)) - set(edges))
 
     n_edges = learned.n_edges if learned.n_minimal_edges is None else learned.n_minimal_edges

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, masks_of, widths
+from thinwire.circuits.ablation import Means
 from thinwire.circuits.edges import (
     count_biases,
     count_embed_edges,
@@ -64,11 +64,11 @@ class Setting:
 
     def __post_init__(self) -> None:
         """Gates lie end to end in the order of the forward pass; means that come from a file come in another."""
-        object.__setattr__(self, "means", {site: self.means[site] for site in widths(self.model)})
+        object.__setattr__(self, "means", {site: self.means[site] for site in self.model.space.widths})
 
     @cached_property
     def prompts(self) -> dict[Split, Prompts]:
-        device = next(self.model.parameters()).device
+        device = self.model.device
         return {split: Prompts.of(self.pairs[split], device) for split in SPLITS}
 
     @cached_property
@@ -84,7 +84,7 @@ class Setting:
     @cached_property
     def whole(self) -> dict[Split, Tensor]:
         """The whole model's logits at the end of every prompt."""
-        everything = torch.cat([torch.ones_like(mean) for mean in self.means.values()])
+        everything = torch.ones(self.model.space.n_nodes, device=self.model.device)
         return {split: objective.logits(everything) for split, objective in self.objectives.items()}
 
 
@@ -98,7 +98,7 @@ def _inside(prompts: Prompts) -> Tensor:
 def describe(setting: Setting, found: Found, config: PruneConfig) -> Circuit:
     """Calibrate on validation, count edges, score every split. This is where the test pairs are read."""
     model, nodes, minimal, prompts = setting.model, found.nodes, found.minimal_edges, setting.prompts
-    gates = torch.cat([mask.float() for mask in masks_of(model, nodes).values()])
+    gates = model.space.mask(nodes, model.device).float()
 
     edges = induced_edges(model, nodes)
 

@@ -11,10 +11,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from thinwire.circuits.ablation import widths
 from thinwire.circuits.graph import Edge
 from thinwire.model.gpt import GPT
-from thinwire.model.sites import edge_matrices
 from thinwire.pruning.discretize import spread_counts
 from thinwire.pruning.objective import Objective
 
@@ -37,10 +35,9 @@ def edge_counts(model: GPT, order: Order) -> Int[Tensor, " nodes_and_1"]:
     """Number of induced edges between the first k nodes of `order`, for every k from 0 to all."""
     rank = torch.empty(len(order), dtype=torch.long)
     rank[order] = torch.arange(1, len(order) + 1)
-    sizes = widths(model)
-    by_site = dict(zip(sizes, rank.split(list(sizes.values())), strict=True))
+    by_site = model.space.by_site(rank)
     born = torch.zeros(len(order) + 1, dtype=torch.long)
-    for name, (source, target) in edge_matrices(model.config.n_layer).items():
+    for name, (source, target) in model.space.matrices.items():
         rows, columns = model.get_parameter(name).detach().cpu().nonzero(as_tuple=True)
         later = torch.maximum(by_site[target][rows], by_site[source][columns])
         born += torch.bincount(later, minlength=len(born))

@@ -21,12 +21,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, Nodes
+from thinwire.circuits.ablation import Means
 from thinwire.circuits.graph import Edge
 from thinwire.circuits.prompts import Prompts
 from thinwire.kernels.gated import Lines
 from thinwire.model.gpt import GPT
-from thinwire.model.sites import EMBED, FINAL, edge_matrices
+from thinwire.model.nodes import Nodes
+from thinwire.model.sites import EMBED, FINAL
 from thinwire.pruning.forest import Forest
 from thinwire.pruning.gated_ops import Attend, Gate, Keys, Matrix, Norm, Product, Take
 from thinwire.sparsity.topk import count_kept
@@ -53,9 +54,9 @@ class FastModel:
 
     def __init__(self, model: GPT, means: Means) -> None:
         config = self.config = model.config
+        self.space, self.ends = model.space, model.space.matrices
         weights = {name: value.detach().cpu() for name, value in model.named_parameters()}
-        self.means = {site: mean.detach().cpu().float() for site, mean in means.items()}
-        self.ends = edge_matrices(config.n_layer)
+        self.means = {site: mean.detach().cpu().float() for site, mean in model.space.ordered(means).items()}
         self.matrices = {
             name: Matrix.of(weights[name], weights[name.removesuffix("weight") + "bias"]) for name in self.ends
         }
@@ -70,10 +71,7 @@ class FastModel:
 
     def gates(self, nodes: Nodes) -> dict[str, Tensor]:
         """Gates that are open at `nodes` only."""
-        gates = {site: torch.zeros_like(mean) for site, mean in self.means.items()}
-        for site, channels in nodes.items():
-            gates[site][list(channels)] = 1
-        return gates
+        return {site: mask.float() for site, mask in self.space.masks(nodes).items()}
 
     def forest(self, prompts: Prompts) -> Forest:
         """The prompts as this model's rows."""
@@ -81,10 +79,9 @@ class FastModel:
 
     def without(self, edges: Iterable[Edge]) -> dict[str, Thinned]:
         """The matrices that lose some of `edges`, without them."""
-        names = {ends: name for name, ends in self.ends.items()}
         removed: dict[str, list[tuple[int, int]]] = {}
         for edge in edges:
-            removed.setdefault(names[edge.source_site, edge.target_site], []).append((edge.target, edge.source))
+            removed.setdefault(self.space.check_edge(*edge[:4]), []).append((edge.target, edge.source))
         return {name: self._thinned(name, np.array(pairs)) for name, pairs in removed.items()}
 
     def _thinned(self, name: str, removed: np.ndarray) -> Thinned:

@@ -7,11 +7,10 @@ gradient goes straight through the step as if it were a sigmoid.
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, Nodes
-from thinwire.model.hooks import Hook
+from thinwire.model.nodes import Nodes, NodeSpace
 
 INIT_MEAN, INIT_STD = 0.1, 0.01
 
@@ -32,15 +31,19 @@ class _Heaviside(torch.autograd.Function):
 
 
 class NodeGates:
-    """Gates for all node sites; `tau` holds them end to end in the order of the forward pass."""
+    """Gates for all nodes; `tau` holds them end to end in the order of the node space."""
 
-    def __init__(self, means: Means, generator: torch.Generator, forbidden: Nodes | None = None) -> None:
-        self.means = means
-        self.sizes = {site: len(mean) for site, mean in means.items()}
-        device = next(iter(means.values())).device
-        start = torch.randn(sum(self.sizes.values()), generator=generator) * INIT_STD + INIT_MEAN
+    def __init__(
+        self,
+        space: NodeSpace,
+        generator: torch.Generator,
+        forbidden: Nodes | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.space = space
+        start = torch.randn(space.n_nodes, generator=generator) * INIT_STD + INIT_MEAN
         self.tau = start.to(device).requires_grad_()
-        self.forbidden = self._places(forbidden or {}).to(device)
+        self.forbidden = space.mask(forbidden or {}, device)
         """Nodes whose gates stay shut, as one mask over `tau`."""
         self.clamp_()
 
@@ -48,30 +51,7 @@ class NodeGates:
         """1 for every open gate, 0 for every shut one, differentiable."""
         return _Heaviside.apply(self.tau)  # pyright: ignore[reportReturnType]
 
-    def hook(self, gates: Float[Tensor, " nodes"]) -> Hook:
-        """x where the gate is open, the mean where it is shut."""
-        by_site = dict(zip(self.sizes, gates.split(list(self.sizes.values())), strict=True))
-        stand_in = {site: (1 - gate) * self.means[site] for site, gate in by_site.items()}
-
-        def hook(site: str, x: Tensor) -> Tensor:
-            return torch.addcmul(stand_in[site], x, by_site[site]) if site in by_site else x
-
-        return hook
-
     def clamp_(self) -> None:
         """Keep tau in [-1, 1], so that a gate can still change its mind; forbidden gates stay at -1."""
         with torch.no_grad():
             self.tau.clamp_(-1, 1)[self.forbidden] = -1.0
-
-    def _places(self, nodes: Nodes) -> Bool[Tensor, " nodes"]:
-        masks = {site: torch.zeros(size, dtype=torch.bool) for site, size in self.sizes.items()}
-        for site, channels in nodes.items():
-            masks[site][list(channels)] = True
-        return torch.cat(list(masks.values()))
-
-    def nodes(self, chosen: Tensor) -> dict[str, list[int]]:
-        """Site -> ascending channels of the chosen positions of `tau`; empty sites are left out."""
-        mask = torch.zeros(self.tau.numel(), dtype=torch.bool)
-        mask[chosen.cpu()] = True
-        parts = zip(self.sizes, mask.split(list(self.sizes.values())), strict=True)
-        return {site: part.nonzero().flatten().tolist() for site, part in parts if part.any()}

@@ -20,7 +20,6 @@ from thinwire.circuits.scales import freeze_scales, record_scales
 from thinwire.circuits.score import last_logits
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Hook, compose
-from thinwire.model.sites import edge_matrices
 from thinwire.pruning.fast import FastModel, Trace, pick_scales
 from thinwire.pruning.forest import Forest
 
@@ -32,6 +31,8 @@ class Objective(Protocol):
     """Task loss on one split under gates: one vector over all nodes, site after site in the order of the forward."""
 
     n_pairs: int
+    device: torch.device
+    """Where its gates lie."""
 
     def gradients(
         self, gates: Float[Tensor, "S nodes"], rows: Sequence[Int[Tensor, " n"]]
@@ -63,10 +64,9 @@ class FastObjective:
 
     def __init__(self, model: GPT, prompts: Prompts, means: Means, whole_scales: bool = False) -> None:
         self.model = FastModel(model, means)
-        self.sizes = [len(mean) for mean in means.values()]
         self.forest = self.model.forest(prompts)
         self.scales = self.model.scales(self.forest) if whole_scales else None
-        self.n_pairs = prompts.n_pairs
+        self.n_pairs, self.device = prompts.n_pairs, torch.device("cpu")
         self.parts = [self._pick(rows) for rows in np.array_split(np.arange(self.n_pairs), min(N_PARTS, self.n_pairs))]
 
     def _pick(self, rows: np.ndarray) -> tuple[Forest, dict[str, np.ndarray] | None]:
@@ -75,7 +75,7 @@ class FastObjective:
         return picked, None if self.scales is None else pick_scales(self.scales, picked, n_layer)
 
     def by_site(self, gates: Tensor) -> dict[str, Tensor]:
-        return dict(zip(self.model.means, gates.split(self.sizes), strict=True))
+        return self.model.space.by_site(gates)
 
     def gradients(
         self, gates: Float[Tensor, "S nodes"], rows: Sequence[Int[Tensor, " n"]]
@@ -131,14 +131,13 @@ class PlainObjective:
 
     def __init__(self, model: GPT, prompts: Prompts, means: Means, whole_scales: bool = False) -> None:
         self.model, self.prompts, self.means = model, prompts, means
-        self.sizes = [len(mean) for mean in means.values()]
         self.whole_scales = whole_scales
-        self.n_pairs = prompts.n_pairs
+        self.n_pairs, self.device = prompts.n_pairs, prompts.tokens.device
 
     def _hook(self, gates: Float[Tensor, "S nodes"], prompts: Prompts) -> Hook:
         """Row r of the batch is gated by vector r // (rows / S)."""
         each = len(prompts.lengths) // len(gates)
-        by_site = dict(zip(self.means, gates.split(self.sizes, dim=1), strict=True))
+        by_site = self.model.space.by_site(gates)
 
         def hook(site: str, x: Tensor) -> Tensor:
             if site not in by_site:
@@ -171,7 +170,7 @@ class PlainObjective:
         return last_logits(self.model, self.prompts, self._hook(gates[None], self.prompts), masks)
 
     def effects(self, gates: Float[Tensor, " nodes"]) -> tuple[Float[Tensor, " nodes"], dict[str, Tensor]]:
-        names = edge_matrices(self.model.config.n_layer)
+        names = self.model.space.matrices
         tied = {n: p.clone().requires_grad_() for n, p in self.model.named_parameters() if n in names or _is_bias(n)}
         vector = gates.detach().clone().requires_grad_()
         hook = self._hook(vector[None], self.prompts)

@@ -17,10 +17,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, Nodes
+from thinwire.circuits.ablation import Means
 from thinwire.circuits.edges import induced_edges
 from thinwire.circuits.graph import Circuit, Edge
 from thinwire.model.gpt import GPT
+from thinwire.model.nodes import Nodes, NodeSpace
 from thinwire.progress import Progress, silent
 from thinwire.pruning.config import PruneConfig
 from thinwire.pruning.describe import Found, Identity, Setting, describe
@@ -50,7 +51,7 @@ class PairOrder:
 
 def learn_gates(
     train: Objective,
-    means: Means,
+    space: NodeSpace,
     configs: Sequence[PruneConfig],
     title: str = "prune",
     progress: Progress = silent,
@@ -65,7 +66,7 @@ def learn_gates(
     if any(replace(other, seed=config.seed, k_coef=config.k_coef) != config for other in configs):
         raise ValueError("only settings that differ in seed and k_coef alone can share one pass")
     generators = [torch.Generator().manual_seed(c.seed) for c in configs]
-    gates = [NodeGates(means, generator, forbidden) for generator in generators]
+    gates = [NodeGates(space, generator, forbidden, train.device) for generator in generators]
     orders = [PairOrder(train.n_pairs, config.batch_pairs, generator) for generator in generators]
     adamw = torch.optim.AdamW(
         [g.tau for g in gates], lr=config.learning_rate, betas=BETAS, weight_decay=config.weight_decay
@@ -121,16 +122,16 @@ def finish(setting: Setting, gates: NodeGates, config: PruneConfig, progress: Pr
     """From learned gates to a circuit: bisect, sweep. Reads validation pairs only."""
     validation, model = setting.objectives["validation"], setting.model
     chosen, bisection = choose_nodes(gates, validation, config.target_loss)
-    nodes = gates.nodes(chosen.nonzero().flatten())
+    nodes = model.space.nodes(chosen)
     found = Found(nodes, bisection.solved, bisection.curve)
     if bisection.solved and config.sweep != "none":
         unswept = (sum(map(len, nodes.values())), len(induced_edges(model, nodes)))
         chosen = sweep_nodes(validation, chosen, config.target_loss, progress)
-        nodes = gates.nodes(chosen.nonzero().flatten())
+        nodes = model.space.nodes(chosen)
         found = replace(found, nodes=nodes, unswept=unswept)
     if bisection.solved and config.sweep == "edges":
         edges = induced_edges(model, nodes)
-        minimal = sweep_edges(validation, chosen, edges, config.target_loss, model.config.n_layer, progress)
+        minimal = sweep_edges(validation, chosen, edges, config.target_loss, model.space, progress)
         found = replace(found, minimal_edges=minimal)
     return found
 
@@ -138,7 +139,7 @@ def finish(setting: Setting, gates: NodeGates, config: PruneConfig, progress: Pr
 def find(setting: Setting, config: PruneConfig) -> tuple[Found, list[Edge]]:
     """A circuit and its induced edges, up to the sweep of nodes and without reading a test pair: a search's trial."""
     config = replace(config, sweep="nodes" if config.sweep == "edges" else config.sweep)
-    (gates,) = learn_gates(setting.objectives["train"], setting.means, [config])
+    (gates,) = learn_gates(setting.objectives["train"], setting.model.space, [config])
     found = finish(setting, gates, config)
     return found, induced_edges(setting.model, found.nodes)
 
@@ -152,7 +153,7 @@ def prune_together(
     report. A target that cannot be met gives a circuit of status `not_solved`.
     """
     title = f"prune {setting.identity.task}"
-    learned = learn_gates(setting.objectives["train"], setting.means, configs, title, progress, forbidden)
+    learned = learn_gates(setting.objectives["train"], setting.model.space, configs, title, progress, forbidden)
     return [
         describe(setting, finish(setting, gates, config, progress), config)
         for gates, config in zip(learned, configs, strict=True)

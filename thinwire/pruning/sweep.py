@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thinwire.circuits.graph import Edge
-from thinwire.model.sites import edge_matrices
+from thinwire.model.nodes import NodeSpace
 from thinwire.progress import Progress, silent
 from thinwire.pruning.objective import Objective
 
@@ -81,15 +81,14 @@ def sweep_edges(
     gates: Float[Tensor, " nodes"],
     edges: list[Edge],
     target: float,
-    n_layer: int,
+    space: NodeSpace,
     progress: Progress = silent,
 ) -> list[Edge]:
     """Edges of `edges`, all those between the open gates, that are 1-minimal at `target`, in the order given."""
     _, rise = objective.effects(gates)
-    names = {ends: name for name, ends in edge_matrices(n_layer).items()}
 
     def effect(edge: Edge) -> float:
-        return float(rise[names[edge.source_site, edge.target_site]][edge.target, edge.source])
+        return float(rise[space.matrix(edge.source_site, edge.target_site)][edge.target, edge.source])
 
     order = sorted(range(len(edges)), key=lambda i: (effect(edges[i]), i))
     everything = set(order)

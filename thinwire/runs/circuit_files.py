@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from thinwire.circuits.ablation import node_means, widths, zero_means
+from thinwire.circuits.ablation import node_means, zero_means
 from thinwire.circuits.artefact import split_pairs
 from thinwire.pruning.config import PruneConfig
 from thinwire.circuits.graph import SCHEMA_VERSION
@@ -84,7 +84,7 @@ def _means(path: Path, run: Run, ablation: str) -> dict[str, Tensor]:
             return zero_means(run.model)
         return node_means(run.model, run.windows(PruneConfig().means_tokens))
     means = {site: mean.to(run.device) for site, mean in _read_tensors(path, "means.safetensors").items()}
-    if {site: len(mean) for site, mean in means.items()} != widths(run.model):
+    if {site: len(mean) for site, mean in means.items()} != run.model.space.widths:
         raise CorruptFile(f"{path / 'means.safetensors'} does not have this model's sites and widths; measure it again")
     return means
 

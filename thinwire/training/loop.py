@@ -100,7 +100,7 @@ def train(
 
     Raises `Diverged` when a number is not finite or the loss jumps; the run keeps its last good checkpoint.
     """
-    t, device = config.train, next(model.parameters()).device
+    t, device = config.train, model.device
     batches = Batches(tokens, t.batch_size, config.model.context, t.seed)
     tokens_per_step = t.batch_size * config.model.context
     with (

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from thinwire.circuits.ablation import widths
 from thinwire.circuits.edges import induced_edges
 from thinwire.circuits.graph import Circuit, Edge
 from thinwire.errors import CorruptFile, UserError
 from thinwire.model.checkpoint import fingerprint
 from thinwire.model.gpt import GPT
-from thinwire.model.sites import edge_matrices
 
 TARGET_LOSS = 0.15
 """Loss that a circuit has to reach when its file does not say, nats (Gao et al. 2025, section 2.3)."""
@@ -62,7 +60,7 @@ def read_claim(values: dict[str, Any], model: GPT) -> Claim:
     if missing := [name for name in REQUIRED if name not in values]:
         raise CorruptFile(f"circuit.json lacks {', '.join(missing)}; docs/verification.md lists what it needs")
     nodes = {site: sorted(set(channels)) for site, channels in values["nodes"].items() if channels}
-    check_nodes(model, nodes)
+    model.space.check(nodes)
     minimal = values.get("minimal_edges")
     edges = values.get("edges") if minimal is None else minimal
     kind: EdgeKind = "minimal" if minimal is not None else "listed" if edges is not None else "induced"
@@ -77,16 +75,6 @@ def read_claim(values: dict[str, Any], model: GPT) -> Claim:
     )
 
 
-def check_nodes(model: GPT, nodes: dict[str, list[int]]) -> None:
-    """Raises `UserError` when a site or channel is not one of the model's."""
-    known = widths(model)
-    for site, channels in nodes.items():
-        if site not in known:
-            raise UserError(f"circuit.json names the site {site!r}, which this model lacks; it has {', '.join(known)}")
-        if channels[0] < 0 or channels[-1] >= known[site]:
-            raise UserError(f"circuit.json names channel {channels[-1]} of {site}, which has {known[site]} channels")
-
-
 def check_model(claim: Claim, model: GPT) -> None:
     """Raises `UserError` when the circuit was found in another model."""
     if (actual := fingerprint(model)) != claim.model_fingerprint:
@@ -99,10 +87,5 @@ def check_model(claim: Claim, model: GPT) -> None:
 def _edge(values: Sequence[Any], model: GPT) -> Edge:
     """[source site, source, target site, target], with the weight that the model has there."""
     source_site, source, target_site, target = values[:4]
-    names = {ends: name for name, ends in edge_matrices(model.config.n_layer).items()}
-    if (source_site, target_site) not in names:
-        raise UserError(f"circuit.json has an edge from {source_site} to {target_site}; no weight matrix leads there")
-    matrix = model.get_parameter(names[source_site, target_site])
-    if not (0 <= target < matrix.shape[0] and 0 <= source < matrix.shape[1]):
-        raise UserError(f"circuit.json has the edge {values[:4]}, which lies outside the matrix {list(matrix.shape)}")
+    matrix = model.get_parameter(model.space.check_edge(source_site, source, target_site, target))
     return Edge(source_site, source, target_site, target, float(matrix[target, source]))

@@ -109,7 +109,7 @@ Redraw = Callable[[Tensor, torch.Generator], Tensor]
 def redrawn(model: GPT, seed: int, redraw: Redraw) -> GPT:
     """A model of the same shape in which every tensor but the norm gains is redrawn."""
     generator = torch.Generator().manual_seed(seed)
-    new = GPT(model.config).to(next(model.parameters()).device).requires_grad_(False).eval()
+    new = GPT(model.config).to(model.device).requires_grad_(False).eval()
     weights = {
         name: value if name.endswith("gain") else redraw(value.cpu(), generator).to(value)
         for name, value in model.state_dict().items()

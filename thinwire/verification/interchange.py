@@ -14,11 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, Nodes, isolate
+from thinwire.circuits.ablation import Means, isolate
 from thinwire.circuits.prompts import Prompts, logit_difference
 from thinwire.errors import UserError
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Hook, identity
+from thinwire.model.nodes import Nodes
 from thinwire.verification.claim import Claim
 from thinwire.verification.finding import Finding, percent
 from thinwire.verification.necessity import edge_name

@@ -11,11 +11,12 @@ from statistics import fmean, median, stdev
 
 import torch
 
-from thinwire.circuits.ablation import Means, Nodes, isolate, remove_edges
+from thinwire.circuits.ablation import Means, isolate, remove_edges
 from thinwire.circuits.graph import Edge
 from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Edges, identity
+from thinwire.model.nodes import Nodes
 from thinwire.progress import Progress, silent
 from thinwire.verification.claim import Claim
 from thinwire.verification.finding import Finding, percent

@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, widths
+from thinwire.circuits.ablation import Means
 from thinwire.circuits.graph import Edge
 from thinwire.circuits.prompts import Prompts
 from thinwire.model.gpt import GPT
-from thinwire.model.sites import FINAL, edge_matrices
+from thinwire.model.sites import FINAL
 from thinwire.verification.claim import Claim
 from thinwire.verification.variants import record
 
@@ -33,7 +33,7 @@ def variances(model: GPT, means: Means, prompts: Prompts) -> Variances:
     seen = record(model, prompts)
     tokens = torch.arange(prompts.tokens.shape[1], device=prompts.lengths.device) < prompts.lengths[:, None]
     found = {}
-    for site in widths(model):
+    for site in model.space.widths:
         x = seen[site] if site == FINAL else seen[site][tokens]
         found[site] = (x - means[site]).square().mean(0).cpu()
     return found
@@ -51,7 +51,7 @@ class Pool:
 def node_pools(model: GPT, claim: Claim, variance: Variances) -> dict[str, Pool]:
     """Site -> the nodes outside the circuit, for sites where the circuit has nodes."""
     pools = {}
-    for site, width in widths(model).items():
+    for site, width in model.space.widths.items():
         if inside := claim.nodes.get(site):
             outside = torch.ones(width, dtype=torch.bool)
             outside[inside] = False
@@ -62,7 +62,7 @@ def node_pools(model: GPT, claim: Claim, variance: Variances) -> dict[str, Pool]
 
 def edge_pools(model: GPT, claim: Claim, variance: Variances) -> dict[str, Pool]:
     """Matrix -> its nonzero weights outside the circuit, for matrices in which the circuit has edges."""
-    ends = edge_matrices(model.config.n_layer)
+    ends = model.space.matrices
     pools = {}
     for name, inside in edges_by_matrix(model, claim.edges).items():
         weight = model.get_parameter(name).detach().cpu()
@@ -89,7 +89,7 @@ def random_edges(
     model: GPT, claim: Claim, variance: Variances, pools: Mapping[str, Pool], generator: torch.Generator
 ) -> list[Edge]:
     """Random edges outside the circuit, as many per matrix (or as many as there are), matched in variance."""
-    ends = edge_matrices(model.config.n_layer)
+    ends = model.space.matrices
     drawn: list[Edge] = []
     for name, inside in edges_by_matrix(model, claim.edges).items():
         (source_site, target_site), matrix = ends[name], model.get_parameter(name)
@@ -103,10 +103,9 @@ def random_edges(
 
 def edges_by_matrix(model: GPT, edges: Sequence[Edge]) -> dict[str, list[Edge]]:
     """Matrix name -> its edges, for matrices that have some."""
-    name_of = {ends: name for name, ends in edge_matrices(model.config.n_layer).items()}
     found: dict[str, list[Edge]] = {}
     for edge in edges:
-        found.setdefault(name_of[edge.source_site, edge.target_site], []).append(edge)
+        found.setdefault(model.space.matrix(edge.source_site, edge.target_site), []).append(edge)
     return found
 
 

@@ -6,8 +6,8 @@ Controls and seeds have to prune again. They judge what comes back and never imp
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from thinwire.circuits.ablation import Nodes
 from thinwire.model.gpt import GPT
+from thinwire.model.nodes import Nodes
 from thinwire.tasks.task import Split
 from thinwire.tasks.tokens import TaskTokens
 

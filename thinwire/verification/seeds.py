@@ -11,10 +11,11 @@ from statistics import fmean
 
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, Nodes, isolate
+from thinwire.circuits.ablation import Means, isolate
 from thinwire.circuits.overlap import node_overlap
 from thinwire.circuits.prompts import Prompts, logit_difference, task_loss
 from thinwire.model.gpt import GPT
+from thinwire.model.nodes import Nodes
 from thinwire.progress import Progress, silent
 from thinwire.verification.claim import Claim
 from thinwire.verification.finding import Finding, percent
@@ -67,7 +68,7 @@ def seeds(
     progress: Progress = silent,
 ) -> Seeds:
     """Prune with `n_seeds` further seeds, from `seed` + 1 on, then forbid and prune again up to `n_rounds` times."""
-    prompts = Prompts.of(pairs["test"], next(model.parameters()).device)
+    prompts = Prompts.of(pairs["test"], model.device)
     node_sets, found = [claim.nodes], []
     with progress(f"seeds {claim.task}", total=n_seeds + n_rounds, unit="pruning") as advance:
         for i in range(n_seeds):

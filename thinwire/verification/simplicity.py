@@ -11,10 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, Nodes, isolate
+from thinwire.circuits.ablation import Means, isolate
 from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Hook, compose
+from thinwire.model.nodes import Nodes
 from thinwire.model.sites import FINAL
 from thinwire.verification.claim import Claim
 from thinwire.verification.finding import Finding, percent

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, masks_of
+from thinwire.circuits.ablation import Means
 from thinwire.circuits.prompts import Prompts, logit_difference, task_loss
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Hook
@@ -66,7 +66,7 @@ def stochastic(
 ) -> Stochastic:
     """The curve over `FRACTIONS`, `n_draws` subsets each, and `n_steps` of adversarial search on the pairs `search`."""
     generator = torch.Generator().manual_seed(seed)
-    outside = {site: ~mask for site, mask in masks_of(model, claim.nodes).items()}
+    outside = {site: ~mask for site, mask in model.space.masks(claim.nodes, model.device).items()}
     curve = []
     with progress(f"stochastic {claim.task}", total=len(FRACTIONS), unit="share") as advance:
         for fraction in FRACTIONS:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, isolate, masks_of, remove_edges, zero_means
+from thinwire.circuits.ablation import Means, isolate, remove_edges, zero_means
 from thinwire.circuits.edges import induced_edges
 from thinwire.circuits.prompts import Prompts
 from thinwire.circuits.score import difference_of, last_logits, score
@@ -166,7 +166,7 @@ def same_length_donors(lengths: Int[Tensor, " P"], seed: int) -> Int[Tensor, " P
 
 
 def _resample(model: GPT, claim: Claim, seen: dict[str, Tensor], donors: Tensor) -> Hook:
-    kept = masks_of(model, claim.nodes)
+    kept = model.space.masks(claim.nodes, model.device)
 
     def hook(site: str, x: Tensor) -> Tensor:
         return torch.where(kept[site], x, seen[site][donors]) if site in kept else x

@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from thinwire.circuits.ablation import Nodes, widths
 from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Edges, Hook, compose, identity
+from thinwire.model.nodes import Nodes
 
 ROWS = 2048
 """Tokens in one forward pass, at most (at least one variant)."""
@@ -43,9 +43,9 @@ def replace_each(masks: Masks, values: Values) -> Hook:
 
 def stack_nodes(model: GPT, variants: Sequence[Nodes]) -> dict[str, Bool[Tensor, "V width"]]:
     """One mask per site for a list of node sets; sites that no variant touches are left out."""
-    device = next(model.parameters()).device
+    device = model.device
     masks = {}
-    for site, width in widths(model).items():
+    for site, width in model.space.widths.items():
         if any(nodes.get(site) for nodes in variants):
             mask = torch.zeros(len(variants), width, dtype=torch.bool)
             for row, nodes in zip(mask, variants, strict=True):

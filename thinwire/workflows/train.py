@@ -164,7 +164,7 @@ def _finish(
     if state.step == config.n_steps:
         remove_leftovers(out)
         return state
-    device = next(model.parameters()).device
+    device = model.device
     heldout = torch.from_numpy(
         heldout_windows(data.heldout, max(CURVE_TOKENS, config.model.context), config.model.context)
     ).to(device)
