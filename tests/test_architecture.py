@@ -33,7 +33,7 @@ IMPORTS = {
     "verification": {"circuits", "errors", "model", "progress", "tasks"},
     "frontier": {"circuits"},
     "viewer": {"errors"},
-    "interop": {"errors"},
+    "interop": {"data", "errors"},
     "runs": {
         *("circuits", "data", "errors", "frontier", "kernels", "model", "progress", "pruning", "sparsity", "storage"),
         *("tasks", "training", "verification", "version"),
