@@ -10,7 +10,8 @@ import pytest
 import tiktoken
 from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 
-from thinwire.data.tokenizer import BYTE_OF, END_OF_TEXT, SPLIT_PATTERN, Tokenizer
+from thinwire.data.tokenizer import Tokenizer
+from thinwire.data.tokenizer_file import BYTE_OF, END_OF_TEXT, SPLIT_PATTERN
 from thinwire.errors import UserError
 from thinwire.interop.gpt2_tokenizer import ENCODER, MERGES, read_gpt2_tokenizer
 

@@ -21,7 +21,8 @@ from jaxtyping import UInt16
 from thinwire.data.config import DataConfig
 from thinwire.data.corpus import Corpus, CorpusSplit, load_corpus
 from thinwire.data.stream import ENCODED_AT_ONCE, is_streamed, source_key, token_bytes, write_streams
-from thinwire.data.tokenizer import MIN_PAIR_COUNT, SPLIT_PATTERN, Tokenizer
+from thinwire.data.tokenizer import MIN_PAIR_COUNT, Tokenizer
+from thinwire.data.tokenizer_file import SPLIT_PATTERN
 from thinwire.errors import CorruptFile, MissingFile, UserError
 from thinwire.progress import Progress, silent
 from thinwire.storage.files import (

@@ -12,8 +12,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from thinwire.data.config import DataConfig
 from thinwire.data.corpus import CorpusSplit, place, user_paths
 from thinwire.data.records import HUGGING_FACE, Texts, data_set_texts, file_texts, holds_records, limited
@@ -105,8 +103,7 @@ def write_streams(
 
 def token_bytes(tokenizer: Tokenizer, texts: list[str]) -> bytes:
     """Tokens of texts, each followed by the end of text, as little-endian uint16."""
-    documents = [np.array([*ids, tokenizer.end_of_text], dtype="<u2") for ids in tokenizer.encode_batch(texts)]
-    return np.concatenate(documents).tobytes() if documents else b""
+    return b"".join(tokens.tobytes() for tokens in tokenizer.streams(texts))
 
 
 def _split(name: str, config: DataConfig) -> CorpusSplit:

@@ -4,22 +4,30 @@ The split pattern is the one of the released tokenizer `tinypython_2k` (Gao et a
 punctuation before it, so that `:\\n` or `]]\\n` can be single tokens.
 """
 
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import tokenizers
+from jaxtyping import UInt16
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 
+from thinwire.data.pieces import groups, pieces
+from thinwire.data.tokenizer_file import (
+    BYTE_OF,
+    END_OF_TEXT,
+    MAX_CHARACTERS,
+    MAX_VOCAB,
+    SPLIT_PATTERN,
+    check_tokenizer,
+)
 from thinwire.errors import CorruptFile, UserError
 from thinwire.progress import Progress, silent
 from thinwire.storage.files import sha256
 
-END_OF_TEXT = "<|endoftext|>"
-SPLIT_PATTERN = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 MIN_VOCAB = 257
 """All 256 bytes and the end of text."""
-MAX_VOCAB = 65536
-"""Token shards are uint16."""
 MIN_PAIR_COUNT = 2
 """A pair seen once is no pattern: without this bound a small corpus is learnt by heart."""
 
@@ -61,8 +69,9 @@ class Tokenizer:
         tokenizer = cls(backend)
         if tokenizer.vocab_size < vocab_size:
             raise UserError(
-                f"the corpus yields only {tokenizer.vocab_size} tokens of the {vocab_size} asked for; "
-                f"use a larger corpus or vocab_size {tokenizer.vocab_size} or less"
+                f"the corpus yields only {tokenizer.vocab_size} tokens of the {vocab_size} asked for; use a larger "
+                f"corpus, model.vocab_size {tokenizer.vocab_size} or less, or another run's tokenizer: "
+                f"--data.tokenizer RUN/tokenizer.json"
             )
         return tokenizer
 
@@ -75,7 +84,8 @@ class Tokenizer:
 
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
-        """Inverse of `to_json`. Raises `CorruptFile` if `text` is no tokenizer."""
+        """Inverse of `to_json`. Raises `CorruptFile` if `text` is no tokenizer of this kind (`check_tokenizer`)."""
+        check_tokenizer(text)
         try:
             backend = tokenizers.Tokenizer.from_str(text)
         except Exception as error:  # noqa: BLE001 - the binding raises nothing more precise
@@ -86,9 +96,14 @@ class Tokenizer:
     def load(cls, path: Path, vocab_size: int) -> "Tokenizer":
         """A tokenizer.json, of another run for example. Raises `UserError` if it has not `vocab_size` tokens."""
         try:
-            tokenizer = cls.from_json(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            raise UserError(f"{path} cannot be read; point data.tokenizer at the tokenizer.json of a run") from None
+            tokenizer = cls.from_json(_content(path))
+        except CorruptFile as error:
+            raise CorruptFile(f"{path}: {error}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"{path} cannot be read ({error.strerror if isinstance(error, OSError) else 'no UTF-8'}); "
+                f"point data.tokenizer at the tokenizer.json of a run"
+            ) from None
         if tokenizer.vocab_size != vocab_size:
             raise UserError(
                 f"{path} has {tokenizer.vocab_size} tokens and the model {vocab_size}; "
@@ -107,12 +122,30 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`; a literal `<|endoftext|>` in it is encoded as ordinary text."""
-        return self._backend.encode(text, add_special_tokens=False).ids
+        return [i for piece in pieces(text) for i in self._backend.encode(piece, add_special_tokens=False).ids]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """`encode` of every text, on all cores."""
-        encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
+        """`encode` of every text, on all cores; long texts in pieces (`thinwire.data.pieces`)."""
+        found: list[list[int]] = [[] for _ in texts]
+        for group in groups((row, piece) for row, text in enumerate(texts) for piece in pieces(text)):
+            encodings = self._backend.encode_batch_fast([piece for _, piece in group], add_special_tokens=False)
+            for (row, _), encoding in zip(group, encodings, strict=True):
+                found[row] += encoding.ids
+        return found
+
+    def streams(self, texts: Iterable[str]) -> Iterator[UInt16[np.ndarray, " _n"]]:
+        """The tokens of texts one after the other, each text followed by the end of text, in arrays of any length.
+
+        Memory does not grow with the texts: about a million characters are encoded at a time.
+        """
+        parts = ((last, piece) for text in texts for last, piece in _marked(pieces(text)))
+        for group in groups(parts):
+            encodings = self._backend.encode_batch_fast([piece for _, piece in group], add_special_tokens=False)
+            ids = [
+                [*encoding.ids, self.end_of_text] if last else encoding.ids
+                for (last, _), encoding in zip(group, encodings, strict=True)
+            ]
+            yield np.concatenate([np.array(part, dtype="<u2") for part in ids])
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`, the end of text included; bytes that are no valid UTF-8 become U+FFFD."""
@@ -137,15 +170,24 @@ def _backend(model: models.BPE) -> tokenizers.Tokenizer:
 
 def _reported(texts: Iterable[str], advance: Callable[[], None]) -> Iterator[str]:
     for text in texts:
-        yield text
+        yield from pieces(text)
         advance()
 
 
-def _byte_characters() -> dict[str, int]:
-    """GPT-2's alphabet: printable Latin-1 bytes stand for themselves, the n-th other byte is U+0100 + n."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
+def _marked(parts: Iterator[str]) -> Iterator[tuple[bool, str]]:
+    """Each part, with whether it is the last one."""
+    part = next(parts)
+    for following in parts:
+        yield False, part
+        part = following
+    yield True, part
 
 
-BYTE_OF = _byte_characters()
+def _content(path: Path) -> str:
+    """Text of an ordinary file that is no larger than a tokenizer can be."""
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise CorruptFile("it is no ordinary file")
+    if state.st_size > 4 * MAX_CHARACTERS:
+        raise CorruptFile(f"it has {state.st_size} bytes, more than any tokenizer")
+    return path.read_text(encoding="utf-8")

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tokenizers import models
 
-from thinwire.data.tokenizer import BYTE_OF, END_OF_TEXT, Tokenizer
+from thinwire.data.tokenizer import Tokenizer
+from thinwire.data.tokenizer_file import BYTE_OF, END_OF_TEXT
 from thinwire.errors import UserError
 
 ENCODER, MERGES = "encoder.json", "vocab.bpe"
