@@ -106,7 +106,9 @@ def test_a_given_tokenizer_is_used_for_files_and_records_alike(config: DataConfi
     assert learnt.tokenizer.sha256 != first.tokenizer.sha256
     with pytest.raises(UserError, match=r"has 270 tokens and the model 280; set model.vocab_size to 270"):
         prepare(given, 280, tmp_path / "cache")
-    with pytest.raises(UserError, match=r"cannot be read; point data.tokenizer at"):
+    with pytest.raises(
+        UserError, match=r"cannot be read: it is no JSON .*; restore it, or name the tokenizer.json of a run"
+    ):
         prepare(replace(given, tokenizer=str(records)), 270, tmp_path / "cache")
 
 

@@ -21,8 +21,9 @@ from thinwire.data.tokenizer_file import (
     MAX_VOCAB,
     SPLIT_PATTERN,
     check_tokenizer,
+    unreadable,
 )
-from thinwire.errors import CorruptFile, UserError
+from thinwire.errors import UserError
 from thinwire.progress import Progress, silent
 from thinwire.storage.files import sha256
 
@@ -83,27 +84,18 @@ class Tokenizer:
         return cls(backend)
 
     @classmethod
-    def from_json(cls, text: str) -> "Tokenizer":
-        """Inverse of `to_json`. Raises `CorruptFile` if `text` is no tokenizer of this kind (`check_tokenizer`)."""
-        check_tokenizer(text)
+    def from_json(cls, text: str, where: str = "tokenizer.json") -> "Tokenizer":
+        """Inverse of `to_json`. Raises `CorruptFile`, naming `where`, if `text` is no tokenizer of this kind."""
+        check_tokenizer(text, where)
         try:
-            backend = tokenizers.Tokenizer.from_str(text)
+            return cls(tokenizers.Tokenizer.from_str(text))
         except Exception as error:  # noqa: BLE001 - the binding raises nothing more precise
-            raise CorruptFile(f"tokenizer.json cannot be read ({error}); restore it or make it again") from None
-        return cls(backend)
+            raise unreadable(where, str(error)) from None
 
     @classmethod
     def load(cls, path: Path, vocab_size: int) -> "Tokenizer":
         """A tokenizer.json, of another run for example. Raises `UserError` if it has not `vocab_size` tokens."""
-        try:
-            tokenizer = cls.from_json(_content(path))
-        except CorruptFile as error:
-            raise CorruptFile(f"{path}: {error}") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(
-                f"{path} cannot be read ({error.strerror if isinstance(error, OSError) else 'no UTF-8'}); "
-                f"point data.tokenizer at the tokenizer.json of a run"
-            ) from None
+        tokenizer = cls.from_json(_content(path), str(path))
         if tokenizer.vocab_size != vocab_size:
             raise UserError(
                 f"{path} has {tokenizer.vocab_size} tokens and the model {vocab_size}; "
@@ -185,9 +177,14 @@ def _marked(parts: Iterator[str]) -> Iterator[tuple[bool, str]]:
 
 def _content(path: Path) -> str:
     """Text of an ordinary file that is no larger than a tokenizer can be."""
-    state = path.stat()
-    if not stat.S_ISREG(state.st_mode):
-        raise CorruptFile("it is no ordinary file")
-    if state.st_size > 4 * MAX_CHARACTERS:
-        raise CorruptFile(f"it has {state.st_size} bytes, more than any tokenizer")
-    return path.read_text(encoding="utf-8")
+    try:
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):
+            raise unreadable(path, "it is no ordinary file")
+        if state.st_size > 4 * MAX_CHARACTERS:
+            raise unreadable(path, f"it has {state.st_size} bytes, more than any tokenizer")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise unreadable(path, error.strerror or str(error)) from None
+    except UnicodeDecodeError:
+        raise unreadable(path, "it is no UTF-8") from None

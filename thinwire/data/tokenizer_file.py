@@ -6,6 +6,7 @@ itself, with one of the split patterns below, whose time is linear in the text; 
 """
 
 import json
+from pathlib import Path
 from typing import Any, NoReturn
 
 from thinwire.errors import CorruptFile
@@ -35,8 +36,24 @@ def byte_characters() -> dict[str, int]:
 BYTE_OF = byte_characters()
 
 
-def check_tokenizer(text: str) -> None:
-    """Raises `CorruptFile` if `text` is no tokenizer.json of the one kind that is read."""
+def check_tokenizer(text: str, where: str = "tokenizer.json") -> None:
+    """Raises `CorruptFile`, naming `where`, if `text` is no tokenizer.json of the one kind that is read."""
+    try:
+        _check(text)
+    except _Refused as problem:
+        raise unreadable(where, str(problem)) from None
+
+
+def unreadable(where: str | Path, problem: str) -> CorruptFile:
+    """The error for a file that is no tokenizer."""
+    return CorruptFile(f"{where} cannot be read: {problem}; restore it, or name the tokenizer.json of a run")
+
+
+class _Refused(Exception):
+    """What is wrong."""
+
+
+def _check(text: str) -> None:
     if len(text) > MAX_CHARACTERS:
         _refuse(f"it has {len(text)} characters, more than {MAX_CHARACTERS}")
     try:
@@ -49,7 +66,7 @@ def check_tokenizer(text: str) -> None:
 
 
 def _refuse(problem: str) -> NoReturn:
-    raise CorruptFile(f"tokenizer.json cannot be read: {problem}; restore it, or use one that thinwire made")
+    raise _Refused(problem)
 
 
 def _of(values: Any, key: str, kind: type, prefix: str = "") -> Any:
@@ -70,10 +87,10 @@ def _check_splitting(values: dict[str, Any], model: dict[str, Any]) -> None:
         _refuse("its post_processor would add tokens")
     step = values.get("pre_tokenizer")
     steps = step.get("pretokenizers") if isinstance(step, dict) and step.get("type") == "Sequence" else [step]
-    if not isinstance(steps, list) or not steps or not _is_byte_level(steps[-1]) or steps[-1].get("add_prefix_space"):
+    *before, last = steps if isinstance(steps, list) and steps else [None]
+    if not isinstance(last, dict) or not _is_byte_level(last) or last.get("add_prefix_space"):
         _refuse("its pre_tokenizer is not one that thinwire knows")
-    patterns = [_GPT2] if steps[-1].get("use_regex", True) else []
-    patterns = [_pattern(step) for step in steps[:-1]] + patterns
+    patterns = [_pattern(step) for step in before] + ([_GPT2] if last.get("use_regex", True) else [])
     if len(patterns) != 1 or patterns[0] not in KNOWN_PATTERNS:
         _refuse("its split pattern is not one of those that thinwire knows to be safe to run")
 

@@ -99,12 +99,12 @@ def test_groups_end_once_they_are_full() -> None:
 
 
 @pytest.mark.slow
-def test_a_line_of_30_megabytes_takes_little_more_than_itself() -> None:
-    """Before there were pieces, tokenising took some 260 bytes a character: 8 GB here."""
+def test_a_line_of_8_megabytes_takes_little_memory() -> None:
+    """Before there were pieces, tokenising took some 260 bytes a character: 2 GB here."""
     program = (
         "import resource\n"
         "from thinwire.data.tokenizer import Tokenizer\n"
-        "text = 'foo bar x = 1 + def ( ) ' * 1_250_000\n"
+        "text = 'foo bar x = 1 + def ( ) ' * 333_000\n"
         "tokenizer = Tokenizer.train([text], 270)\n"
         "n = sum(map(len, tokenizer.streams([text])))\n"
         "print(n, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
@@ -119,4 +119,4 @@ def test_a_line_of_30_megabytes_takes_little_more_than_itself() -> None:
     assert done.returncode == 0, done.stderr
     n_tokens, megabytes = map(int, done.stdout.split())
     assert n_tokens > 1_000_000
-    assert megabytes < 1000
+    assert megabytes < 500
