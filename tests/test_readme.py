@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tiny_world import quick
 
-from thinwire.cli.verbs import VERBS
+from thinwire.cli.registry import VERBS
 from thinwire.workflows import prune
 
 ROOT = Path(__file__).parent.parent

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 import thinwire
-from thinwire.cli import verbs
+from thinwire.cli import registry
 from thinwire.cli.main import main
+from thinwire.cli.verb import Verb
 from thinwire.errors import UserError
 
 SMALL = [
@@ -65,14 +66,14 @@ def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     for argv in ([], ["--help"], ["-h"], ["tasks", "--help"]):
         assert run(*argv) == 0
         out = capsys.readouterr().out
-        assert all(f"thinwire {name}" in out for name in verbs.VERBS)
+        assert all(f"thinwire {name}" in out for name in registry.VERBS)
 
 
-@pytest.mark.parametrize("verb", list(verbs.VERBS))
+@pytest.mark.parametrize("verb", list(registry.VERBS))
 def test_each_verb_explains_itself_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*verb.split(), "--help") == 0
     out = capsys.readouterr().out
-    assert verbs.VERBS[verb].summary in " ".join(out.split())
+    assert registry.VERBS[verb].summary in " ".join(out.split())
     assert f"example:\n  thinwire {verb}" in out
     assert "--json" in out
 
@@ -99,7 +100,7 @@ def test_the_packages_examples_parse(monkeypatch: pytest.MonkeyPatch, capsys: py
     """Every example in a help text is accepted by its own parser."""
     from thinwire.cli.arguments import new_parser, parse
 
-    for name, verb in verbs.VERBS.items():
+    for name, verb in registry.VERBS.items():
         for line in verb.example.splitlines():
             words = line.partition(" > ")[0].split()[1 + len(name.split()) :]
             parser = new_parser(name, verb.usage, verb.summary, verb.example)
@@ -118,7 +119,7 @@ def test_a_misspelt_verb_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_unknown_and_missing_arguments_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--jsn" in error_of(capsys, "doctor", "--jsn")
-    assert "--train.n_tok=5" in error_of(capsys, "train", "--train.n_tok=5")  # no abbreviations
+    assert "did you mean --train.n_tokens?" in error_of(capsys, "train", "--train.n_tok=5")  # no abbreviations
     assert "required: run" in error_of(capsys, "eval")
     assert "required: tasks" in error_of(capsys, "prune", "runs/x")
     assert "--out is missing" in error_of(capsys, "train")
@@ -290,19 +291,19 @@ def test_a_run_keeps_its_settings(trained: Path, corpus: Path, capsys: pytest.Ca
 # --- interruptions --------------------------------------------------------------------------------------------------
 
 
-def raising(error: BaseException) -> verbs.Verb:
-    def fail(parser: object, arguments: object) -> dict:
+def raising(error: BaseException) -> Verb:
+    def fail(arguments: object) -> dict:
         raise error
 
     from dataclasses import replace
 
-    return replace(verbs.VERBS["train"], run=fail)
+    return replace(registry.VERBS["train"], run=fail)
 
 
 def test_an_interruption_says_how_to_continue(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(verbs.VERBS, "train", raising(KeyboardInterrupt()))
+    monkeypatch.setitem(registry.VERBS, "train", raising(KeyboardInterrupt()))
     assert run("train", "--out", "runs/my run") == 130
     err = capsys.readouterr().err
     assert err == "thinwire: interrupted; continue with: thinwire train --out 'runs/my run' --resume\n"
@@ -312,20 +313,20 @@ def test_a_full_disk_says_where_and_how_to_continue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setitem(verbs.VERBS, "train", raising(full))
+    monkeypatch.setitem(registry.VERBS, "train", raising(full))
     message = error_of(capsys, "train", "--out", str(tmp_path))
     assert message.startswith(f"disk full: free space in {tmp_path}, then continue with: thinwire train")
     assert message.endswith("--resume")
 
 
 def test_a_refused_directory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setitem(verbs.VERBS, "train", raising(PermissionError(errno.EACCES, "Permission denied", "/root/x")))
+    monkeypatch.setitem(registry.VERBS, "train", raising(PermissionError(errno.EACCES, "Permission denied", "/root/x")))
     assert error_of(capsys, "train").startswith("Permission denied: /root/x")
 
 
 def test_our_own_mistakes_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     for error in (ValueError("a bug"), FileNotFoundError(errno.ENOENT, "a bug"), ZeroDivisionError()):
-        monkeypatch.setitem(verbs.VERBS, "train", raising(error))
+        monkeypatch.setitem(registry.VERBS, "train", raising(error))
         with pytest.raises(type(error)):
             run("train")
 
@@ -333,7 +334,7 @@ def test_our_own_mistakes_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) 
 def test_a_message_of_several_lines_becomes_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(verbs.VERBS, "train", raising(UserError("first\n  second")))
+    monkeypatch.setitem(registry.VERBS, "train", raising(UserError("first\n  second")))
     assert error_of(capsys, "train") == "first second"
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from thinwire.cli.tables import show
+from thinwire.cli.tables import new_console
+from thinwire.cli.verbs.demo import show
 
 CELL = {"n_nodes": 28, "n_edges": 22, "heldout_loss": 0.1215}
 MEANS = {"sparse": 17.5, "dense": 241.6, "ratio": 13.8}
@@ -10,7 +11,7 @@ MEANS = {"sparse": 17.5, "dense": 241.6, "ratio": 13.8}
 
 def test_the_demo_ends_with_tables_and_the_path_of_the_report(capsys: pytest.CaptureFixture[str]) -> None:
     show(
-        "demo",
+        new_console(),
         {
             "heldout_loss": {"sparse": 3.619, "dense": 3.591},
             "tasks": {"quotes": {"sparse": CELL, "dense": CELL | {"n_edges": 209}}},

@@ -1,9 +1,12 @@
-"""Command-line arguments and config files, parsed strictly: an unknown key is an error that names file and key."""
+"""Command-line arguments and config files, parsed strictly: an unknown key is an error that names file and key.
+
+An option is spelt like its key in a config file, with underscores; dashes in their place are understood too.
+"""
 
 import argparse
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -12,10 +15,6 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
 from thinwire.errors import MissingFile, UserError
-from thinwire.storage.files import is_sealed, read_sealed
-from thinwire.training.config import RunConfig
-from thinwire.training.config_file import from_yaml
-from thinwire.training.recipes import recipe
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -23,13 +22,17 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 class Parser(ArgumentParser):
-    """Raises instead of exiting, and prints only the fields of a config dataclass for `--print_config`."""
+    """Raises instead of exiting; knows the config dataclass whose fields are options, and short names of options."""
 
-    config_fields: tuple[str, ...] = ()
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.config: type | None = None
+        self.aliases: dict[str, str] = {}
+        super().__init__(*args, **kwargs)
 
     def dump(self, namespace: Namespace, *args: Any, **kwargs: Any) -> str:
-        wanted = Namespace({name: namespace[name] for name in self.config_fields})
-        return super().dump(wanted, *args, **kwargs)
+        """What `--print_config` prints: the fields of the config dataclass alone."""
+        names = self.config.__dataclass_fields__ if self.config else ()
+        return super().dump(Namespace({name: namespace[name] for name in names}), *args, **kwargs)
 
 
 class _Formatter(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -52,48 +55,85 @@ def new_parser(verb: str, usage: str, summary: str, example: str) -> Parser:
     return parser
 
 
+# --- arguments that several verbs take ------------------------------------------------------------------------------
+
+
 def add_device(parser: Parser) -> None:
     parser.add_argument("--device", type=Device, default="auto", help="Where to compute; auto takes the fastest there.")
 
 
-def add_config(parser: Parser, defaults: Any) -> None:
-    """`--config FILE`, `--print_config` and one option for each field of the dataclass instance `defaults`."""
+def add_run(parser: Parser) -> None:
+    parser.add_argument("run", type=Path, help="Run directory, as `thinwire train --out` made it.")
+    add_device(parser)
+
+
+def add_resume(parser: Parser, remark: str = "") -> None:
+    words = f"Continue what an interrupted call left in --out. {remark}".rstrip()
+    parser.add_argument("--resume", action="store_true", help=words)
+
+
+def add_dry_run(parser: Parser) -> None:
+    parser.add_argument(
+        "--dry_run", action="store_true", help="Tell what would be done and what it costs; start nothing."
+    )
+
+
+def add_config(parser: Parser, defaults: Any, helps: Mapping[str, str] | None = None) -> None:
+    """`--config FILE`, `--print_config` and one option for each field of the dataclass instance `defaults`.
+
+    `helps` are words for fields of which the dataclass cannot tell all, such as the names that one may take.
+    """
+    helps = helps or {}
     parser.add_argument(
         "--config", action="config", help="YAML file with any of the options below; later options win over it."
     )
-    parser.add_class_arguments(type(defaults), None)
+    for name, words in helps.items():
+        parser.add_argument(f"--{name}", type=type(getattr(defaults, name)), help=words)
+    parser.add_class_arguments(type(defaults), None, skip=set(helps))
     parser.set_defaults(flat(asdict(defaults)))
-    parser.config_fields = tuple(asdict(defaults))
+    parser.config = type(defaults)
 
 
-def add_alias(parser: Parser, option: str, alias: str) -> None:
-    """Let `alias` stand for an option that a dataclass gave."""
-    action = parser._option_string_actions[option]
-    action.option_strings = [*action.option_strings, alias]
-    parser._option_string_actions[alias] = action
+# --- parsing --------------------------------------------------------------------------------------------------------
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mapping -> dotted keys."""
-    pairs: dict[str, Any] = {}
-    for key, value in values.items():
-        pairs |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return pairs
+def spelt(argv: Sequence[str]) -> list[str]:
+    """The words of a command line with the options spelt like their keys: `--target-loss=1` as `--target_loss=1`."""
+
+    def underscored(word: str) -> str:
+        name, is_set, value = word.removeprefix("--").partition("=")
+        return f"--{name.replace('-', '_')}{is_set}{value}" if word.startswith("--") and name else word
+
+    return [underscored(word) for word in argv]
 
 
-def parse(parser: Parser, argv: list[str]) -> Namespace:
-    """Parsed arguments. Raises `UserError` on anything unknown or of the wrong type, naming the file it stands in."""
+def parse(parser: Parser, argv: Sequence[str]) -> Namespace:
+    """Parsed arguments; `settings` is the config dataclass of a parser that has one.
+
+    Raises `UserError` on anything unknown or of the wrong type, naming the file it stands in, and on what the
+    dataclass refuses.
+    """
+    argv = [_without_alias(parser, word) for word in spelt(argv)]
+    _check_options(parser, argv)
     for option, path in _named_files(parser, argv):
         _check_keys(parser, option, path)
     try:
-        return parser.parse_args(argv)
+        arguments = parser.parse_args(argv)
     except ArgumentError as error:
         culprit = next((f"{path}: " for path in _culprits(parser, argv)), "")
         message = culprit + _one_line(error)
         raise UserError(f"{message}; {parser.prog} --help lists what there is") from None
+    if parser.config is not None:
+        arguments.settings = _build(parser.config, parser, arguments)
+    return arguments
 
 
-def build(config: type, parser: Parser, arguments: Namespace) -> Any:
+def _without_alias(parser: Parser, word: str) -> str:
+    name, is_set, value = word.partition("=")
+    return f"{parser.aliases.get(name, name)}{is_set}{value}"
+
+
+def _build(config: type, parser: Parser, arguments: Namespace) -> Any:
     """The dataclass `config` from parsed arguments. Its own `ValueError`s become `UserError`s."""
     try:
         values = parser.instantiate(arguments)
@@ -102,36 +142,12 @@ def build(config: type, parser: Parser, arguments: Namespace) -> Any:
         raise UserError(" ".join(str(error).split())) from None
 
 
-def run_defaults(argv: list[str]) -> RunConfig:
-    """What `train` starts from: with `--resume` the stored config of the run in `--out`, else a recipe.
-
-    The recipe is the one that `--recipe` or a config file names last; without any it is `demo`.
-    """
-    look = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    look.add_argument("--recipe", dest="named", action="append", default=[])
-    look.add_argument("--config", dest="named", action="append", type=Path)
-    look.add_argument("--out", type=Path)
-    look.add_argument("--resume", action="store_true")
-    try:
-        known, _ = look.parse_known_args(argv)
-    except argparse.ArgumentError as error:
-        raise UserError(_one_line(error)) from None
-    if known.resume and known.out and (stored := stored_config(known.out)):
-        return stored
-    names = [_recipe_of(item) if isinstance(item, Path) else item for item in known.named]
-    return recipe(next((name for name in reversed(names) if name), "demo"))
-
-
-def stored_config(run: Path) -> RunConfig | None:
-    """The config that a run directory was made with; None if there is no such run."""
-    if not is_sealed(run, "config.yaml"):
-        return None
-    return from_yaml(read_sealed(run, "config.yaml").decode(), run / "config.yaml")
-
-
-def _recipe_of(path: Path) -> str | None:
-    values = load_yaml(path)
-    return values.get("recipe") if isinstance(values, dict) else None
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mapping -> dotted keys."""
+    pairs: dict[str, Any] = {}
+    for key, value in values.items():
+        pairs |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return pairs
 
 
 def load_yaml(path: Path) -> Any:
@@ -144,20 +160,35 @@ def load_yaml(path: Path) -> Any:
         raise UserError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from None
 
 
-def _named_files(parser: Parser, argv: list[str]) -> Iterator[tuple[str, Path]]:
+def _keys(parser: Parser) -> list[str]:
+    """The dotted keys that a config file may hold."""
+    return [key for key, _ in parser.get_defaults().items()]
+
+
+def _groups(parser: Parser) -> set[str]:
+    return {key.partition(".")[0] for key in _keys(parser) if "." in key}
+
+
+def _check_options(parser: Parser, argv: Iterable[str]) -> None:
+    """Raises `UserError` with the closest name for an option that there is not."""
+    known = {*_keys(parser), *_groups(parser), "config", "print_config", "help"}
+    for word in argv:
+        name = word.removeprefix("--").partition("=")[0].removesuffix("+")
+        if word.startswith("--") and name and name not in known:
+            close = difflib.get_close_matches(name, sorted(known), n=1)
+            hint = f"did you mean --{close[0]}?" if close else f"{parser.prog} --help lists what there is"
+            raise UserError(f"unknown option {word.partition('=')[0]}; {hint}")
+
+
+def _named_files(parser: Parser, argv: Sequence[str]) -> Iterator[tuple[str, Path]]:
     """(dotted prefix, file) of every `--config FILE` and `--GROUP FILE` among the arguments."""
-    groups = {key.partition(".")[0] for key in _keys(parser) if "." in key}
+    groups = _groups(parser)
     for argument, following in zip(argv, [*argv, ""][1:], strict=True):
         name, has_value, value = argument.removeprefix("--").partition("=")
         if argument.startswith("--") and name in {"config", *groups}:
             value = value if has_value else following
             if name == "config" or Path(value).is_file():
                 yield "" if name == "config" else f"{name}.", Path(value)
-
-
-def _keys(parser: Parser) -> list[str]:
-    """The dotted keys that a config file may hold."""
-    return [key for key, _ in parser.get_defaults().items()]
 
 
 def _check_keys(parser: Parser, prefix: str, path: Path) -> None:
@@ -172,7 +203,7 @@ def _check_keys(parser: Parser, prefix: str, path: Path) -> None:
             raise UserError(f"{path}: unknown key {key}; {hint}")
 
 
-def _culprits(parser: Parser, argv: list[str]) -> Iterator[Path]:
+def _culprits(parser: Parser, argv: Sequence[str]) -> Iterator[Path]:
     """The config files that are wrong by themselves."""
     for prefix, path in _named_files(parser, argv):
         try:

@@ -11,15 +11,14 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-from thinwire.cli.arguments import new_parser, parse
-from thinwire.cli.tables import show, show_json, show_verbs
-from thinwire.cli.verbs import VERBS
+from thinwire.cli.arguments import new_parser, parse, spelt
+from thinwire.cli.registry import VERBS
+from thinwire.cli.tables import new_console, show_json, show_verbs
 from thinwire.errors import UserError
 from thinwire.version import __version__
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
-RESUMABLE = ("demo", "train", "prune")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR)
 
@@ -49,17 +48,17 @@ def _run(argv: list[str]) -> int:
         print(f"thinwire {__version__}")
         return 0
     name, rest = _split(argv)
-    verb = VERBS[name]
+    verb, words = VERBS[name], spelt(rest)
     parser = new_parser(name, verb.usage, verb.summary, verb.example)
-    verb.add_arguments(parser, rest)
-    arguments = parse(parser, rest)
+    verb.add_arguments(parser, words)
+    arguments = parse(parser, words)
     with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
-        result = verb.run(parser, arguments)
+        result = verb.run(arguments)
     if arguments.json:
         show_json(result)
     else:
-        show(name, result)
-    return EXIT_ERROR if name == "doctor" and not result["ok"] else 0
+        verb.show(new_console(), result)
+    return verb.exit_code(result)
 
 
 def _split(argv: list[str]) -> tuple[str, list[str]]:
@@ -98,7 +97,8 @@ def _directory(error: OSError, argv: list[str]) -> Path:
 
 def _how_to_continue(argv: list[str]) -> str:
     """The command that goes on after an interruption; `--resume` for the verbs that have it."""
-    again = [*argv, "--resume"] if argv[0] in RESUMABLE and "--resume" not in argv else argv
+    resumes = argv[0] in VERBS and VERBS[argv[0]].resumes
+    again = [*argv, "--resume"] if resumes and "--resume" not in argv else argv
     return f"continue with: thinwire {shlex.join(again)}"
 
 

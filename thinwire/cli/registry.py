@@ -1,0 +1,39 @@
+"""The verbs of the command line, in the order of the help."""
+
+from typing import Any
+
+from thinwire.cli.verb import Verb
+from thinwire.cli.verbs import (
+    baselines,
+    demo,
+    doctor,
+    eval,
+    plot,
+    prune,
+    report,
+    tasks_check,
+    tasks_list,
+    tasks_show,
+    train,
+    verify,
+    view,
+)
+
+VERBS: dict[str, Verb[Any]] = {
+    module.VERB.name: module.VERB
+    for module in (
+        demo,
+        train,
+        eval,
+        tasks_list,
+        tasks_show,
+        tasks_check,
+        prune,
+        baselines,
+        verify,
+        report,
+        view,
+        plot,
+        doctor,
+    )
+}

@@ -1,0 +1,34 @@
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from thinwire.cli.arguments import Parser, add_run
+from thinwire.cli.console import RichProgress
+from thinwire.cli.verb import Verb
+
+
+def _arguments(parser: Parser, argv: list[str]) -> None:
+    add_run(parser)
+    parser.add_argument(
+        "--out", type=Path | None, default=None, help="Directory to write into; without it, figures in the run."
+    )
+    parser.add_argument("--formats", nargs="+", default=["svg"], help="Kinds of files: svg, pdf, png.")
+
+
+def _run(arguments: Namespace) -> dict[str, Any]:
+    from thinwire.workflows.plot import plot_run
+
+    return plot_run(
+        arguments.run, arguments.out, formats=arguments.formats, device=arguments.device, progress=RichProgress()
+    )
+
+
+VERB = Verb(
+    name="plot",
+    summary="Draw a run's training curves, losses against size and circuits with matplotlib.",
+    usage="RUN [--out DIR] [--formats svg pdf png]",
+    example="thinwire plot runs/demo/sparse --formats pdf",
+    add_arguments=_arguments,
+    run=_run,
+)

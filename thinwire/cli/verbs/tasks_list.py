@@ -1,0 +1,20 @@
+from typing import Any
+
+from jsonargparse import Namespace
+
+from thinwire.cli.verb import Verb
+
+
+def _run(arguments: Namespace) -> dict[str, Any]:
+    from thinwire.workflows.tasks import list_tasks
+
+    return list_tasks()
+
+
+VERB = Verb(
+    name="tasks list",
+    summary="List the tasks: binary next-token choices on short Python prompts.",
+    usage="[--json]",
+    example="thinwire tasks list",
+    run=_run,
+)

@@ -1,0 +1,57 @@
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from thinwire.cli.arguments import Parser, add_device
+from thinwire.cli.console import RichProgress, announce
+from thinwire.cli.verb import Verb
+from thinwire.errors import UserError
+
+
+def _arguments(parser: Parser, argv: list[str]) -> None:
+    parser.add_argument("paths", type=Path, nargs="+", help="A circuit's directory, a run with circuits, or a demo.")
+    parser.add_argument(
+        "--out", type=Path | None, default=None, help="File to write; without it, view.html in the first path."
+    )
+    parser.add_argument(
+        "--graph", type=Path | None, default=None, help="Also write the first circuit as Neuronpedia's graph JSON."
+    )
+    parser.add_argument(
+        "--live", action="store_true", help="Serve the page on this machine alone: type prompts, take parts out."
+    )
+    parser.add_argument("--port", type=int, default=0, help="Port of the live page; 0 takes a free one.")
+    add_device(parser)
+
+
+def _run(arguments: Namespace) -> dict[str, Any]:
+    from thinwire.workflows.view import view
+
+    if arguments.live:
+        return _serve(arguments)
+    return view(arguments.paths, arguments.out, graph=arguments.graph, device=arguments.device, progress=RichProgress())
+
+
+def _serve(arguments: Namespace) -> dict[str, Any]:
+    """Serve until interrupted, which is how a live page ends well."""
+    from thinwire.workflows.live import live_server
+
+    if arguments.out or arguments.graph:
+        raise UserError("--live writes no files; drop --out and --graph")
+    server = live_server(arguments.paths, port=arguments.port, device=arguments.device, progress=RichProgress())
+    announce(f"{server.url}\nOpen this address in a browser on this machine; Ctrl-C ends it.")
+    with contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()
+    server.server_close()
+    return {"served": server.url}
+
+
+VERB = Verb(
+    name="view",
+    summary="Write circuits as one interactive page, or serve it live.",
+    usage="CIRCUIT|RUN|DEMO [...] [--out FILE] [--live]",
+    example="thinwire view runs/demo\nthinwire view runs/demo/sparse --live",
+    add_arguments=_arguments,
+    run=_run,
+)
