@@ -20,7 +20,8 @@ settings.load_profile("steady")
 # All of this happens before anything of thinwire is imported. The compiled kernels stay out: numba cannot compile
 # a function that a type check wraps.
 CHECKED = ("storage", "data", "model", "tasks", "training", "circuits", "pruning", "evidence", "verification")
-CHECKED += ("frontier", "viewer", "runs", "workflows", "sparsity.projection", "sparsity.schedules", "sparsity.topk")
+CHECKED += ("ground_truth", "frontier", "viewer", "runs", "workflows")
+CHECKED += ("sparsity.projection", "sparsity.schedules", "sparsity.topk")
 install_import_hook([f"thinwire.{name}" for name in CHECKED], "beartype.beartype")
 
 ProtocolType = type(Protocol)

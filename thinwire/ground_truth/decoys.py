@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from thinwire.ground_truth.sketch import FACT, POSITION, RMS, Sketch
-from thinwire.model.sites import EMBED, FINAL, edge_matrices
+from thinwire.model.sites import EMBED, FINAL
 
 LOUD, SOFT = 1.5, 0.4
 """What a token writes to a decoy channel: to a tenth of them, and to another fifth."""
@@ -22,7 +22,7 @@ NOISE = 0.03
 def add_decoys_(sketch: Sketch) -> None:
     """Fill all that is blank."""
     _fill_embedding_(sketch)
-    for site_in, site_out in edge_matrices(sketch.config.n_layer).values():
+    for site_in, site_out in sketch.model.space.matrices.values():
         _fill_matrix_(sketch, site_in, site_out)
     _fill_unembedding_(sketch)
 

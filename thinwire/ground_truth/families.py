@@ -8,7 +8,7 @@ from thinwire.ground_truth.copying import copy, idle_weights, shared_attention, 
 from thinwire.ground_truth.known import KnownModel
 from thinwire.ground_truth.neurons import bracket_depth, neuron_gate, superposed_features
 from thinwire.ground_truth.places import induction, previous_token
-from thinwire.ground_truth.sizes import SIZE_NAMES, SizeName
+from thinwire.ground_truth.sizes import SizeName
 from thinwire.ground_truth.traps import cancelling_pair, correlated_decoy, dead_mechanism, redundant_head, split_heads
 
 FAMILIES: dict[str, Callable[[SizeName, int], KnownModel]] = {
@@ -34,9 +34,7 @@ FAMILIES: dict[str, Callable[[SizeName, int], KnownModel]] = {
 
 @lru_cache(maxsize=64)
 def known_model(family: str, size: SizeName = "small", seed: int = 0) -> KnownModel:
-    """One hand-built model. Raises `UserError` naming the families, or the sizes, when there is no such one."""
+    """One hand-built model. Raises `UserError` naming the families when there is no such one."""
     if family not in FAMILIES:
         raise UserError(f"no family is called {family}; there are: {', '.join(FAMILIES)}")
-    if size not in SIZE_NAMES:
-        raise UserError(f"no size is called {size}; there are: {', '.join(SIZE_NAMES)}")
     return FAMILIES[family](size, seed)

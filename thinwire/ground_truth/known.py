@@ -56,8 +56,8 @@ class KnownModel:
 
     @property
     def n_nodes(self) -> int:
-        return sum(len(mean) for mean in self.means.values())
+        return self.model.space.n_nodes
 
     def nodes(self, parts: Parts) -> dict[str, list[int]]:
         """Site -> channels of `parts`."""
-        return parts.by_site(self.model.config.n_layer)
+        return parts.by_site(self.model.space)

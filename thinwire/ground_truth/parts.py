@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from thinwire.circuits.graph import Edge
 from thinwire.model.gpt import GPT
-from thinwire.model.sites import edge_matrices, node_sites
+from thinwire.model.nodes import NodeSpace
 
 Node = tuple[str, int]
 """(site, channel)."""
@@ -43,16 +43,14 @@ class Parts:
         wires = {names.get(w[:2], w[:2]) + names.get(w[2:], w[2:]) for w in self.wires}
         return Parts(frozenset(names.get(node, node) for node in self.nodes), frozenset(wires))
 
-    def by_site(self, n_layer: int) -> dict[str, list[int]]:
+    def by_site(self, space: NodeSpace) -> dict[str, list[int]]:
         """Site -> ascending channels, in the order of the forward pass."""
-        found = {site: sorted(channel for at, channel in self.nodes if at == site) for site in node_sites(n_layer)}
+        found = {site: sorted(channel for at, channel in self.nodes if at == site) for site in space.sites}
         return {site: channels for site, channels in found.items() if channels}
 
     def edges(self, model: GPT) -> list[Edge]:
         """The wires with the weights that `model` has there, in the order of `induced_edges`."""
-        matrices = edge_matrices(model.config.n_layer)
-        names = {ends: name for name, ends in matrices.items()}
-        rank = {name: i for i, name in enumerate(matrices)}
-        found = [(names[w[0], w[2]], w) for w in self.wires]
+        rank = {name: i for i, name in enumerate(model.space.matrices)}
+        found = [(model.space.check_edge(*wire), wire) for wire in self.wires]
         found.sort(key=lambda item: (rank[item[0]], item[1][3], item[1][1]))
         return [Edge(*wire, float(model.get_parameter(name)[wire[3], wire[1]])) for name, wire in found]

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from thinwire.circuits.ablation import ablate, keep_only, remove_edges, widths
+from thinwire.circuits.ablation import ablate, isolate, remove_edges
 from thinwire.circuits.edges import induced_edges
 from thinwire.circuits.graph import Edge
-from thinwire.circuits.objective import Objective, objective
-from thinwire.circuits.prompts import Prompts, answer_difference, task_accuracy, task_loss
-from thinwire.circuits.sweep import one_minimal
+from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
 from thinwire.errors import UserError
 from thinwire.ground_truth.families import FAMILIES, known_model
 from thinwire.ground_truth.known import KnownModel
 from thinwire.ground_truth.parts import Node, Parts
 from thinwire.ground_truth.sizes import SIZE_NAMES, SizeName
-from thinwire.model.seams import Tap, identity
+from thinwire.model.hooks import Hook, identity
+from thinwire.pruning.objective import Objective, objective
+from thinwire.pruning.sweep import one_minimal
 from thinwire.tasks.task import SPLITS
 from thinwire.verification.nulls import variances
 from thinwire.verification.variants import differences_replacing, record
@@ -49,7 +49,7 @@ LIKE_COPY = [name for name, (_, sets) in COUNTS.items() if sets[0][0] == 11]
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
-def members(sizes: Collection[SizeName] = ("small",), seeds: Collection[int] = (0, 1)) -> Iterator[KnownModel]:
+def members(sizes: Collection[SizeName], seeds: Collection[int]) -> Iterator[KnownModel]:
     for size in sizes:
         for seed in seeds:
             yield from (known_model(family, size, seed) for family in FAMILIES)
@@ -57,21 +57,22 @@ def members(sizes: Collection[SizeName] = ("small",), seeds: Collection[int] = (
 
 @cache
 def prompts_of(known: KnownModel) -> Prompts:
-    return Prompts.of(known.pairs["test"])
+    """Some of the test prompts."""
+    return Prompts.of(known.pairs["test"]).pairs(torch.arange(24))
 
 
 @torch.no_grad()
-def difference(known: KnownModel, tap: Tap = identity, removed: Collection[Edge] = ()) -> torch.Tensor:
+def difference(known: KnownModel, hook: Hook = identity, removed: Collection[Edge] = ()) -> torch.Tensor:
     masks = remove_edges(known.model, removed, known.means)
-    return answer_difference(known.model, prompts_of(known), tap, masks)
+    return logit_difference(known.model, prompts_of(known), hook, masks)
 
 
 def loss_of(known: KnownModel, parts: Parts) -> float:
     """Task loss with the nodes of `parts` kept, and of the weights between them its wires alone."""
     nodes = known.nodes(parts)
     others = [edge for edge in induced_edges(known.model, nodes) if edge[:4] not in parts.wires]
-    tap = keep_only(known.model, nodes, known.means)
-    return float(task_loss(difference(known, tap, others), prompts_of(known).sign))
+    hook = isolate(known.model, nodes, known.means)
+    return float(task_loss(difference(known, hook, others), prompts_of(known).sign))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -89,15 +90,11 @@ def test_there_are_at_least_twelve_families() -> None:
 def test_a_name_that_does_not_exist_is_refused() -> None:
     with pytest.raises(UserError, match="no family is called copies; there are: copy, previous_token"):
         known_model("copies")
-    with pytest.raises(UserError, match="no size is called huge; there are: small, medium, large"):
-        known_model("copy", "huge")  # pyright: ignore[reportArgumentType]
 
 
 def test_sizes_go_from_tens_to_thousands_of_nodes() -> None:
-    sizes = {size: [sum(widths(known_model(f, size).model).values()) for f in FAMILIES] for size in SIZE_NAMES}
-    assert min(sizes["small"]) == 80 and max(sizes["small"]) == 288
-    assert min(sizes["medium"]) == 528 and max(sizes["medium"]) == 960
-    assert min(sizes["large"]) == 1664 and max(sizes["large"]) == 3072
+    sizes = {size: [known_model(f, size).n_nodes for f in ("copy", "induction")] for size in SIZE_NAMES}
+    assert sizes == {"small": [80, 288], "medium": [528, 960], "large": [1664, 3072]}
 
 
 @every_family
@@ -119,9 +116,9 @@ def test_a_wire_of_the_truth_is_a_weight_of_the_model(family: str) -> None:
     assert all(edge.weight for edge in known.truth.edges(known.model))
 
 
-@pytest.mark.parametrize("size", ["small", "medium", pytest.param("large", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", ["small", *(pytest.param(size, marks=pytest.mark.slow) for size in SIZE_NAMES[1:])])
 def test_the_model_does_the_task_and_so_does_the_truth_alone(size: SizeName) -> None:
-    for known in members([size]):
+    for known in members([size], seeds=(0,) if size == "small" else (0, 1)):
         whole = difference(known)
         assert task_accuracy(whole, prompts_of(known).sign) >= 0.99, known.name
         assert float(task_loss(whole, prompts_of(known).sign)) < TARGET / 3, known.name
@@ -133,7 +130,7 @@ def test_the_model_does_the_task_and_so_does_the_truth_alone(size: SizeName) -> 
 @pytest.mark.parametrize("size", ["small", pytest.param("medium", marks=pytest.mark.slow)])
 def test_every_node_and_wire_of_a_sufficient_set_is_necessary(size: SizeName) -> None:
     """Less any one of them the loss is 2 x target or more; in split_heads 1.5 x, with one head of two left."""
-    for known in members([size]):
+    for known in members([size], seeds=(0,)):
         limit = (1.5 if known.family == "split_heads" else 2.0) * TARGET
         for parts in known.sufficient:
             for node in parts.nodes:
@@ -154,15 +151,12 @@ def test_no_smaller_part_of_a_sufficient_set_will_do(family: str) -> None:
 
 
 def gates_of(known: KnownModel, nodes: Collection[Node]) -> torch.Tensor:
-    masks = {site: torch.zeros(width) for site, width in widths(known.model).items()}
-    for site, channel in nodes:
-        masks[site][channel] = 1.0
-    return torch.cat(list(masks.values()))
+    return known.model.space.mask(known.nodes(Parts.of(nodes=nodes))).float()
 
 
 def swept(known: KnownModel, gated: Objective, seed: int) -> frozenset[Node]:
     """From the whole model, nodes taken out in random order while the target holds."""
-    order = [(site, channel) for site, width in widths(known.model).items() for channel in range(width)]
+    order = [known.model.space.node(place) for place in range(known.n_nodes)]
     random.Random(seed).shuffle(order)
     found = one_minimal(order, lambda kept: gated.loss(gates_of(known, kept), limit=TARGET), TARGET, lambda _: None)
     return frozenset(found)
@@ -180,33 +174,28 @@ def test_every_way_down_from_the_whole_model_ends_in_a_sufficient_set(family: st
 
 @every_family
 def test_without_the_truth_the_model_guesses(family: str) -> None:
-    for seed in (0, 1):
-        known = known_model(family, "small", seed)
-        left = difference(known, ablate(known.model, known.nodes(known.truth), known.means))
-        sign, whole = prompts_of(known).sign, difference(known)
-        assert abs(float((left * sign).mean())) < 0.05 * float((whole * sign).mean())
-        assert float(task_loss(left, sign)) > 0.6
+    known = known_model(family)
+    left = difference(known, ablate(known.model, known.nodes(known.truth), known.means))
+    sign, whole = prompts_of(known).sign, difference(known)
+    assert abs(float((left * sign).mean())) < 0.05 * float((whole * sign).mean())
+    assert float(task_loss(left, sign)) > 0.6
 
 
 @every_family
 def test_all_that_lies_outside_carries_nothing_of_the_answer(family: str) -> None:
     """Patched from the pair's other side, every outside node alone and all at once: the answer hardly moves."""
-    for seed in (0, 1):
-        known = known_model(family, "small", seed)
-        prompts, whole = prompts_of(known), difference(known)
-        way = float((whole * prompts.sign).mean())
-        other = {site: x.roll(prompts.n_pairs, 0) for site, x in record(known.model, prompts).items()}
-        outside = [
-            (site, c) for site, w in widths(known.model).items() for c in range(w) if (site, c) not in known.truth.nodes
-        ]
-        everything = Parts.of(nodes=outside)
-        singles = [node for node in outside if not (family == "cancelling_pair" and node[0] == "0.attn.v")]
-        patched = differences_replacing(
-            known.model, prompts, [{site: [c]} for site, c in singles] + [known.nodes(everything)], other
-        )
-        moved = ((whole - patched) * prompts.sign).mean(1).abs() / (2 * way)
-        assert float(moved[:-1].max()) < 0.05, singles[int(moved[:-1].argmax())]
-        assert float(moved[-1]) < 0.1
+    known = known_model(family)
+    prompts, whole = prompts_of(known), difference(known)
+    way = 2 * float((whole * prompts.sign).mean())
+    other = {site: x.roll(prompts.n_pairs, 0) for site, x in record(known.model, prompts).items()}
+    space = known.model.space
+    outside = [node for node in map(space.node, range(space.n_nodes)) if node not in known.truth.nodes]
+    singles = [node for node in outside if not (family == "cancelling_pair" and node[0] == "0.attn.v")]
+    variants = [{site: [channel]} for site, channel in singles] + [known.nodes(Parts.of(nodes=outside))]
+    patched = differences_replacing(known.model, prompts, variants, other)
+    moved = ((whole - patched) * prompts.sign).mean(1).abs() / way
+    assert float(moved[:-1].max()) < 0.05, singles[int(moved[:-1].argmax())]
+    assert float(moved[-1]) < 0.1
 
 
 def test_the_two_of_the_cancelling_pair_move_the_answer_one_at_a_time() -> None:
@@ -226,7 +215,7 @@ def test_the_two_of_the_cancelling_pair_move_the_answer_one_at_a_time() -> None:
 @pytest.mark.parametrize("size", SIZE_NAMES)
 def test_decoys_fire(size: SizeName) -> None:
     """At least half of the nodes outside the truth vary over the task's prompts."""
-    for family in ("copy", "two_hop", "superposed_features"):
+    for family in ("copy", "superposed_features"):
         known = known_model(family, size)
         variance = variances(known.model, known.means, prompts_of(known))
         live = sum(int((v > 1e-6).sum()) for v in variance.values()) - len(known.truth.nodes)
@@ -239,8 +228,8 @@ def test_the_dead_mechanism_is_dead_and_has_the_largest_weights() -> None:
     dead = known.lookalikes["the dead head"] | known.lookalikes["the dead neurons"]
     inner = {node for node in dead.nodes - known.truth.nodes if not node[0].endswith(".in")}
     assert all(float(variance[site][channel]) < 1e-9 for site, channel in inner if not site.endswith("mlp.out"))
-    weights = [abs(edge.weight) for edge in dead.edges(known.model)]
-    assert min(weights) > max(abs(edge.weight) for edge in known.truth.edges(known.model))
+    largest = sorted((abs(edge.weight) for edge in dead.edges(known.model)), reverse=True)[:7]
+    assert min(largest) > 4 * max(abs(edge.weight) for edge in known.truth.edges(known.model))
 
 
 @every_family
@@ -265,13 +254,12 @@ def test_shifted_prompts_and_other_tasks_are_done_too(family: str) -> None:
     for name, tokens in {**known.shifted, **known.others}.items():
         prompts = Prompts.of(tokens)
         with torch.no_grad():
-            accuracy = task_accuracy(answer_difference(known.model, prompts), prompts.sign)
+            accuracy = task_accuracy(logit_difference(known.model, prompts), prompts.sign)
         assert accuracy < 0.6 if name == "diluted context" else accuracy > 0.95, name
 
 
 def test_the_same_seed_gives_the_same_model_and_another_seed_another() -> None:
-    for family in ("copy", "induction"):
-        first, again, other = (FAMILIES[family]("small", seed) for seed in (3, 3, 4))
-        assert first.fingerprint == again.fingerprint and first.truth == again.truth
-        assert np.array_equal(first.pairs["train"].clean, again.pairs["train"].clean)
-        assert other.fingerprint != first.fingerprint and other.truth.nodes != first.truth.nodes
+    first, again, other = (FAMILIES["copy"]("small", seed) for seed in (3, 3, 4))
+    assert first.fingerprint == again.fingerprint and first.truth == again.truth
+    assert np.array_equal(first.pairs["train"].clean, again.pairs["train"].clean)
+    assert other.fingerprint != first.fingerprint and other.truth.nodes != first.truth.nodes
