@@ -4,7 +4,7 @@ A circuit is an artefact. Everything about it is in `circuit.json`; it refers to
 fingerprint and to its means and prompts by the files beside it.
 """
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from thinwire.errors import CorruptFile
@@ -34,6 +34,10 @@ class Score:
     """Share of prompts on which the right answer token has the larger logit."""
     kl: float
     """KL(full model || circuit) over the whole vocabulary at the last position, nats, mean; 0 for the model itself."""
+    loss_error: float | None = None
+    """Standard error of `loss`, pairs as the units; None in files from before it was kept."""
+    n_pairs: int | None = None
+    """Pairs behind the numbers; None in files from before it was kept."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,9 @@ T = TypeVar("T", Score, Calibration)
 
 def _strict(cls: type[T], values: dict[str, Any], where: str) -> T:
     names = {f.name for f in fields(cls)}
-    if values.keys() != names:
-        wrong = ", ".join(sorted(values.keys() ^ names))
+    needed = {f.name for f in fields(cls) if f.default is MISSING} if cls is Score else names
+    if not needed <= values.keys() <= names:
+        wrong = ", ".join(sorted(values.keys() - names | needed - values.keys()))
         raise CorruptFile(f"{where} in circuit.json has missing or unknown keys: {wrong}")
     return cls(**values)
 
@@ -60,7 +65,8 @@ class Circuit:
     """A task circuit (Gao et al. 2025, section 2.3)."""
 
     status: Status
-    """`solved` if the validation loss before calibration is at most `target_loss`."""
+    """`solved` if the search met its target: the validation loss before calibration is at most `target_loss`. Whether
+    the task is solved is more (`circuits.solved`)."""
     model_fingerprint: str
     """sha256 over the model's canonical weights."""
     tokenizer_sha256: str

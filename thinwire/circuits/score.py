@@ -1,5 +1,7 @@
 """Score of a model or circuit on one split of prompts."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -43,4 +45,12 @@ def score(
         loss=float(task_loss(difference, prompts.sign)),
         accuracy=task_accuracy(difference, prompts.sign),
         kl=max(0.0, float(kl)),
+        loss_error=standard_error(difference, prompts),
+        n_pairs=prompts.n_pairs,
     )
+
+
+def standard_error(difference: Float[Tensor, " P"], prompts: Prompts) -> float:
+    """Of the mean task loss, with pairs as the units; 0 for a single pair."""
+    by_pair = F.softplus(-prompts.sign * difference).unflatten(0, (2, -1)).mean(0)
+    return float(by_pair.std()) / math.sqrt(len(by_pair)) if len(by_pair) > 1 else 0.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from thinwire.errors import UserError
+from thinwire.errors import MissingExtra
 from thinwire.pruning.config import PruneConfig
 
 SPACE: dict[str, tuple[float, float]] = {"k_coef": (1e-5, 1e-2), "learning_rate": (3e-3, 1e-1)}
@@ -72,6 +72,6 @@ def _optuna() -> Any:
     try:
         import optuna
     except ImportError:
-        raise UserError("the search needs Optuna; install it with: pip install 'thinwire[search]'") from None
+        raise MissingExtra("the search needs Optuna", "search", "optuna") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

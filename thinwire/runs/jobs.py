@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any
 
-from thinwire.errors import UserError
+from thinwire.errors import MissingExtra
 from thinwire.progress import Progress, silent
 
 ATTEMPTS = 3
@@ -65,7 +65,7 @@ class RayExecutor(Executor):
         try:
             import ray
         except ImportError:
-            raise UserError("Ray is not installed; install it with: pip install 'thinwire[cluster]'") from None
+            raise MissingExtra("a cluster needs Ray", "cluster", "ray") from None
         self.ray = ray
         self.own = not ray.is_initialized()
         if self.own:

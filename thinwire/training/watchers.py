@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from thinwire.errors import UserError
+from thinwire.errors import MissingExtra, UserError
 from thinwire.training.config import RunConfig
 
 Watch = Callable[[dict[str, Any]], None]
@@ -42,17 +42,13 @@ def _watcher(name: str) -> Callable[..., Any]:
     return WATCHERS[name]
 
 
-def _missing(name: str) -> UserError:
-    return UserError(f"{name} is not installed; install it with: pip install 'thinwire[{name}]'")
-
-
 @contextmanager
 def tensorboard(run: Path, config: RunConfig, first_step: int) -> Iterator[Watch]:
     """Event files in RUN/tensorboard; see them with `tensorboard --logdir RUN`."""
     try:
         from torch.utils.tensorboard import SummaryWriter  # pyright: ignore[reportPrivateImportUsage]
     except ImportError:
-        raise _missing("tensorboard") from None
+        raise MissingExtra("--watch tensorboard needs tensorboard", "tensorboard", "tensorboard") from None
     with SummaryWriter(str(run / "tensorboard"), purge_step=first_step + 1) as writer:
 
         def watch(row: dict[str, Any]) -> None:
@@ -69,7 +65,7 @@ def wandb(run: Path, config: RunConfig, first_step: int) -> Iterator[Watch]:
     try:
         import wandb as service
     except ImportError:
-        raise _missing("wandb") from None
+        raise MissingExtra("--watch wandb needs wandb", "wandb", "wandb") from None
     session = service.init(
         project=os.environ.get("WANDB_PROJECT", "thinwire"),
         name=run.name,

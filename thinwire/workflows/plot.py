@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from thinwire.circuits.artefact import load_circuit
 from thinwire.circuits.graph import Circuit
-from thinwire.errors import UserError
+from thinwire.errors import MissingExtra, UserError
 from thinwire.model.config import ModelConfig
 from thinwire.progress import Progress, silent
 from thinwire.runs.run import Run, load_run
@@ -53,7 +53,7 @@ def plot_run(
     try:
         from matplotlib import rc_context
     except ImportError:
-        raise UserError("thinwire plot needs matplotlib; install it with: pip install 'thinwire[plot]'") from None
+        raise MissingExtra("thinwire plot needs matplotlib", "plot", "matplotlib") from None
     files = []
     with rc_context(STYLE):
         figures = _figures(run)
