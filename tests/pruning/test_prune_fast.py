@@ -8,6 +8,7 @@ import torch
 from random_model import random_gates, random_means, random_model, random_prompts
 
 from thinwire.circuits.edges import induced_edges
+from thinwire.model.config import Variant
 from thinwire.pruning.forest import Forest
 from thinwire.pruning.objective import FastObjective, PlainObjective, objective
 
@@ -18,6 +19,10 @@ SHAPES = [
     {"sink": True},
     {"bigram": False, "activation_frac": 1.0},
     {"positions": "learned", "sink": True, "n_layer": 1},
+    {"variant": Variant(activation="relu", topk_sites=("attn.q", "mlp.out", "resid.pre", "resid.post"))},
+    {"variant": Variant(norm="layer", residual="relu", n_head=3, d_mlp=20), "sink": True, "n_layer": 3},
+    {"positions": "learned", "variant": Variant(d_positions=5, activation="gelu_tanh")},
+    {"positions": "learned", "n_layer": 1, "variant": Variant(d_positions=5, norm="layer", topk_sites=("resid.mid",))},
 ]
 SHARES = (1.0, 0.6, 0.1, 0.0)
 
@@ -66,13 +71,15 @@ def test_effects_are_those_of_the_plain_forward(both, share) -> None:
         source, target = fast.model.ends[name]
         if model.config.sink and name.endswith("attn.out.weight"):
             continue  # under a sink the mean arrives scaled, which the first-order estimate leaves out
-        block = np.ix_(sizes[target], sizes[source])
+        block = np.ix_(sizes.get(target, []), sizes.get(source, []))
         assert_close(edges[name][block], expected[block])
 
 
 @pytest.mark.parametrize("share", SHARES)
 def test_frozen_scales_are_the_whole_models(share) -> None:
-    for shape in ({}, {"n_layer": 1}, {"positions": "learned", "n_layer": 3}):
+    variant = Variant(d_positions=3, norm="layer", residual="relu")
+    others = {"positions": "learned", "variant": variant}
+    for shape in ({}, {"n_layer": 1}, {"positions": "learned", "n_layer": 3}, others):
         model, prompts = random_model(**shape), random_prompts()
         means, gates = random_means(model), random_gates(model, share)
         fast, plain = (kind(model, prompts, means, True) for kind in (FastObjective, PlainObjective))

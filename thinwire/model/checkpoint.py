@@ -12,12 +12,17 @@ from thinwire.model.gpt import GPT
 
 
 def fingerprint(model: GPT) -> str:
+    """`fingerprint_of` a model's weights."""
+    return fingerprint_of(model.state_dict())
+
+
+def fingerprint_of(tensors: Mapping[str, Tensor]) -> str:
     """sha256 over the canonical weights: names sorted, each with its shape and its dense float32 values.
 
     -0.0 counts as 0.0, so that sparse storage, which keeps no zeros, gives the same value.
     """
     digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
+    for name, value in sorted(tensors.items()):
         dense = value.detach().to("cpu", torch.float32) + 0.0
         digest.update(f"{name} {list(dense.shape)}\n".encode())
         digest.update(dense.contiguous().numpy().tobytes())

@@ -1,7 +1,46 @@
 """ModelConfig: the shape of a GPT. Data only, no behaviour, no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from thinwire.model.sites import LAYER_SITES, RESIDUAL_SITES
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Where a model departs from the paper's, as released, older and dense ones do. The defaults depart nowhere."""
+
+    activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu"
+    """Function of the MLP neurons; `gelu_tanh` is GPT-2's approximation."""
+    norm: Literal["rms", "layer"] = "rms"
+    """RMSNorm, or LayerNorm with a shift."""
+    residual: Literal["identity", "relu"] = "identity"
+    """Function of the residual stream after attention and after the MLP."""
+    topk_sites: tuple[str, ...] = LAYER_SITES
+    """Sites of a layer where AbsTopK acts; on the residual stream `resid.pre`, `resid.mid`, `resid.post`, which are
+    node sites of the models that name them, or whose residual stream has a function."""
+    d_positions: int = 0
+    """Width P of a positional embedding that is normed apart and concatenated to what attention and MLP read; 0: it is
+    as wide as the residual stream and added to the token embedding."""
+    n_head: int = 0
+    """Attention heads H; 0: d_model / d_head."""
+    d_mlp: int = 0
+    """MLP neurons N; 0: mlp_ratio x d_model."""
+
+    def __post_init__(self) -> None:
+        known = (*LAYER_SITES, *RESIDUAL_SITES)
+        for site in self.topk_sites:
+            if site not in known:
+                raise ValueError(f"topk_sites names {site!r}; a layer has {', '.join(known)}")
+        for name in ("d_positions", "n_head", "d_mlp"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} {getattr(self, name)} is negative; 0 is the default")
+
+    @property
+    def residual_sites(self) -> tuple[str, ...]:
+        """Node sites on the residual stream of every layer, in the order of the forward pass."""
+        bent = RESIDUAL_SITES[1:] if self.residual != "identity" else ()
+        return tuple(site for site in RESIDUAL_SITES if site in self.topk_sites or site in bent)
 
 
 @dataclass(frozen=True)
@@ -21,16 +60,18 @@ class ModelConfig:
     mlp_ratio: int = 4
     """MLP neurons per residual channel: N = mlp_ratio x d_model."""
     activation_frac: float = 0.25
-    """Share of entries that AbsTopK keeps at each of the eight sites of a layer; 1 switches it off."""
+    """Share of entries that AbsTopK keeps at each of its sites, the eight of a layer; 1 switches it off."""
     positions: Literal["none", "learned"] = "none"
-    """Positional embedding: none (the paper) or a learned additive table (the released code)."""
+    """Positional embedding: none (the paper) or a learned table, added (the released code)."""
     bigram: bool = True
     """Add a dense (V, V) table's row of the current token to the logits."""
     sink: bool = False
     """A learnable logit per head in the softmax denominator, with value zero."""
+    variant: Variant = field(default_factory=Variant)
+    """Where the model departs from the paper's."""
 
     def __post_init__(self) -> None:
-        if self.d_model % self.d_head:
+        if self.d_model % self.d_head and not self.variant.n_head:
             raise ValueError(
                 f"d_model {self.d_model} is not a multiple of d_head {self.d_head}; "
                 f"use {self.d_model // self.d_head * self.d_head or self.d_head}"
@@ -40,13 +81,25 @@ class ModelConfig:
         for name in ("vocab_size", "context", "n_layer", "d_model", "d_head", "mlp_ratio"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} is not positive")
+        if self.variant.d_positions and self.positions != "learned":
+            raise ValueError(f"d_positions {self.variant.d_positions} needs positions: learned")
 
     @property
     def d_mlp(self) -> int:
         """Number of MLP neurons N."""
-        return self.mlp_ratio * self.d_model
+        return self.variant.d_mlp or self.mlp_ratio * self.d_model
 
     @property
     def n_head(self) -> int:
         """Number of attention heads H."""
-        return self.d_model // self.d_head
+        return self.variant.n_head or self.d_model // self.d_head
+
+    @property
+    def d_attn(self) -> int:
+        """Width of queries, keys and values over all heads."""
+        return self.n_head * self.d_head
+
+    @property
+    def d_read(self) -> int:
+        """Width of what attention and MLP read: the residual stream, and positions where these are concatenated."""
+        return self.d_model + self.variant.d_positions

@@ -9,10 +9,11 @@ Source: Gao et al. 2025, section 2.1 and appendix "Architecture". In a layer:
     x = x + AbsTopK(W_out AbsTopK(gelu(W h + b)) + b)     mlp.neuron, mlp.out
 
 and logits = W_U norm(x) + bigram[token]. Nothing is normalised twice and no bias hides in the norms, so that
-zero stays special in the residual stream.
+zero stays special in the residual stream. `config.Variant` lists what released and older models do otherwise.
 """
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -23,28 +24,16 @@ from thinwire.model.attention import attention_pattern, causal_attention, heads
 from thinwire.model.config import ModelConfig
 from thinwire.model.hooks import Edges, Hook, edge_linear, identity
 from thinwire.model.nodes import NodeSpace, node_space
-from thinwire.model.norm import rms_norm
+from thinwire.model.norm import NORMS
 from thinwire.model.sites import EMBED, FINAL
 from thinwire.sparsity.costs import CostTable
 from thinwire.sparsity.linear import linear, support_linear
 from thinwire.sparsity.support import SupportMatrix
-from thinwire.sparsity.topk import abs_topk, count_kept, gelu_topk
+from thinwire.sparsity.topk import abs_topk, gelu_topk
 
 INIT_STD = 0.02
-
-
-class RMSNorm(nn.Module):
-    """x / rms(x) x gain, with torch's default eps (finfo of the dtype)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(width))
-
-    def forward(self, x: Float[Tensor, "*batch D"], site: str, hook: Hook) -> Float[Tensor, "*batch D"]:
-        if hook is identity:
-            return rms_norm(x, self.gain)
-        scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + torch.finfo(x.dtype).eps)
-        return x * hook(f"{site}.scale", scale) * self.gain
+ACTIVATIONS = {"gelu": F.gelu, "gelu_tanh": partial(F.gelu, approximate="tanh"), "relu": torch.relu}
+"""By the name that `Variant.activation` gives them."""
 
 
 class Linear(nn.Linear):
@@ -66,64 +55,87 @@ class Linear(nn.Linear):
         return linear(x, self.weight, self.bias, self.costs, self.shares)
 
 
-class Attention(nn.Module):
+class Reader(nn.Module):
+    """What attention and MLP have in common: the norm of what they read, and AbsTopK at their sites."""
+
+    def __init__(self, config: ModelConfig, layer: int, block: str) -> None:
+        super().__init__()
+        space, norm = node_space(config), NORMS[config.variant.norm]
+        self.site, self.matrix = f"{layer}.{block}", f"blocks.{layer}.{block}"
+        sites = [site for site in space.sites if site.startswith(f"{self.site}.")]
+        self.n_kept = {site.rpartition(".")[2]: space.n_kept(site) for site in sites}
+        self.shares = {site.rpartition(".")[2]: space.n_kept(site) / space.widths[site] for site in sites}
+        self.norm = norm(config.d_model)
+        self.position_norm = norm(config.variant.d_positions) if config.variant.d_positions else None
+
+    def read(self, x: Float[Tensor, "B T D"], beside: Tensor | None, hook: Hook) -> Float[Tensor, "B T R"]:
+        """The normed residual stream, and behind it the normed positions `beside` it, where there are some."""
+        h = self.norm(x, self.site, hook)
+        if beside is not None:
+            h = torch.cat([h, self.positions_beside(beside).expand(*h.shape[:-1], -1)], dim=-1)
+        return self.node("in", h, hook)
+
+    def positions_beside(self, table: Float[Tensor, "T P"]) -> Float[Tensor, "T P"]:
+        """Positional embeddings as they are concatenated: normed, by a norm of this block's own."""
+        assert self.position_norm is not None
+        return self.position_norm(table, self.site, identity)
+
+    def node(self, name: str, x: Float[Tensor, "B T W"], hook: Hook) -> Float[Tensor, "B T W"]:
+        return hook(f"{self.site}.{name}", abs_topk(x, self.n_kept[name]))
+
+
+class Attention(Reader):
     """Causal self-attention with H heads of width K. Head h owns channels h K to (h + 1) K - 1 of q, k and v."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
-        super().__init__()
-        width = config.d_model
-        self.layer, self.n_head, self.d_head = layer, config.n_head, config.d_head
-        self.n_kept = count_kept(width, config.activation_frac)
-        self.norm = RMSNorm(width)
-        share = self.n_kept / width
-        self.q, self.k, self.v = (Linear(width, width, shares=(share, share)) for _ in range(3))
-        self.out = Linear(width, width, shares=(1.0, share))
+        super().__init__(config, layer, "attn")
+        self.n_head, self.d_head = config.n_head, config.d_head
+        source, width = config.d_read, config.d_attn
+        self.q, self.k, self.v = (Linear(source, width, shares=(self.shares["in"], self.shares[x])) for x in "qkv")
+        self.out = Linear(width, config.d_model, shares=(1.0, self.shares["out"]))
         self.sink = nn.Parameter(torch.zeros(config.n_head)) if config.sink else None
 
-    def forward(self, x: Float[Tensor, "B T D"], hook: Hook, edges: Edges) -> Float[Tensor, "B T D"]:
-        site, matrix = f"{self.layer}.attn", f"blocks.{self.layer}.attn"
-
-        def node(name: str, value: Tensor) -> Tensor:
-            return hook(f"{site}.{name}", abs_topk(value, self.n_kept))
-
-        h = node("in", self.norm(x, site, hook))
-        q = node("q", edge_linear(self.q, h, edges.get(f"{matrix}.q.weight")))
-        k = node("k", edge_linear(self.k, h, edges.get(f"{matrix}.k.weight")))
-        v = node("v", edge_linear(self.v, h, edges.get(f"{matrix}.v.weight")))
+    def forward(
+        self, x: Float[Tensor, "B T D"], beside: Tensor | None, hook: Hook, edges: Edges
+    ) -> Float[Tensor, "B T D"]:
+        matrix = self.matrix
+        h = self.read(x, beside, hook)
+        q = self.node("q", edge_linear(self.q, h, edges.get(f"{matrix}.q.weight")), hook)
+        k = self.node("k", edge_linear(self.k, h, edges.get(f"{matrix}.k.weight")), hook)
+        v = self.node("v", edge_linear(self.v, h, edges.get(f"{matrix}.v.weight")), hook)
         out_mask = edges.get(f"{matrix}.out.weight")
         if hook is identity and (self.sink is None or out_mask is None):
-            return node("out", edge_linear(self.out, causal_attention(q, k, v, self.sink, self.n_head), out_mask))
+            mixed = causal_attention(q, k, v, self.sink, self.n_head)
+            return self.node("out", edge_linear(self.out, mixed, out_mask), hook)
         mixed, gain = self._mix(q, k, v, hook)
-        return node("out", edge_linear(self.out, mixed, out_mask, gain))
+        return self.node("out", edge_linear(self.out, mixed, out_mask, gain), hook)
 
     def _mix(self, q: Tensor, k: Tensor, v: Tensor, hook: Hook) -> tuple[Tensor, Tensor | None]:
         """(values mixed over positions, total attention per channel where a sink makes it less than 1)."""
-        pattern = hook(f"{self.layer}.attn.pattern", attention_pattern(q, k, self.sink, self.n_head))
+        pattern = hook(f"{self.site}.pattern", attention_pattern(q, k, self.sink, self.n_head))
         mixed = (pattern @ heads(v, self.n_head)).transpose(1, 2).flatten(2)
         if self.sink is None:
             return mixed, None
         return mixed, pattern.sum(-1).transpose(1, 2).repeat_interleave(self.d_head, dim=-1)
 
 
-class MLP(nn.Module):
-    """GELU MLP with N neurons."""
+class MLP(Reader):
+    """MLP with N neurons: GELU, unless the variant says otherwise."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
-        super().__init__()
-        self.layer = layer
-        self.n_kept = count_kept(config.d_model, config.activation_frac)
-        self.n_kept_neurons = count_kept(config.d_mlp, config.activation_frac)
-        self.norm = RMSNorm(config.d_model)
-        share, neurons = self.n_kept / config.d_model, self.n_kept_neurons / config.d_mlp
-        self.neuron = Linear(config.d_model, config.d_mlp, shares=(share, neurons))
-        self.out = Linear(config.d_mlp, config.d_model, shares=(neurons, share))
+        super().__init__(config, layer, "mlp")
+        self.activate = ACTIVATIONS[config.variant.activation]
+        self.neuron = Linear(config.d_read, config.d_mlp, shares=(self.shares["in"], self.shares["neuron"]))
+        self.out = Linear(config.d_mlp, config.d_model, shares=(self.shares["neuron"], self.shares["out"]))
 
-    def forward(self, x: Float[Tensor, "B T D"], hook: Hook, edges: Edges) -> Float[Tensor, "B T D"]:
-        site, matrix = f"{self.layer}.mlp", f"blocks.{self.layer}.mlp"
-        h = hook(f"{site}.in", abs_topk(self.norm(x, site, hook), self.n_kept))
-        h = edge_linear(self.neuron, h, edges.get(f"{matrix}.neuron.weight"))
-        h = hook(f"{site}.neuron", gelu_topk(h, self.n_kept_neurons))
-        return hook(f"{site}.out", abs_topk(edge_linear(self.out, h, edges.get(f"{matrix}.out.weight")), self.n_kept))
+    def forward(
+        self, x: Float[Tensor, "B T D"], beside: Tensor | None, hook: Hook, edges: Edges
+    ) -> Float[Tensor, "B T D"]:
+        h = edge_linear(self.neuron, self.read(x, beside, hook), edges.get(f"{self.matrix}.neuron.weight"))
+        n_kept = self.n_kept["neuron"]
+        h = gelu_topk(h, n_kept) if self.activate is F.gelu else abs_topk(self.activate(h), n_kept)
+        h = hook(f"{self.site}.neuron", h)
+        return self.node("out", edge_linear(self.out, h, edges.get(f"{self.matrix}.out.weight")), hook)
 
 
 class Block(nn.Module):
@@ -131,10 +143,30 @@ class Block(nn.Module):
         super().__init__()
         self.attn = Attention(config, layer)
         self.mlp = MLP(config, layer)
+        self.stream = Stream(config, layer)
 
-    def forward(self, x: Float[Tensor, "B T D"], hook: Hook, edges: Edges) -> Float[Tensor, "B T D"]:
-        x = x + self.attn(x, hook, edges)
-        return x + self.mlp(x, hook, edges)
+    def forward(
+        self, x: Float[Tensor, "B T D"], beside: Tensor | None, hook: Hook, edges: Edges
+    ) -> Float[Tensor, "B T D"]:
+        x = self.stream(x, "pre", hook)
+        x = self.stream(x + self.attn(x, beside, hook, edges), "mid", hook)
+        return self.stream(x + self.mlp(x, beside, hook, edges), "post", hook)
+
+
+class Stream(nn.Module):
+    """What a variant does to the residual stream itself; in the paper's models, nothing."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.bends = config.variant.residual == "relu"
+        sites = {site.removeprefix("resid."): f"{layer}.{site}" for site in config.variant.residual_sites}
+        self.sites = {name: (site, node_space(config).n_kept(site)) for name, site in sites.items()}
+
+    def forward(self, x: Float[Tensor, "B T D"], name: str, hook: Hook) -> Float[Tensor, "B T D"]:
+        if name not in self.sites:
+            return x
+        site, n_kept = self.sites[name]
+        return hook(site, abs_topk(torch.relu(x) if self.bends and name != "pre" else x, n_kept))
 
 
 class GPT(nn.Module):
@@ -144,9 +176,10 @@ class GPT(nn.Module):
         super().__init__()
         self.config = config
         self.embed = nn.Embedding(config.vocab_size, config.d_model)
-        self.positions = nn.Embedding(config.context, config.d_model) if config.positions == "learned" else None
+        width = config.variant.d_positions or config.d_model
+        self.positions = nn.Embedding(config.context, width) if config.positions == "learned" else None
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
-        self.norm = RMSNorm(config.d_model)
+        self.norm = NORMS[config.variant.norm](config.d_model)
         self.unembed = Linear(config.d_model, config.vocab_size, bias=False)
         self.bigram = nn.Parameter(torch.empty(config.vocab_size, config.vocab_size)) if config.bigram else None
         self._initialise()
@@ -196,12 +229,13 @@ class GPT(nn.Module):
         if tokens.shape[1] > self.config.context:
             raise ValueError(f"sequence of {tokens.shape[1]} tokens is longer than the context {self.config.context}")
         self.space.check_matrices(edges)
-        x = self.embed(tokens)
+        x, beside = self.embed(tokens), None
         if self.positions is not None:
-            x = x + self.positions.weight[: tokens.shape[1]]
+            positions = self.positions.weight[: tokens.shape[1]]
+            x, beside = (x, positions) if self.config.variant.d_positions else (x + positions, None)
         x = hook(EMBED, x)
         for block in self.blocks:
-            x = block(x, hook, edges)
+            x = block(x, beside, hook, edges)
         return x
 
     def final(

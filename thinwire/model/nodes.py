@@ -18,6 +18,7 @@ from torch import Tensor
 from thinwire.errors import UserError
 from thinwire.model.config import ModelConfig
 from thinwire.model.sites import matrix_ends, node_sites, other_sites, part_of
+from thinwire.sparsity.topk import count_kept
 
 Nodes = Mapping[str, Sequence[int]]
 """Node site -> channels; sites without any may be left out."""
@@ -32,8 +33,14 @@ class NodeSpace:
     @cached_property
     def widths(self) -> dict[str, int]:
         """Node site -> number of channels, in the order of the forward pass."""
-        d, n = self.config.d_model, self.config.d_mlp
-        return {site: n if part_of(site) == "mlp.neuron" else d for site in node_sites(self.config.n_layer)}
+        config = self.config
+        sites = node_sites(config.n_layer, config.variant.residual_sites)
+        return {site: part_width(config, part_of(site)) for site in sites}
+
+    def n_kept(self, site: str) -> int:
+        """Entries that AbsTopK keeps at a site; the site's width where it does not act."""
+        width, config = self.widths[site], self.config
+        return count_kept(width, config.activation_frac) if part_of(site) in config.variant.topk_sites else width
 
     @cached_property
     def offsets(self) -> dict[str, int]:
@@ -149,6 +156,15 @@ class NodeSpace:
     def _check_channel(self, site: str, channel: int) -> None:
         if type(channel) is bool or not 0 <= channel < self.widths[site]:
             raise UserError(f"{site} has no channel {channel}; its channels are 0 to {self.widths[site] - 1}")
+
+
+def part_width(config: ModelConfig, part: str) -> int:
+    """Number of channels at a site of a layer, `embed` or `final`."""
+    if part == "mlp.neuron":
+        return config.d_mlp
+    if part in ("attn.q", "attn.k", "attn.v"):
+        return config.d_attn
+    return config.d_read if part in ("attn.in", "mlp.in") else config.d_model
 
 
 @cache

@@ -1,11 +1,15 @@
-"""RMSNorm with gradients in one pass on CPU; torch's own elsewhere (its CPU backward is a dozen passes)."""
+"""Norms. RMSNorm's gradients in one pass on CPU; torch's own elsewhere (its CPU backward is a dozen passes)."""
 
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+
+from thinwire.model.hooks import Hook, identity
+
+LAYER_NORM_EPS = 1e-5
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -32,3 +36,37 @@ def rms_norm(x: Float[Tensor, "*batch D"], gain: Float[Tensor, " D"]) -> Float[T
     if x.device.type == "cpu" and x.dtype == gain.dtype == torch.float32 and torch.is_grad_enabled():
         return _RMSNorm.apply(x, gain)  # pyright: ignore[reportReturnType]
     return F.rms_norm(x, gain.shape, gain)
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) x gain, with torch's default eps (finfo of the dtype)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Float[Tensor, "*batch D"], site: str, hook: Hook) -> Float[Tensor, "*batch D"]:
+        if hook is identity:
+            return rms_norm(x, self.gain)
+        scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + torch.finfo(x.dtype).eps)
+        return x * hook(f"{site}.scale", scale) * self.gain
+
+
+class LayerNorm(nn.Module):
+    """(x - mean(x)) / std(x) x gain + shift, with GPT-2's eps of 1e-5 in the variance."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(width))
+        self.shift = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Float[Tensor, "*batch D"], site: str, hook: Hook) -> Float[Tensor, "*batch D"]:
+        if hook is identity:
+            return F.layer_norm(x, self.gain.shape, self.gain, self.shift, LAYER_NORM_EPS)
+        centred = x - x.mean(-1, keepdim=True)
+        scale = torch.rsqrt(centred.square().mean(-1, keepdim=True) + LAYER_NORM_EPS)
+        return centred * hook(f"{site}.scale", scale) * self.gain + self.shift
+
+
+NORMS = {"rms": RMSNorm, "layer": LayerNorm}
+"""By the name that `Variant.norm` gives them."""

@@ -8,15 +8,19 @@ two kinds of places that carry no nodes: RMSNorm scales (`0.attn.scale`, `final.
 from thinwire.errors import UserError
 
 LAYER_SITES = ("attn.in", "attn.q", "attn.k", "attn.v", "attn.out", "mlp.in", "mlp.neuron", "mlp.out")
+RESIDUAL_SITES = ("resid.pre", "resid.mid", "resid.post")
+"""Sites on the residual stream before attention, before and after the MLP; only of models that act on it there."""
 EMBED = "embed"
 FINAL = "final"
 SCALE, PATTERN = ".scale", ".pattern"
 
 
-def node_sites(n_layer: int) -> tuple[str, ...]:
+def node_sites(n_layer: int, residual_sites: tuple[str, ...] = ()) -> tuple[str, ...]:
     """All node sites of a model in the order in which the forward pass reaches them."""
-    layers = [f"{layer}.{site}" for layer in range(n_layer) for site in LAYER_SITES]
-    return (EMBED, *layers, FINAL)
+    pre, mid, post = RESIDUAL_SITES
+    order = (pre, *LAYER_SITES[:5], mid, *LAYER_SITES[5:], post)
+    here = [site for site in order if site in LAYER_SITES or site in residual_sites]
+    return (EMBED, *(f"{layer}.{site}" for layer in range(n_layer) for site in here), FINAL)
 
 
 def other_sites(n_layer: int) -> tuple[str, ...]:
@@ -62,7 +66,7 @@ def is_write(site: str) -> bool:
 
 def is_residual(site: str) -> bool:
     """Whether the channels of a site are those of the residual stream."""
-    return is_read(site) or is_write(site)
+    return is_read(site) or is_write(site) or part_of(site) in RESIDUAL_SITES
 
 
 def is_in_head(site: str) -> bool:

@@ -44,8 +44,8 @@ def sparse_parameters(model: GPT) -> list[SparseParameter]:
 
 def linear_shapes(config: ModelConfig) -> list[tuple[int, int]]:
     """Shapes (rows, columns) of the weight matrices that multiply activations."""
-    d, n = config.d_model, config.d_mlp
-    return [(d, d), (n, d), (d, n), (config.vocab_size, d)]
+    d, n, read, attn = config.d_model, config.d_mlp, config.d_read, config.d_attn
+    return list(dict.fromkeys([(attn, read), (d, attn), (n, read), (d, n), (config.vocab_size, d)]))
 
 
 def count_parameters(model: GPT) -> dict[str, int]:

@@ -17,7 +17,6 @@ from functools import cached_property
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -25,12 +24,12 @@ from thinwire.circuits.ablation import Means
 from thinwire.circuits.graph import Edge
 from thinwire.circuits.prompts import Prompts
 from thinwire.kernels.gated import Lines
-from thinwire.model.gpt import GPT
+from thinwire.model.gpt import ACTIVATIONS, GPT, Reader
 from thinwire.model.nodes import Nodes
+from thinwire.model.norm import LAYER_NORM_EPS
 from thinwire.model.sites import EMBED, FINAL
 from thinwire.pruning.forest import Forest
 from thinwire.pruning.gated_ops import Attend, Gate, Keys, Matrix, Norm, Product, Take
-from thinwire.sparsity.topk import count_kept
 
 Gates = Mapping[str, Tensor]
 """Node site -> 1 for every open gate, 0 for every shut one, float32."""
@@ -61,8 +60,10 @@ class FastModel:
             name: Matrix.of(weights[name], weights[name.removesuffix("weight") + "bias"]) for name in self.ends
         }
         self.weights = {name: weight for name, weight in weights.items() if name not in self.matrices}
-        self.n_kept = count_kept(config.d_model, config.activation_frac)
-        self.n_kept_neurons = count_kept(config.d_mlp, config.activation_frac)
+        self.n_kept = {site: model.space.n_kept(site) for site in model.space.sites}
+        self.activate = ACTIVATIONS[config.variant.activation]
+        self.beside = _normed_positions(model) if config.variant.d_positions else {}
+        """Where positions are concatenated: block (`0.attn`) -> its normed table, (context, P)."""
 
     @cached_property
     def everything(self) -> dict[str, Tensor]:
@@ -139,6 +140,15 @@ class FastModel:
         return trace.scales
 
 
+def _normed_positions(model: GPT) -> dict[str, Tensor]:
+    """Block -> the positional table as it is concatenated to what that block reads."""
+    assert model.positions is not None
+    parts = [module for module in model.modules() if isinstance(module, Reader)]
+    with torch.no_grad():
+        normed = {part.site: part.positions_beside(model.positions.weight) for part in parts}
+    return {site: table.cpu() for site, table in normed.items()}
+
+
 class Trace:
     """What went through a pass: RMSNorm scales by site, and (input, product) of every matrix by name."""
 
@@ -178,14 +188,37 @@ class _Pass:
         """What the unembedding reads at the end of every prompt."""
         forest, weights = self.forest, self.model.weights
         x = weights["embed.weight"][torch.from_numpy(forest.tokens)]
-        if "positions.weight" in weights:
+        if "positions.weight" in weights and not self.model.beside:
             x = x + weights["positions.weight"][torch.from_numpy(forest.positions)]
-        x = self.gate(EMBED, x, self.model.config.d_model)
+        x = self.gate(EMBED, x)
         for layer in range(self.model.config.n_layer):
-            x = self.attention(layer, x)
-            x = x + self.mlp(layer, x)
-        x = self.gate(FINAL, self.norm(FINAL, "norm.gain", x), self.model.config.d_model)
+            x = self.attention(layer, self.stream(f"{layer}.resid.pre", x))
+            x = self.stream(f"{layer}.resid.mid", x)
+            x = self.stream(f"{layer}.resid.post", x + self.mlp(layer, x))
+        x = self.gate(FINAL, self.norm(FINAL, "norm", x))
         return x.expand(len(forest.ends), -1)
+
+    def stream(self, site: str, x: Tensor) -> Tensor:
+        """What a variant does to the residual stream at `site`."""
+        if site not in self.gates:
+            return x
+        bent = self.model.config.variant.residual == "relu" and not site.endswith(".pre")
+        return self.gate(site, torch.relu(x) if bent else x)
+
+    def read(self, block: str, x: Tensor) -> Tensor:
+        """What attention or MLP reads of `x`."""
+        h = self.norm(block, f"blocks.{block}.norm", x)
+        if block in self.model.beside:
+            beside = self.model.beside[block][torch.from_numpy(self.positions(block))]
+            h = torch.cat([h.expand(len(beside), -1), beside], dim=-1)
+        return self.gate(f"{block}.in", h)
+
+    def positions(self, block: str) -> np.ndarray:
+        """Position of every row that `block` reads."""
+        if block == "0.attn":
+            return self.forest.positions
+        positions = self.forest.counts - 1
+        return positions[self.forest.ends] if block == f"{self.model.config.n_layer - 1}.mlp" else positions
 
     def attention(self, layer: int, x: Tensor) -> Tensor:
         """The residual stream after the layer's attention: at every prefix, in the last layer where prompts end."""
@@ -196,12 +229,11 @@ class _Pass:
         if self.unheard(f"{site}.v", f"{site}.out") and not self.model.config.sink:
             mixed, gain = self.model.means[f"{site}.v"][None], None
         else:
-            h = self.norm(site, f"blocks.{layer}.attn.norm.gain", x)
-            h = self.gate(f"{site}.in", h, self.model.n_kept)
-            q = self.linear(f"{site}.q", _take(h, at), self.model.n_kept)
-            k, v = (self.linear(f"{site}.{name}", h, self.model.n_kept) for name in ("k", "v"))
+            h = self.read(site, x)
+            q = self.linear(f"{site}.q", _take(h, at))
+            k, v = (self.linear(f"{site}.{name}", h) for name in ("k", "v"))
             mixed, gain = self.attend(layer, q, k, v, row_of[forest.keys[queries]], forest.counts[queries])
-        return _take(x, at) + self.linear(f"{site}.out", mixed, self.model.n_kept, gain)
+        return _take(x, at) + self.linear(f"{site}.out", mixed, gain)
 
     def attend(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, rows: np.ndarray, counts: np.ndarray
@@ -224,35 +256,36 @@ class _Pass:
     def mlp(self, layer: int, x: Tensor) -> Tensor:
         site = f"{layer}.mlp"
         if self.unheard(f"{site}.neuron", f"{site}.out"):
-            return self.linear(f"{site}.out", self.model.means[f"{site}.neuron"][None], self.model.n_kept)
-        h = self.norm(site, f"blocks.{layer}.mlp.norm.gain", x)
-        h = self.gate(f"{site}.in", h, self.model.n_kept)
-        h = F.gelu(self.product(f"{site}.neuron", h))
-        h = self.gate(f"{site}.neuron", h, self.model.n_kept_neurons)
-        return self.linear(f"{site}.out", h, self.model.n_kept)
+            return self.linear(f"{site}.out", self.model.means[f"{site}.neuron"][None])
+        h = self.model.activate(self.product(f"{site}.neuron", self.read(site, x)))
+        return self.linear(f"{site}.out", self.gate(f"{site}.neuron", h))
 
     def unheard(self, inner: str, outer: str) -> bool:
         """Whether nothing behind site `inner` matters: all of it is shut, and no gradient comes through `outer`."""
         return not len(self.open[inner]) and (self.lean or not len(self.open[outer]))
 
-    def norm(self, site: str, gain: str, x: Tensor) -> Tensor:
+    def norm(self, site: str, name: str, x: Tensor) -> Tensor:
         site = f"{site}.scale"
+        gain, shift = self.model.weights[f"{name}.gain"], self.model.weights.get(f"{name}.shift")
+        eps = torch.finfo(x.dtype).eps if shift is None else LAYER_NORM_EPS
+        if shift is not None:
+            x = x - x.mean(-1, keepdim=True)
         frozen = None if self.scales is None else self.scales[site]
         if frozen is not None and len(x) < len(frozen):
             x = x.expand(len(frozen), -1).contiguous()
-        out, scale = Norm.apply(x, self.model.weights[gain], frozen)  # pyright: ignore[reportGeneralTypeIssues]
+        out, scale = Norm.apply(x, gain, eps, frozen)  # pyright: ignore[reportGeneralTypeIssues]
         self.trace.scales[site] = scale.numpy()
-        return out
+        return out if shift is None else out + shift
 
-    def gate(self, site: str, x: Tensor, n_kept: int) -> Tensor:
+    def gate(self, site: str, x: Tensor) -> Tensor:
         if self.lean and not len(self.open[site]):
             return self.model.means[site][None]
-        return Gate.apply(x, self.gates[site], self.model.means[site], n_kept)  # pyright: ignore[reportReturnType]
+        return Gate.apply(x, self.gates[site], self.model.means[site], self.model.n_kept[site])  # pyright: ignore[reportReturnType]
 
-    def linear(self, site: str, x: Tensor, n_kept: int, gain: Tensor | None = None) -> Tensor:
+    def linear(self, site: str, x: Tensor, gain: Tensor | None = None) -> Tensor:
         if self.lean and not len(self.open[site]):
             return self.model.means[site][None]
-        return self.gate(site, self.product(site, x, gain), n_kept)
+        return self.gate(site, self.product(site, x, gain))
 
     def product(self, site: str, x: Tensor, gain: Tensor | None = None) -> Tensor:
         """The matrix into `site` times x. Shut sources are constants, except under a sink, which scales their means."""

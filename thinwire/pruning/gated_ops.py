@@ -77,8 +77,7 @@ class Product(torch.autograd.Function):
 
 class Norm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, gain: Tensor, frozen: np.ndarray | None) -> tuple[Tensor, Tensor]:
-        eps = torch.finfo(x.dtype).eps
+    def forward(ctx: Any, x: Tensor, gain: Tensor, eps: float, frozen: np.ndarray | None) -> tuple[Tensor, Tensor]:
         out, scale = gated.norm(x.numpy(), gain.numpy(), eps, frozen)
         ctx.x, ctx.gain, ctx.scale, ctx.frozen = x.numpy(), gain.numpy(), scale, frozen is not None
         scale = torch.from_numpy(scale)
@@ -88,7 +87,7 @@ class Norm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, d_out: Tensor, _: Tensor) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
         d_x = gated.norm_backward(ctx.x, ctx.gain, ctx.scale, ctx.frozen, d_out.contiguous().numpy())
-        return torch.from_numpy(d_x), None, None
+        return torch.from_numpy(d_x), None, None, None
 
 
 class Attend(torch.autograd.Function):

@@ -61,8 +61,8 @@ def reference_loss(model: GPT, windows: Int[Tensor, "B window"], select: Select 
 
 
 def _attention(attn: Attention, x: Tensor, select: Select) -> Tensor:
-    h = select(F.rms_norm(x, x.shape[-1:], attn.norm.gain), attn.n_kept)
-    heads = [select(linear(h), attn.n_kept) for linear in (attn.q, attn.k, attn.v)]
+    h = select(F.rms_norm(x, x.shape[-1:], attn.norm.gain), attn.n_kept["in"])
+    heads = [select(linear(h), attn.n_kept[name]) for name, linear in zip("qkv", (attn.q, attn.k, attn.v), strict=True)]
     q, k, v = (y.unflatten(-1, (attn.n_head, attn.d_head)).transpose(1, 2) for y in heads)
     if attn.sink is None:
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
@@ -71,12 +71,12 @@ def _attention(attn: Attention, x: Tensor, select: Select) -> Tensor:
         scores = scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).triu(1), -torch.inf)
         sink = attn.sink[:, None, None].expand(*scores.shape[:-1], 1)
         mixed = torch.cat([scores, sink], -1).softmax(-1)[..., :-1] @ v
-    return select(attn.out(mixed.transpose(1, 2).flatten(2)), attn.n_kept)
+    return select(attn.out(mixed.transpose(1, 2).flatten(2)), attn.n_kept["out"])
 
 
 def _mlp(mlp: MLP, x: Tensor, select: Select) -> Tensor:
-    h = select(F.rms_norm(x, x.shape[-1:], mlp.norm.gain), mlp.n_kept)
-    return select(mlp.out(select(F.gelu(mlp.neuron(h)), mlp.n_kept_neurons)), mlp.n_kept)
+    h = select(F.rms_norm(x, x.shape[-1:], mlp.norm.gain), mlp.n_kept["in"])
+    return select(mlp.out(select(F.gelu(mlp.neuron(h)), mlp.n_kept["neuron"])), mlp.n_kept["out"])
 
 
 @torch.no_grad()

@@ -1,0 +1,46 @@
+"""State dicts that `torch.save` wrote: read as tensors alone, mapped into memory, so that no code in them can run."""
+
+import zipfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from thinwire.errors import UserError
+
+FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+ROWS = 1 << 22
+"""Entries that are checked at a time."""
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Name -> tensor of float32, float16 or bfloat16, backed by the file.
+
+    Raises `UserError` for a file that is missing, cut short, of another kind, that holds anything but such tensors
+    (code in it is not run), and for entries that are no finite numbers.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing; give the folder that holds it")
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is cut short or no file of torch.save (a zip since torch 1.6); fetch it again")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # noqa: BLE001 - a hostile file can raise anything
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise UserError(f"{path} is damaged or holds more than tensors ({reason}); nothing of it was run") from None
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise UserError(f"{path} holds no state dict; save model.state_dict() with torch.save")
+    for name, tensor in state.items():
+        _check(tensor, f"{path}: {name}")
+    return state
+
+
+def _check(tensor: object, what: str) -> None:
+    if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided or tensor.dtype not in FLOATS:
+        kind = str(tensor.dtype) if isinstance(tensor, Tensor) else type(tensor).__name__
+        raise UserError(f"{what} is {kind}, no dense tensor of float32, float16 or bfloat16")
+    if not tensor.is_contiguous():
+        raise UserError(f"{what} is a view with gaps; save it with .contiguous()")
+    for part in tensor.view(-1).split(ROWS):
+        if not bool(torch.isfinite(part).all()):
+            raise UserError(f"{what} has entries that are NaN or infinite; no model can be made of it")
