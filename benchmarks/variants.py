@@ -60,7 +60,7 @@ def measure(out: Path, variant: str, seed: int) -> dict[str, Any]:
         "seed": seed,
         "heldout_loss": trained["heldout_loss"],
         "seconds": trained["seconds"],
-        "solved": sorted(check["name"] for check in checks if check["solved"]),
+        "solved": sorted(check.name for check in checks if check.model_does),
         "edges": {c.task: c.n_edges if c.status == "solved" else None for c in circuits},
     }
     kept.write_text(json.dumps(row, indent=1))

@@ -159,24 +159,34 @@ class Loops:
 
 def test_check_takes_files_and_objects_and_tells_why_a_task_is_unavailable(tiny_run, tmp_path):
     own = check_task(tiny_run, str(write_while_return(tmp_path / "own.jsonl")))
-    assert (own["name"], own["available"], own["aligned"], own["reason"]) == ("own", True, True, None)
-    assert own["answers"] == [":\n", "\n"]
-    assert own["solved"] == (own["accuracy"] >= 0.95 and own["loss"] <= 0.15)
+    assert (own.name, own.aligned, own.reason) == ("own", True, None)
+    assert own.answers == (":\n", "\n")
+    assert own.accuracy is not None and own.loss is not None
+    assert own.model_does == (own.accuracy >= 0.95 and own.loss <= 0.15)
     loops = check_task(tiny_run, Loops())
-    assert loops["available"] or "unavailable with this tokenizer of 448 tokens" in loops["reason"]
+    assert not loops.reason or "unavailable with this tokenizer of 448 tokens" in loops.reason
     far = check_task(tiny_run, "var_swap")
-    assert (far["available"], far["solved"], far["loss"]) == (False, False, None)
-    assert "var_swap is unavailable with this tokenizer of 448 tokens" in far["reason"]
-    assert own.keys() == far.keys()
+    assert (far.model_does, far.loss, far.refused) == (False, None, False)
+    assert "var_swap is unavailable with this tokenizer of 448 tokens" in (far.reason or "")
 
 
 def test_check_lists_every_task_whatever_the_run_lacks(tiny_path):
-    rows = check_tasks(tiny_path)["tasks"]
-    assert [row["name"] for row in rows] == list(all_tasks())
-    assert {row["available"] for row in rows} == {True, False}
-    assert all((row["reason"] is None) == row["available"] for row in rows)
-    solved = {row["name"] for row in rows if row["solved"]}
-    assert SOLVED in solved and all(row["available"] for row in rows if row["name"] in solved)
+    rows = check_tasks(tiny_path).tasks
+    assert [row.name for row in rows] == list(all_tasks())
+    assert {row.reason is None for row in rows} == {True, False}
+    assert SOLVED in {row.name for row in rows if row.model_does}
+    assert not any(row.model_does for row in rows if row.reason)
+
+
+def test_one_bad_file_costs_the_others_nothing(tiny_path, tmp_path, capsys):
+    """The good ones are measured, the bad one is a line with its reason, and the exit code says that one is bad."""
+    good = write_while_return(tmp_path / "own.jsonl")
+    (tmp_path / "bad.jsonl").write_text("{}\n")
+    assert main(["tasks", "check", str(tiny_path), str(good), str(tmp_path / "bad.jsonl"), "with_a", "--json"]) == 2
+    rows = json.loads(capsys.readouterr().out)["tasks"]
+    assert [(row["reason"] is None, row["refused"]) for row in rows] == [(True, False), (False, True), (False, True)]
+    assert "bad.jsonl, line 1: not an object with exactly the keys" in rows[1]["reason"]
+    assert "did you mean with_as" in rows[2]["reason"]
 
 
 def test_the_verb_checks_own_tasks_and_refuses_bad_lines(tiny_path, tmp_path, capsys):

@@ -21,7 +21,7 @@ from thinwire.workflows import demo
 ABSENT = "bracket_counting"
 """A task whose answers are no tokens in the tiny world."""
 SIZES = {"n_nodes", "n_edges", "n_edges_unswept", "n_minimal_edges"}
-CELL = SIZES | {"heldout_loss", "heldout_accuracy", "necessity_loss", "random_loss"}
+NUMBERS = SIZES | {"heldout_loss", "heldout_accuracy", "necessity_loss", "random_loss"}
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,7 @@ def test_the_summary_has_the_promised_shape(out: Path) -> None:
         "heldout_loss",
         "tasks",
         "tasks_compared",
+        "tasks_left_out",
         "geomean_edges",
         "edge_ratio",
         "sweeps",
@@ -93,10 +94,12 @@ def test_the_summary_has_the_promised_shape(out: Path) -> None:
     for cells in summary["tasks"].values():
         assert set(cells) == {"sparse", "dense"}
         for cell in cells.values():
-            assert set(cell) == CELL
-            assert all(v is None for v in cell.values()) or all(isinstance(v, int | float) for v in cell.values())
-    both = [n for n, c in summary["tasks"].items() if c["sparse"]["n_edges"] is not None is not c["dense"]["n_edges"]]
+            kinds = {type(cell[name]) for name in NUMBERS}
+            assert kinds == {type(None)} or kinds <= {int, float}
+            assert cell["solved"] == (not cell["why_not"])
+    both = [n for n, c in summary["tasks"].items() if all(m["model_does"] and m["n_edges"] for m in c.values())]
     assert summary["tasks_compared"] == both
+    assert set(summary["tasks_left_out"]) == set(summary["tasks"]) - set(both)
     if both:
         means = summary["geomean_edges"]
         assert summary["edge_ratio"] == pytest.approx(means["dense"] / means["sparse"])
@@ -111,7 +114,7 @@ def test_cells_are_the_stored_circuits_and_checks(out: Path) -> None:
             circuit = json.loads(read_sealed(out / path, "circuit.json"))
             cell = summary["tasks"][name][kind]
             if circuit["status"] == "not_solved":
-                assert set(cell.values()) == {None}
+                assert {cell[number] for number in NUMBERS} == {None}
                 continue
             necessity = json.loads(read_sealed(out / path, "verify.json"))["necessity"]
             assert (cell["n_nodes"], cell["n_edges"]) == (circuit["n_nodes"], circuit["n_edges"])

@@ -41,10 +41,15 @@ def score(
         difference = calibration.scale * difference + calibration.shift
     log_p, log_q = reference.log_softmax(-1), logits.log_softmax(-1)
     kl = F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+    return two_way_score(difference, prompts, max(0.0, float(kl)))
+
+
+def two_way_score(difference: Float[Tensor, " P"], prompts: Prompts, kl: float = 0.0) -> Score:
+    """Score of a difference of the two answer logits; `kl` is 0 for the whole model itself."""
     return Score(
         loss=float(task_loss(difference, prompts.sign)),
         accuracy=task_accuracy(difference, prompts.sign),
-        kl=max(0.0, float(kl)),
+        kl=kl,
         loss_error=standard_error(difference, prompts),
         n_pairs=prompts.n_pairs,
     )

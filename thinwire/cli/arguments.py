@@ -67,6 +67,18 @@ def add_run(parser: Parser) -> None:
     add_device(parser)
 
 
+def add_tasks(parser: Parser, words: str) -> None:
+    """Tasks as positional words, or as `--task`, which may come more than once; `tasks_of` has both."""
+    parser.add_argument("tasks", nargs="*", default=[], help=words)
+    parser.add_argument(
+        "--task", nargs="+", action="extend", default=[], help="The same as an option; may be given more than once."
+    )
+
+
+def tasks_of(arguments: Namespace) -> list[str]:
+    return list(dict.fromkeys([*arguments.tasks, *arguments.task]))
+
+
 def add_resume(parser: Parser, remark: str = "") -> None:
     words = f"Continue what an interrupted call left in --out. {remark}".rstrip()
     parser.add_argument("--resume", action="store_true", help=words)

@@ -19,7 +19,7 @@ from thinwire.storage.files import to_json
 Result = Mapping[str, Any]
 Row = Mapping[str, Any]
 
-PLAIN_WIDTH = 140
+PLAIN_WIDTH = 160
 """Width of tables in characters when stdout is no terminal."""
 
 

@@ -1,14 +1,16 @@
 """Comparing a sparse model with its dense twin: which twin, which circuit, which means.
 
 Source: Gao et al. 2025, section 3.2: circuits are compared at matched pretraining loss, by the geometric mean
-of their number of edges over tasks.
+of their number of edges over tasks; here over those tasks that the whole models do.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from thinwire.circuits.graph import Circuit
+from thinwire.circuits.solved import standing
 
 TWIN_RULE = (
     "Dense twins have the sparse model's class, depth, data and training constants, density 1 and no AbsTopK; their "
@@ -17,8 +19,6 @@ TWIN_RULE = (
     "below it and one at or above it. Of all trained, the one whose held-out loss is nearest to the sparse model's is "
     "the twin. No circuit is looked at before this choice."
 )
-
-Cell = dict[str, int | float | None]
 
 SWEEPS = ("n_edges_unswept", "n_edges", "n_minimal_edges")
 """How a cell counts edges: induced ones before and after the sweep of nodes, and those left by the sweep of edges."""
@@ -44,13 +44,13 @@ def next_twins(sparse_loss: float, losses: Mapping[int, float], n_candidates: in
 
 
 def smallest(circuits: Sequence[Circuit]) -> int:
-    """Position of the circuit with the fewest edges among those solved, else of the lowest validation loss.
+    """Position of the circuit with the fewest edges among those that met their target, else of the lowest loss.
 
-    Solved is decided on validation pairs; test scores play no part. Fewer nodes, then the earlier one, win ties.
+    Both on validation pairs; test scores play no part. Fewer nodes, then the earlier one, win ties.
     """
-    solved = [i for i, c in enumerate(circuits) if c.status == "solved"]
-    if solved:
-        return min(solved, key=lambda i: (circuits[i].n_edges, circuits[i].n_nodes))
+    met = [i for i, c in enumerate(circuits) if c.status == "solved"]
+    if met:
+        return min(met, key=lambda i: (circuits[i].n_edges, circuits[i].n_nodes))
     return min(range(len(circuits)), key=lambda i: circuits[i].scores["validation"].loss)
 
 
@@ -59,46 +59,99 @@ def geometric_mean(sizes: Sequence[int]) -> float | None:
     return math.exp(sum(math.log(max(1, size)) for size in sizes) / len(sizes)) if sizes else None
 
 
-def cell(circuit: Circuit, verification: Mapping[str, Any] | None) -> Cell:
+@dataclass(frozen=True)
+class Cell:
     """One task in one model, as summary.json holds it.
 
-    Every value is None when the task is not solved, those of necessity also when the circuit was not verified, that of
-    minimal edges also when no edges were swept.
+    Sizes and losses are None where no circuit met the target, those of necessity also where it was not verified, that
+    of minimal edges also where no edges were swept.
     """
-    test, necessity = circuit.scores["test"], verification["necessity"] if verification else {}
-    values = {
-        "n_nodes": circuit.n_nodes,
-        "n_edges": circuit.n_edges,
-        "n_edges_unswept": circuit.unswept[1] if circuit.unswept else circuit.n_edges,
-        "n_minimal_edges": circuit.n_minimal_edges,
-        "heldout_loss": test.loss,
-        "heldout_accuracy": test.accuracy,
-        "necessity_loss": necessity.get("nodes_loss"),
-        "random_loss": necessity.get("random_mean"),
-    }
-    return values if circuit.status == "solved" else dict.fromkeys(values)
+
+    solved: bool
+    """The model does the task and so does the circuit, on test pairs (`circuits.solved`)."""
+    model_does: bool
+    circuit_does: bool
+    why_not: tuple[str, ...]
+    """What is missing to `solved`."""
+    verdict: str | None
+    """Of `thinwire verify`; None where the circuit was not verified."""
+    n_test_pairs: int | None
+    """Pairs behind `heldout_loss` and `heldout_accuracy`."""
+    model_loss: float
+    model_accuracy: float
+    n_nodes: int | None = None
+    n_edges: int | None = None
+    n_edges_unswept: int | None = None
+    n_minimal_edges: int | None = None
+    heldout_loss: float | None = None
+    """Of the circuit, on test pairs, nats."""
+    heldout_accuracy: float | None = None
+    necessity_loss: float | None = None
+    random_loss: float | None = None
+
+    @property
+    def compared(self) -> bool:
+        """Whether its size says something of the model: it does the task, and a circuit met the target."""
+        return self.model_does and self.n_edges is not None
 
 
-def _edges(cells: Mapping[str, Cell], kind: str, counted: str = "n_edges") -> int | float | None:
-    return cells[kind][counted] if kind in cells else None
+def cell(circuit: Circuit, verification: Mapping[str, Any] | None) -> Cell:
+    """The cell of a circuit and the content of its verify.json, where there is one."""
+    found, whole, alone = standing(circuit), circuit.model_scores["test"], circuit.scores["test"]
+    said = Cell(
+        solved=found.solved,
+        model_does=found.model_does,
+        circuit_does=found.circuit_does,
+        why_not=found.why_not,
+        verdict=verification["verdict"] if verification else None,
+        n_test_pairs=found.n_test_pairs,
+        model_loss=whole.loss,
+        model_accuracy=whole.accuracy,
+    )
+    if not found.target_met:
+        return said
+    necessity = verification["necessity"] if verification else {}
+    return replace(
+        said,
+        n_nodes=circuit.n_nodes,
+        n_edges=circuit.n_edges,
+        n_edges_unswept=circuit.unswept[1] if circuit.unswept else circuit.n_edges,
+        n_minimal_edges=circuit.n_minimal_edges,
+        heldout_loss=alone.loss,
+        heldout_accuracy=alone.accuracy,
+        necessity_loss=necessity.get("nodes_loss"),
+        random_loss=necessity.get("random_mean"),
+    )
+
+
+def _why_left_out(cells: Mapping[str, Cell], kinds: Sequence[str]) -> str:
+    """Which models do not do the task, or have no circuit that met the target."""
+    reasons = []
+    for kind in kinds:
+        if kind not in cells:
+            reasons.append(f"{kind}: not pruned")
+        elif not cells[kind].compared:
+            reasons.append(f"{kind}: {cells[kind].why_not[0]}")
+    return "; ".join(reasons)
 
 
 def _mean(cells: Sequence[Mapping[str, Cell]], kind: str, counted: str) -> float | None:
     """Geometric mean over tasks; None when there are none, or one lacks this count."""
-    sizes = [_edges(task, kind, counted) for task in cells]
-    return None if None in sizes else geometric_mean([int(size or 0) for size in sizes])
+    sizes = [getattr(task[kind], counted) for task in cells]
+    return None if None in sizes else geometric_mean(sizes)
 
 
 def summarise(
     heldout_loss: Mapping[str, float], tasks: Mapping[str, Mapping[str, Cell]], seconds: float
 ) -> dict[str, Any]:
-    """The content of summary.json. Means and ratios are over the tasks that all models solve, which it names.
+    """The content of summary.json.
 
-    `sweeps` holds means and ratio for every way of counting in `SWEEPS`; `geomean_edges` and `edge_ratio` repeat those
-    of the induced edges after the sweep.
+    Means and ratios are over `tasks_compared`: tasks that every whole model does and for which each has a circuit that
+    met the target. `tasks_left_out` says of every other task why. `sweeps` holds means and ratio for every way of
+    counting in `SWEEPS`; `geomean_edges` and `edge_ratio` repeat those of the induced edges after the sweep.
     """
     kinds = list(heldout_loss)
-    compared = [name for name, cells in tasks.items() if all(_edges(cells, kind) is not None for kind in kinds)]
+    compared = [name for name, cells in tasks.items() if all(kind in cells and cells[kind].compared for kind in kinds)]
     sweeps = {}
     for counted in SWEEPS:
         means = {kind: _mean([tasks[name] for name in compared], kind, counted) for kind in kinds}
@@ -106,8 +159,9 @@ def summarise(
         sweeps[counted] = {**means, "ratio": dense / sparse if sparse and dense else None}
     return {
         "heldout_loss": dict(heldout_loss),
-        "tasks": {name: {kind: dict(values) for kind, values in cells.items()} for name, cells in tasks.items()},
+        "tasks": {name: {kind: asdict(values) for kind, values in cells.items()} for name, cells in tasks.items()},
         "tasks_compared": compared,
+        "tasks_left_out": {n: _why_left_out(cells, kinds) for n, cells in tasks.items() if n not in compared},
         "geomean_edges": {kind: sweeps["n_edges"][kind] for kind in kinds},
         "edge_ratio": sweeps["n_edges"]["ratio"],
         "sweeps": sweeps,

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from thinwire.circuits.solved import MODEL_ACCURACY, MODEL_LOSS
 from thinwire.errors import UserError
 from thinwire.frontier.compare import nearest_twin, next_twins, smallest
 from thinwire.progress import Progress, silent
@@ -28,7 +29,7 @@ from thinwire.training import recipes
 from thinwire.training.config import RunConfig
 from thinwire.workflows.comparison import write_comparison
 from thinwire.workflows.prune import circuit_directory, means_of, prune_settings
-from thinwire.workflows.tasks import SOLVED_ACCURACY, SOLVED_LOSS, check_task
+from thinwire.workflows.tasks import check_task
 from thinwire.workflows.train import dry_run, resolve, train
 from thinwire.workflows.verify import verify_job
 
@@ -45,9 +46,9 @@ WORKERS = 2
 BUDGET = {"train sparse": 280, "train dense": 50, "choose tasks": 15, "prune": 110, "check": 70, "report": 5}
 """Seconds on two cores, with `N_TASKS` tasks. Tokenising is part of the first stage."""
 SELECTION_RULE = (
-    f"A task counts as solved by a model that is right on at least {SOLVED_ACCURACY:.0%} of its validation prompts, at "
-    f"a task loss of at most {SOLVED_LOSS:g}. "
-    f"{FIRST_TASK} comes first, then the tasks that the sparse model solves, by its loss, up to {N_TASKS} in all. "
+    f"A model does a task when it is right on at least {MODEL_ACCURACY:.0%} of its validation prompts, at "
+    f"a task loss of at most {MODEL_LOSS:g}. "
+    f"{FIRST_TASK} comes first, then the tasks that the sparse model does, by its loss, up to {N_TASKS} in all. "
     f"The choice is made before any pruning and does not look at the dense model."
 )
 COMMAND = "make demo"
@@ -209,22 +210,23 @@ def _choose_tasks(journal: Journal, runs: dict[str, Run]) -> list[str]:
     """Fix the list of tasks by the whole models' accuracy, before any pruning."""
     if "selection" not in journal.values:
         checks = {kind: {name: check_task(run, name) for name in all_tasks()} for kind, run in runs.items()}
-        solved = [name for name, row in checks["sparse"].items() if row["solved"] and name != FIRST_TASK]
-        solved.sort(key=lambda name: checks["sparse"][name]["loss"])
-        first = [FIRST_TASK] if checks["sparse"][FIRST_TASK]["available"] else []
-        names = [*first, *solved[: N_TASKS - len(first)]]
+        done = [row for name, row in checks["sparse"].items() if row.model_does and name != FIRST_TASK]
+        done.sort(key=lambda row: row.loss or 0.0)
+        first = [] if checks["sparse"][FIRST_TASK].reason else [FIRST_TASK]
+        names = [*first, *(row.name for row in done[: N_TASKS - len(first)])]
         if not names:
-            raise UserError("no task can be pruned: the sparse model solves none; another --seed may do better")
+            raise UserError("no task can be pruned: the sparse model does none; another --seed may do better")
         journal.values["selection"] = {
             "rule": SELECTION_RULE,
             "names": names,
             "tasks": [
                 {
                     "name": name,
-                    **{f"{kind}_{key}": checks[kind][name].get(key) for kind in runs for key in ("accuracy", "loss")},
-                    "solved": row["solved"],
+                    **{f"{kind}_accuracy": checks[kind][name].accuracy for kind in runs},
+                    **{f"{kind}_loss": checks[kind][name].loss for kind in runs},
+                    "solved": row.model_does,
                     "selected": name in names,
-                    "unavailable": row.get("reason"),
+                    "unavailable": row.reason,
                 }
                 for name, row in checks["sparse"].items()
             ],

@@ -1,11 +1,13 @@
 """List, show and check tasks."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
+from thinwire.circuits.prompts import Prompts, logit_difference
+from thinwire.circuits.score import two_way_score
+from thinwire.circuits.solved import MODEL_ACCURACY, MODEL_LOSS, model_does
 from thinwire.errors import UserError
 from thinwire.progress import Progress, silent
 from thinwire.runs.run import Run, load_run
@@ -14,11 +16,7 @@ from thinwire.tasks.shifts import shifts_of
 from thinwire.tasks.task import SPLITS, Split, Task
 from thinwire.tasks.tokens import tokenize
 
-SOLVED_ACCURACY = 0.95
-"""A model solves a task when it is right on this share of validation prompts ..."""
-SOLVED_LOSS = 0.15
-"""... at this task loss or less, nats: no circuit can do better than the model it is cut from by much."""
-SOLVED_MEANS = f"accuracy at least {SOLVED_ACCURACY} at a loss of at most {SOLVED_LOSS} nats"
+DOES_MEANS = f"accuracy at least {MODEL_ACCURACY} at a loss of at most {MODEL_LOSS} nats"
 
 
 def list_tasks() -> dict[str, Any]:
@@ -43,42 +41,75 @@ def show_task(name: str, n_pairs: int = 3) -> dict[str, Any]:
     }
 
 
-def check_task(run: Run, task: str | Task, split: Split = "validation") -> dict[str, Any]:
-    """How the whole model does on one task: available (or the reason why not), loss, accuracy, solved.
+@dataclass(frozen=True)
+class TaskCheck:
+    """How the whole model does on one task; `reason` says why it could not be asked, the numbers are None then."""
 
-    A task that this run cannot be asked is a row like any other, with `reason`; only an unknown name or a broken file
-    raises `UserError`.
+    name: str
+    model_does: bool = False
+    answers: tuple[str, str] | None = None
+    n_pairs: int | None = None
+    aligned: bool | None = None
+    """Whether both sides of all pairs have the same number of tokens."""
+    loss: float | None = None
+    accuracy: float | None = None
+    reason: str | None = None
+    refused: bool = False
+    """Whether the task itself is wrong: an unknown name, a broken file."""
+
+
+@dataclass(frozen=True)
+class TaskChecks:
+    """What `thinwire tasks check` prints."""
+
+    run: str
+    split: Split
+    does_means: str
+    """When a model does a task, in words."""
+    tasks: tuple[TaskCheck, ...]
+
+
+def check_task(run: Run, task: str | Task, split: Split = "validation") -> TaskCheck:
+    """How the whole model does on one task; a task that this run cannot be asked has a `reason`.
+
+    Raises `UserError` for an unknown name or a broken file.
     """
     task = resolve_task(task)
-    row: dict[str, Any] = dict.fromkeys(("answers", "n_pairs", "aligned", "loss", "accuracy", "reason"))
-    row = {"name": task.name, "available": False, "solved": False, **row}
     try:
         pairs = tokenize(task, run.tokenizer, split, run.config.model.context)
     except UserError as error:
-        return row | {"reason": str(error)}
+        return TaskCheck(task.name, reason=str(error))
     prompts = Prompts.of(pairs, run.device)
-    difference = logit_difference(run.model, prompts)
-    loss, accuracy = float(task_loss(difference, prompts.sign)), task_accuracy(difference, prompts.sign)
-    return row | {
-        "available": True,
-        "answers": list(pairs.answer_texts),
-        "n_pairs": prompts.n_pairs,
-        "aligned": bool(pairs.aligned.all()),
-        "loss": loss,
-        "accuracy": accuracy,
-        "solved": accuracy >= SOLVED_ACCURACY and loss <= SOLVED_LOSS,
-    }
+    found = two_way_score(logit_difference(run.model, prompts), prompts)
+    return TaskCheck(
+        task.name,
+        model_does=model_does(found),
+        answers=pairs.answer_texts,
+        n_pairs=prompts.n_pairs,
+        aligned=bool(pairs.aligned.all()),
+        loss=found.loss,
+        accuracy=found.accuracy,
+    )
 
 
 def check_tasks(
     run_path: Path, tasks: Sequence[str] = (), *, device: str = "auto", progress: Progress = silent
-) -> dict[str, Any]:
-    """`check_task` on validation pairs for the named tasks and files, or for every built-in task."""
+) -> TaskChecks:
+    """`check_task` on validation pairs for the named tasks and files, or for every built-in task.
+
+    A name or file that is wrong costs the others nothing: it is a row with its reason, `refused`. Raises `UserError`
+    where there are no others.
+    """
     run = load_run(run_path, device)
-    found = [get_task(name) for name in tasks] or list(all_tasks().values())
     rows = []
-    with progress("check tasks", total=len(found), unit="task") as advance:
-        for task in found:
-            rows.append(check_task(run, task))
+    names = list(tasks) or list(all_tasks())
+    with progress("check tasks", total=len(names), unit="task") as advance:
+        for name in names:
+            try:
+                rows.append(check_task(run, name))
+            except UserError as error:
+                rows.append(TaskCheck(name, reason=str(error), refused=True))
             advance(1)
-    return {"run": str(run_path), "split": "validation", "solved_means": SOLVED_MEANS, "tasks": rows}
+    if all(row.refused for row in rows):
+        raise UserError("; ".join(row.reason or "" for row in rows))
+    return TaskChecks(str(run_path), "validation", DOES_MEANS, tuple(rows))

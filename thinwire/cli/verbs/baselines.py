@@ -3,7 +3,7 @@ from typing import Any
 from jsonargparse import Namespace
 from rich.console import Console
 
-from thinwire.cli.arguments import Parser, add_run
+from thinwire.cli.arguments import Parser, add_run, add_tasks, tasks_of
 from thinwire.cli.console import RichProgress
 from thinwire.cli.tables import Result, fields, table
 from thinwire.cli.verb import Verb
@@ -11,9 +11,7 @@ from thinwire.cli.verb import Verb
 
 def _arguments(parser: Parser, argv: list[str]) -> None:
     add_run(parser)
-    parser.add_argument(
-        "tasks", nargs="*", default=[], help="Tasks with a solved circuit in the run; without any, all of these."
-    )
+    add_tasks(parser, "Tasks for which the run has a circuit that met its target; without any, all of these.")
     parser.add_argument(
         "--sweep",
         action="store_true",
@@ -25,7 +23,7 @@ def _run(arguments: Namespace) -> dict[str, Any]:
     from thinwire.workflows.baselines import baselines_run
 
     return baselines_run(
-        arguments.run, arguments.tasks, sweep=arguments.sweep, device=arguments.device, progress=RichProgress()
+        arguments.run, tasks_of(arguments), sweep=arguments.sweep, device=arguments.device, progress=RichProgress()
     )
 
 

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from thinwire.cli.arguments import Parser, add_device, add_dry_run, add_resume
 from thinwire.cli.console import RichProgress
-from thinwire.cli.tables import Result, fields, show_any, table
+from thinwire.cli.tables import Result, Row, fields, grid, show_any, table
 from thinwire.cli.verb import Verb
 
 
@@ -39,16 +39,34 @@ def show(console: Console, result: Result) -> None:
     """One row for each task and model, means over tasks, time; the rest as fields. A dry run has no tasks yet."""
     if "tasks" not in result:
         return show_any(console, result)
-    rest = {name: value for name, value in result.items() if name not in ("geomean_edges", "edge_ratio")}
+    told = ("geomean_edges", "edge_ratio", "tasks_compared", "tasks_left_out")
+    rest = {name: value for name, value in result.items() if name not in told}
     tasks, sweeps, stages = (rest.pop(name) for name in ("tasks", "sweeps", "stages"))
-    rows = [
-        {"task": task, "model": model, **cells} for task, models in tasks.items() for model, cells in models.items()
-    ]
+    rows = [_row(task, model, cell) for task, models in tasks.items() for model, cell in models.items()]
     console.print(table("task circuits", rows))
     means = [{"geometric mean of": words, **sweeps[counted]} for counted, words in COUNTED.items()]
-    console.print(table("dense over sparse, tasks solved in both", means))
+    compared = f"{len(result['tasks_compared'])} of {len(tasks)} tasks, those that both whole models do"
+    console.print(table(f"dense over sparse, over {compared}", means))
+    console.print(grid([f"{task} is left out", why] for task, why in result["tasks_left_out"].items()))
     console.print(table("time", stages))
     console.print(fields(rest))
+
+
+def _row(task: str, model: str, cell: Row) -> Row:
+    return {
+        "task": task,
+        "model": model,
+        "model does it": cell["model_does"],
+        "circuit does it": cell["circuit_does"],
+        "verdict": cell["verdict"],
+        "nodes": cell["n_nodes"],
+        "edges": cell["n_edges"],
+        "unswept": cell["n_edges_unswept"],
+        "minimal": cell["n_minimal_edges"],
+        "test loss": cell["heldout_loss"],
+        "accuracy": cell["heldout_accuracy"],
+        "test pairs": cell["n_test_pairs"],
+    }
 
 
 VERB = Verb(

@@ -3,7 +3,7 @@ from typing import Any
 from jsonargparse import Namespace
 from rich.console import Console
 
-from thinwire.cli.arguments import Parser, add_config, add_run
+from thinwire.cli.arguments import Parser, add_config, add_run, add_tasks, tasks_of
 from thinwire.cli.console import RichProgress
 from thinwire.cli.tables import Result, Row, fields, table
 from thinwire.cli.verb import Verb
@@ -14,8 +14,7 @@ def _arguments(parser: Parser, argv: list[str]) -> None:
     from thinwire.pruning.config import PruneConfig
 
     add_run(parser)
-    parser.add_argument("tasks", nargs="*", help="Names of tasks, or .jsonl files of own pairs; `all` takes every one.")
-    parser.add_argument("--task", type=str, nargs="+", default=[], help="The same as an option: --task all.")
+    add_tasks(parser, "Names of tasks, or .jsonl files of own pairs; `all` takes every one.")
     parser.add_argument("--resume", action="store_true", help="Keep the circuits that are finished, make the others.")
     parser.add_argument("--seeds", type=int, default=1, help="Circuits for each task, with the seeds from --seed on.")
     parser.add_argument("--workers", type=int, default=1, help="Processes that prune tasks beside each other.")
@@ -31,9 +30,9 @@ def _arguments(parser: Parser, argv: list[str]) -> None:
 def _run(arguments: Namespace) -> dict[str, Any]:
     from thinwire.workflows.prune import prune_run
 
-    tasks = [*arguments.tasks, *arguments.task]
+    tasks = tasks_of(arguments)
     if not tasks:
-        raise UserError("required: tasks; name some, or all of them: thinwire prune RUN --task all")
+        raise UserError(f"no task is named; name some, or all of them: thinwire prune {arguments.run} all")
     return prune_run(
         arguments.run,
         tasks,
@@ -81,7 +80,7 @@ VERB = Verb(
     summary="Find the smallest circuit of a run that still does a task.",
     usage="RUN TASK [TASK ...] [--KEY VALUE ...]",
     example="thinwire prune runs/demo/sparse single_double_quote\n"
-    "thinwire prune runs/demo/sparse --task all --seeds 3 --workers 2\n"
+    "thinwire prune runs/demo/sparse all --seeds 3 --workers 2\n"
     "thinwire prune runs/demo/sparse bracket_brace else_elif --target_loss 0.1 --seed 1",
     add_arguments=_arguments,
     run=_run,
