@@ -10,6 +10,7 @@
 Each format says how it writes these names. A model without biases has zeros for them here.
 """
 
+import re
 from collections.abc import Callable, Mapping
 
 import torch
@@ -19,6 +20,7 @@ from thinwire.errors import UserError
 from thinwire.model.config import ModelConfig
 from thinwire.model.gpt import GPT
 
+UNEMBED = "lm_head.weight"
 SHOWN = 4
 """Names that an error lists before it counts the rest."""
 
@@ -97,6 +99,26 @@ def convert(
         assert name.endswith((".bias", ".shift")), name
         converted[name] = torch.zeros(ours[name])
     return {name: converted[name] for name in ours}
+
+
+def drop_masks(tensors: dict[str, Tensor], pattern: str, context: int, where: str) -> None:
+    """Remove the causal masks that slow attention keeps as buffers; `pattern` matches their names.
+
+    Raises `UserError` for one that is no such mask.
+    """
+    for name in [name for name in tensors if re.fullmatch(pattern, name)]:
+        mask = tensors.pop(name)
+        if mask.shape != (1, 1, context, context) or not torch.equal(mask, torch.ones_like(mask).tril()):
+            raise UserError(f"{where}: {name} is no causal mask of {context} positions")
+
+
+def untie(tensors: dict[str, Tensor], embed: str, key: str, where: str) -> None:
+    """Two equal matrices for the one that the config's `key` ties. Raises `UserError` when the file has two others."""
+    if embed not in tensors:
+        return
+    if not torch.equal(tensors.get(UNEMBED, tensors[embed]), tensors[embed]):
+        raise UserError(f"{where}: {key} is true, but {UNEMBED} is not {embed}")
+    tensors[UNEMBED] = tensors[embed].clone()
 
 
 def _check(found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]], where: str) -> None:

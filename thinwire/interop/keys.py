@@ -3,7 +3,7 @@
 import json
 import types
 from collections.abc import Collection, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -43,9 +43,13 @@ def take_keys(
             raise UserError(f"{where} has both {old} and {new}, its name today; remove one")
     known = {renamed.get(key, key): value for key, value in values.items() if key not in without_effect}
     hints = get_type_hints(cls)
-    names = {field.name for field in fields(cls)}  # pyright: ignore[reportArgumentType]
+    places = fields(cls)  # pyright: ignore[reportArgumentType]
+    names = {place.name for place in places}
     if unknown := sorted(known.keys() - names):
         raise UserError(f"{where} has keys that thinwire does not know, and that may matter: {', '.join(unknown)}")
+    required = [p.name for p in places if p.default is MISSING and p.default_factory is MISSING]
+    if missing := [name for name in required if name not in known]:
+        raise UserError(f"{where} lacks {', '.join(missing)}")
     for key, value in known.items():
         if not _fits(value, hints[key]):
             raise UserError(f"{where}: {key} is {value!r}, not {_words(hints[key])}")

@@ -7,16 +7,14 @@
    table of zeros is none, a mask buffer of slow attention is checked and left.
 """
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from thinwire.errors import UserError
-from thinwire.interop.gpt2_names import convert
+from thinwire.interop.gpt2_names import convert, drop_masks, untie
 from thinwire.interop.imported import Imported
 from thinwire.interop.keys import read_json_keys, take_keys
 from thinwire.interop.torch_file import read_state_dict
@@ -143,10 +141,10 @@ def read_openai(directory: Path) -> Imported:
         raise UserError(f"{where}: {error}") from None
     path = directory / WEIGHTS
     tensors = read_state_dict(path)
-    _take_masks(tensors, config, str(path))
+    drop_masks(tensors, r"transformer\.h\.\d+\.attn\.bias", config.context, str(path))
     bias = tensors.pop(LOGITS_BIAS, None)  # older files have none
     if released.tied_unembed:
-        _tie(tensors, str(path))
+        untie(tensors, "transformer.wte.weight", "tied_unembed", str(path))
     ours = convert(config, tensors, str(path), _written, released.bias, released.ln_bias)
     if not config.variant.d_positions and not ours["positions.weight"].any():
         config = replace(config, positions="none")
@@ -164,22 +162,3 @@ def _written(name: str) -> str:
     if name in ("lm_head.weight", "bigram_table"):
         return name
     return f"transformer.{name.replace(*SINK)}"
-
-
-def _take_masks(tensors: dict[str, Tensor], config: ModelConfig, where: str) -> None:
-    """Remove the causal masks that slow attention keeps as buffers."""
-    shape = (1, 1, config.context, config.context)
-    for name in [name for name in tensors if re.fullmatch(r"transformer\.h\.\d+\.attn\.bias", name)]:
-        buffer = tensors.pop(name)
-        if buffer.shape != shape or not torch.equal(buffer, torch.ones_like(buffer).tril()):
-            raise UserError(f"{where}: {name} is no causal mask of {config.context} positions")
-
-
-def _tie(tensors: dict[str, Tensor], where: str) -> None:
-    """One matrix under two names: two equal ones."""
-    embed, unembed = tensors.get("transformer.wte.weight"), tensors.get("lm_head.weight")
-    if embed is None:
-        return
-    if unembed is not None and not torch.equal(embed, unembed):
-        raise UserError(f"{where}: tied_unembed is true, but lm_head.weight is not transformer.wte.weight")
-    tensors["lm_head.weight"] = embed.clone()

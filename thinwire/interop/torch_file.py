@@ -31,11 +31,12 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise UserError(f"{path} holds no state dict; save model.state_dict() with torch.save")
     for name, tensor in state.items():
-        _check(tensor, f"{path}: {name}")
+        check_tensor(tensor, f"{path}: {name}")
     return state
 
 
-def _check(tensor: object, what: str) -> None:
+def check_tensor(tensor: object, what: str) -> None:
+    """Raises `UserError` naming `what` unless it is a dense tensor of finite float32, float16 or bfloat16."""
     if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided or tensor.dtype not in FLOATS:
         kind = str(tensor.dtype) if isinstance(tensor, Tensor) else type(tensor).__name__
         raise UserError(f"{what} is {kind}, no dense tensor of float32, float16 or bfloat16")
