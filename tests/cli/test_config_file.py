@@ -36,8 +36,8 @@ def test_a_key_that_an_older_version_did_not_write_has_its_default() -> None:
     ("text", "message"),
     [
         ("train: [", "is not valid YAML"),
-        ("", "the file holds no keys"),
-        ("train: 3", "train holds no keys"),
+        ("", "expected object, got null"),
+        ("train: 3", "train: expected object, got int"),
         ("train: {density: 2.0}", "density 2.0 is not in"),
         ("train: {density: low}", "runs/x/config.yaml: "),
     ],

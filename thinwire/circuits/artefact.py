@@ -6,7 +6,6 @@ The token ids of the pairs travel with the circuit, so that it gives the same te
 templates have changed.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from thinwire.model.checkpoint import fingerprint
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import compose
 from thinwire.storage.files import new_directory, read_sealed, to_json, write_atomic
+from thinwire.storage.records import parse_json
 from thinwire.storage.tensors import read_tensors, write_tensors
 from thinwire.tasks.task import SPLITS, Split
 from thinwire.tasks.tokens import TaskTokens, from_arrays, to_arrays
@@ -53,7 +53,9 @@ def save_circuit(path: Path, circuit: Circuit, means: Means, pairs: dict[Split, 
 
 def load_circuit(path: Path) -> StoredCircuit:
     """Read a circuit's directory. Raises `MissingFile` or `CorruptFile`."""
-    circuit = Circuit.from_dict(json.loads(read_sealed(path, "circuit.json")))
+    circuit = Circuit.from_dict(
+        parse_json(read_sealed(path, "circuit.json"), path / "circuit.json"), path / "circuit.json"
+    )
     pairs = split_pairs(read_tensors(path, "pairs.safetensors"))
     if missing := [split for split in SPLITS if split not in pairs]:
         raise CorruptFile(f"{path / 'pairs.safetensors'} has no {missing[0]} pairs; prune again")

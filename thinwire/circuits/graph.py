@@ -4,23 +4,33 @@ A circuit is an artefact. Everything about it is in `circuit.json`; it refers to
 fingerprint and to its means and prompts by the files beside it.
 """
 
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, Literal, NamedTuple, TypeVar
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from msgspec import Meta
 
 from thinwire.errors import CorruptFile
+from thinwire.storage.records import Count, Loss, Name, Seed, Sha256, Share, Text, convert, of_version
+from thinwire.tasks.task import SPLITS
 
 SCHEMA_VERSION = 1
 
 Status = Literal["solved", "not_solved"]
 
 
+Channel = Annotated[int, Meta(ge=0, lt=1 << 31)]
+TokenId = Annotated[int, Meta(ge=0, lt=1 << 31)]
+
+
 class Edge(NamedTuple):
     """One nonzero weight between two kept nodes."""
 
-    source_site: str
-    source: int
-    target_site: str
-    target: int
+    source_site: Text
+    source: Channel
+    target_site: Text
+    target: Channel
     weight: float
 
 
@@ -28,15 +38,15 @@ class Edge(NamedTuple):
 class Score:
     """How a model or circuit does on one split of a task's pairs."""
 
-    loss: float
+    loss: Loss
     """Cross-entropy between the two answer tokens, nats, mean over both sides of all pairs."""
-    accuracy: float
+    accuracy: Share
     """Share of prompts on which the right answer token has the larger logit."""
     kl: float
     """KL(full model || circuit) over the whole vocabulary at the last position, nats, mean; 0 for the model itself."""
-    loss_error: float | None = None
+    loss_error: Loss | None = None
     """Standard error of `loss`, pairs as the units; None in files from before it was kept."""
-    n_pairs: int | None = None
+    n_pairs: Count | None = None
     """Pairs behind the numbers; None in files from before it was kept."""
 
 
@@ -48,18 +58,6 @@ class Calibration:
     shift: float = 0.0
 
 
-T = TypeVar("T", Score, Calibration)
-
-
-def _strict(cls: type[T], values: dict[str, Any], where: str) -> T:
-    names = {f.name for f in fields(cls)}
-    needed = {f.name for f in fields(cls) if f.default is MISSING} if cls is Score else names
-    if not needed <= values.keys() <= names:
-        wrong = ", ".join(sorted(values.keys() - names | needed - values.keys()))
-        raise CorruptFile(f"{where} in circuit.json has missing or unknown keys: {wrong}")
-    return cls(**values)
-
-
 @dataclass(frozen=True)
 class Circuit:
     """A task circuit (Gao et al. 2025, section 2.3)."""
@@ -67,28 +65,28 @@ class Circuit:
     status: Status
     """`solved` if the search met its target: the validation loss before calibration is at most `target_loss`. Whether
     the task is solved is more (`circuits.solved`)."""
-    model_fingerprint: str
+    model_fingerprint: Sha256
     """sha256 over the model's canonical weights."""
-    tokenizer_sha256: str
-    task: str
-    task_version: int
-    answer_tokens: tuple[int, int]
+    tokenizer_sha256: Sha256
+    task: Name
+    task_version: Count
+    answer_tokens: tuple[TokenId, TokenId]
     """Token ids of (answer, other)."""
-    answer_texts: tuple[str, str]
-    target_loss: float
-    nodes: dict[str, list[int]]
+    answer_texts: tuple[Text, Text]
+    target_loss: Loss
+    nodes: dict[Text, list[Channel]]
     """Site -> kept channels, ascending; sites without kept channels are left out."""
     edges: list[Edge]
     """Induced block edges: all nonzero weights between kept nodes."""
     minimal_edges: list[Edge] | None
     """Edges left after an edge sweep, the removed ones carrying their source's mean; None when no sweep was made."""
-    embed_edges: int
+    embed_edges: Count
     """Nonzero weights from tokens that occur in the task's prompts to kept `embed` nodes."""
-    unembed_edges: int
+    unembed_edges: Count
     """Nonzero weights from kept `final` nodes to the two answer tokens."""
-    n_biases: int
+    n_biases: Count
     """Nonzero biases on kept nodes."""
-    residual_links: int
+    residual_links: Count
     """Pairs write(c) -> later read(c) of one kept residual channel; they carry no weight."""
     scores: dict[str, Score]
     """Split (train, validation, test) -> score before calibration."""
@@ -97,15 +95,15 @@ class Circuit:
     """Split -> score of the whole model."""
     calibration: Calibration
     ablation: Literal["mean", "task_mean", "zero"]
-    loss_curve: list[tuple[int, float]]
+    loss_curve: Annotated[list[tuple[Count, Loss]], Meta(min_length=1)]
     """(number of nodes, validation loss) in the order of tau: at counts spread over all sizes and at every count that
     the bisection looked at, ascending in the count. The sweep's circuit is not on this curve."""
-    seed: int
+    seed: Seed
     hyperparameters: dict[str, Any]
     versions: dict[str, str] = field(default_factory=dict)
     norm_scales: Literal["own", "whole"] = "own"
     """RMSNorm scales under which the circuit was found and scored: its own, or held at the whole model's."""
-    unswept: tuple[int, int] | None = None
+    unswept: tuple[Count, Count] | None = None
     """(nodes, induced edges) before the sweep; None when no sweep was made."""
     minimal_scores: dict[str, Score] | None = None
     """Split -> score with the minimal edges only; None when no edge sweep was made."""
@@ -131,30 +129,37 @@ class Circuit:
         return {"schema_version": SCHEMA_VERSION, "n_nodes": self.n_nodes, "n_edges": self.n_edges, **values}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Circuit":
-        """Inverse of `to_dict`. Raises `CorruptFile` on another schema version, unknown or missing keys."""
-        values = dict(values)
-        version = values.pop("schema_version", None)
-        if version != SCHEMA_VERSION:
-            raise CorruptFile(f"circuit.json has schema_version {version}, this thinwire reads {SCHEMA_VERSION}")
-        counts = {name: values.pop(name, None) for name in ("n_nodes", "n_edges")}
-        names = {f.name for f in fields(cls)}
-        if values.keys() != names:
-            wrong = ", ".join(sorted(values.keys() ^ names))
-            raise CorruptFile(f"circuit.json has missing or unknown keys: {wrong}")
-        for name in ("scores", "calibrated_scores", "model_scores", "minimal_scores"):
-            if values[name] is None and name == "minimal_scores":
-                continue
-            values[name] = {split: _strict(Score, score, name) for split, score in values[name].items()}
-        values["calibration"] = _strict(Calibration, values["calibration"], "calibration")
-        values["edges"] = [Edge(*edge) for edge in values["edges"]]
-        if values["minimal_edges"] is not None:
-            values["minimal_edges"] = [Edge(*edge) for edge in values["minimal_edges"]]
-        values["answer_tokens"] = tuple(values["answer_tokens"])
-        values["answer_texts"] = tuple(values["answer_texts"])
-        values["unswept"] = None if values["unswept"] is None else tuple(values["unswept"])
-        values["loss_curve"] = [tuple(point) for point in values["loss_curve"]]
-        circuit = cls(**values)
-        if counts != {"n_nodes": circuit.n_nodes, "n_edges": circuit.n_edges}:
-            raise CorruptFile("circuit.json states counts that its own lists do not have")
+    def from_dict(cls, values: Any, where: Path | str = "circuit.json") -> "Circuit":
+        """Inverse of `to_dict`. Raises `CorruptFile` naming `where`: for another schema version, an unknown or missing
+        key, a value of another type or range, and parts that contradict one another.
+        """
+        values = of_version(values, SCHEMA_VERSION, where)
+        counts = [values.pop(name, None) for name in ("n_nodes", "n_edges")]
+        circuit = convert(cls, values, where)
+        if counts != [circuit.n_nodes, circuit.n_edges]:
+            raise CorruptFile(f"{where} states counts that its own lists do not have; restore it or prune again")
+        for problem in _contradictions(circuit):
+            raise CorruptFile(f"{where}: {problem}; restore it or prune again")
         return circuit
+
+
+def _contradictions(circuit: Circuit) -> Iterator[str]:
+    """What is wrong in a circuit that has the right types, whatever the model."""
+    for site, channels in circuit.nodes.items():
+        if channels != sorted(set(channels)) or not channels:
+            yield f"the channels of {site} are not ascending, or there are none"
+    kept = {(site, channel) for site, channels in circuit.nodes.items() for channel in channels}
+    if len({edge[:4] for edge in circuit.edges}) < len(circuit.edges):
+        yield "an edge is listed twice"
+    if any(edge[:2] not in kept or edge[2:4] not in kept for edge in circuit.edges):
+        yield "an edge leads from or to a node that is not kept"
+    minimal = circuit.minimal_edges or []
+    if len(set(minimal)) < len(minimal) or not set(minimal) <= set(circuit.edges):
+        yield "minimal_edges are not a part of edges"
+    if (circuit.minimal_edges is None) != (circuit.minimal_scores is None):
+        yield "minimal_edges and minimal_scores come together"
+    for name in ("scores", "calibrated_scores", "model_scores", "minimal_scores"):
+        if (scores := getattr(circuit, name)) is not None and scores.keys() != set(SPLITS):
+            yield f"{name} are not those of {', '.join(SPLITS)}"
+    if circuit.answer_tokens[0] == circuit.answer_tokens[1] or circuit.answer_texts[0] == circuit.answer_texts[1]:
+        yield "the two answers are the same"

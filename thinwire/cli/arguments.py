@@ -11,10 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
 from thinwire.errors import MissingFile, UserError
+from thinwire.storage.files import read_file
+from thinwire.storage.records import parse_yaml
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -165,11 +166,9 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def load_yaml(path: Path) -> Any:
     """Content of a YAML file. Raises `UserError` naming it when it cannot be read or parsed."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return parse_yaml(read_file(path), path)
+    except MissingFile:
         raise MissingFile(f"{path} is missing; name an existing config file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from None
 
 
 def _keys(parser: Parser) -> list[str]:

@@ -84,7 +84,7 @@ class Run:
 
     @cached_property
     def config(self) -> RunConfig:
-        return from_yaml(read_sealed(self.path, "config.yaml").decode(), self.path / "config.yaml")
+        return from_yaml(read_sealed(self.path, "config.yaml"), self.path / "config.yaml")
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

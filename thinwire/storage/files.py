@@ -5,21 +5,61 @@ Three habits cover every artefact of the package:
 1. `write_atomic` - one file appears whole or not at all.
 2. `new_directory` - a whole directory (a run, a circuit) appears sealed or not at all.
 3. `read_sealed` - a file is read back only if its checksum is the one in `manifest.json`.
+
+Only ordinary files are read: a pipe or a device would be read for ever. What a killed writer left is removed when the
+same place is written again (`storage.temporary`).
 """
 
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from stat import S_ISREG
+from typing import Annotated, Any, BinaryIO, Literal, TypeVar
+
+from msgspec import Meta
 
 from thinwire.errors import CorruptFile, MissingFile, UserError
+from thinwire.storage.records import Count, Sha256, parse_json, plain, read_record
+from thinwire.storage.temporary import temporary_directory, temporary_file
 
 MANIFEST = "manifest.json"
+MAX_RECORD = 1 << 28
+"""Bytes of a file that is read as one record."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Content:
+    """A checksum and a size."""
+
+    sha256: Sha256
+    bytes: Count
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one file of a sealed directory holds."""
+
+    sha256: Sha256
+    bytes: Count
+    next: Content | None = None
+    """What is about to replace it, so that a kill in between leaves a file that one of both describes."""
+
+    def allows(self, checksum: str) -> bool:
+        return checksum == self.sha256 or (self.next is not None and checksum == self.next.sha256)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The files of a sealed directory: `manifest.json`."""
+
+    version: Literal[1] = 1
+    files: dict[Annotated[str, Meta(min_length=1, max_length=1024)], Entry] = field(default_factory=dict)
 
 
 def sha256(data: bytes) -> str:
@@ -30,30 +70,53 @@ def sha256(data: bytes) -> str:
 def sha256_file(path: Path) -> str:
     """Hex digest of a file's content, read in blocks of 1 MiB.
 
-    Raises `MissingFile` when there is no such file.
+    Raises `MissingFile` when there is no such file, `CorruptFile` when it is no ordinary one.
     """
     digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except FileNotFoundError:
-        raise MissingFile(f"{path} is missing") from None
+    with _opened(Path(path)) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
+
+
+def read_file(path: Path, limit: int | None = None) -> bytes:
+    """Content of an ordinary file.
+
+    Raises `MissingFile` when there is none, `CorruptFile` for a folder, a pipe or a device, and for more than `limit`
+    bytes.
+    """
+    with _opened(Path(path)) as file:
+        size = os.fstat(file.fileno()).st_size
+        if limit is not None and size > limit:
+            raise CorruptFile(f"{path} has {size} bytes, more than any of its kind; restore it or make it again")
+        return file.read(size)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingFile(f"{path} is missing; make it again") from None
+    except PermissionError:
+        raise
+    except OSError as error:  # a socket, a circle of links
+        raise CorruptFile(f"{path} cannot be read ({error.strerror}); restore it or make it again") from None
+    if not S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise CorruptFile(f"{path} is no ordinary file; restore it or make it again")
+    with open(descriptor, "rb") as file:
+        yield file
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write `data` so that `path` holds either its old content or all of the new one."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
+    with temporary_file(path) as (file, temporary):
+        file.write(data.encode() if isinstance(data, str) else data)
+        file.flush()
+        os.fsync(file.fileno())
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def to_json(value: Any) -> str:
@@ -67,23 +130,39 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Parsed content of a JSON file; `MissingFile` or `CorruptFile` name it when that fails."""
-    try:
-        return json.loads(Path(path).read_bytes())
-    except FileNotFoundError:
-        raise MissingFile(f"{path} is missing") from None
-    except ValueError as error:
-        raise CorruptFile(f"{path} is not valid JSON ({error}); restore it or make it again") from None
+    """Plain values of a JSON file that has no record; `MissingFile` or `CorruptFile` name it when that fails."""
+    return parse_json(read_file(path, MAX_RECORD), path)
 
 
-def _entry(path: Path) -> dict[str, Any]:
-    return {"sha256": sha256_file(path), "bytes": path.stat().st_size}
+def record_json(record: Any) -> str:
+    """A record as JSON text."""
+    return to_json(plain(record))
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Raises `MissingFile` when the directory is not sealed, `CorruptFile` when its manifest is damaged."""
+    path = Path(directory) / MANIFEST
+    return read_record(Manifest, read_file(path, MAX_RECORD), path)
+
+
+def is_sealed(directory: Path, name: str = "") -> bool:
+    """Whether the directory has a manifest and, with a `name`, lists it (that file itself is not looked at)."""
+    there = os.path.lexists(Path(directory) / MANIFEST)
+    return there and (not name or name in read_manifest(directory).files)
+
+
+def _entry(path: Path) -> Entry:
+    return Entry(sha256_file(path), path.stat().st_size)
+
+
+def _write_manifest(directory: Path, files: dict[str, Entry]) -> None:
+    write_atomic(directory / MANIFEST, record_json(Manifest(files=dict(sorted(files.items())))))
 
 
 def seal(directory: Path, names: Iterable[str]) -> None:
     """Write `manifest.json`: size and checksum of each named file of `directory`."""
-    files = {name: _entry(Path(directory) / name) for name in sorted(names)}
-    write_json(Path(directory) / MANIFEST, {"version": 1, "files": files})
+    directory = Path(directory)
+    _write_manifest(directory, {name: _entry(directory / name) for name in names})
 
 
 def add_sealed(directory: Path, name: str, data: bytes | str) -> None:
@@ -94,20 +173,15 @@ def add_sealed(directory: Path, name: str, data: bytes | str) -> None:
     """
     directory = Path(directory)
     content = data.encode() if isinstance(data, str) else data
-    files = read_json(directory / MANIFEST)["files"]
-    entry = {"sha256": sha256(content), "bytes": len(content)}
+    files = dict(read_manifest(directory).files)
+    entry = Entry(sha256(content), len(content))
     if name in files and (directory / name).exists():
-        files[name] = {**_entry(directory / name), "next": entry} if _matches(directory, name, files[name]) else entry
-        write_json(directory / MANIFEST, {"version": 1, "files": files})
+        before = _entry(directory / name)
+        whole = files[name].allows(before.sha256)
+        files[name] = Entry(before.sha256, before.bytes, Content(entry.sha256, entry.bytes)) if whole else entry
+        _write_manifest(directory, files)
     write_atomic(directory / name, content)
-    files[name] = entry
-    write_json(directory / MANIFEST, {"version": 1, "files": dict(sorted(files.items()))})
-
-
-def _matches(directory: Path, name: str, entry: dict[str, Any]) -> bool:
-    """Whether a file has the content that its entry promises, or the one that was about to replace it."""
-    found = _entry(directory / name)
-    return any(found["sha256"] == one["sha256"] for one in (entry, entry.get("next", entry)))
+    _write_manifest(directory, files | {name: entry})
 
 
 def read_sealed(directory: Path, name: str) -> bytes:
@@ -116,21 +190,18 @@ def read_sealed(directory: Path, name: str) -> bytes:
     Raises `MissingFile` if it is absent or was never sealed, `CorruptFile` if a single bit changed.
     """
     directory = Path(directory)
-    entry = read_json(directory / MANIFEST)["files"].get(name)
-    if entry is None or not (directory / name).exists():
+    entry = read_manifest(directory).files.get(name)
+    if entry is None:
         raise MissingFile(f"{directory / name} is missing; make it again")
-    data = (directory / name).read_bytes()
-    if sha256(data) not in (entry["sha256"], entry.get("next", entry)["sha256"]):
+    data = read_file(directory / name, max(entry.bytes, entry.next.bytes if entry.next else 0))
+    if not entry.allows(sha256(data)):
         raise CorruptFile(f"{directory / name} does not match its checksum; restore it or make it again")
     return data
 
 
-def is_sealed(directory: Path, name: str) -> bool:
-    """Whether `name` is listed in the directory's manifest and is there (content unchecked)."""
-    directory = Path(directory)
-    if not (directory / MANIFEST).exists() or not (directory / name).exists():
-        return False
-    return name in read_json(directory / MANIFEST)["files"]
+def read_sealed_record(cls: type[T], directory: Path, name: str) -> T:
+    """The record in one file of a sealed directory. Raises as `read_sealed` and `records.convert` do."""
+    return read_record(cls, read_sealed(directory, name), Path(directory) / name)
 
 
 @contextmanager
@@ -144,11 +215,7 @@ def new_directory(path: Path) -> Iterator[Path]:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path} is not empty; choose another directory or remove it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-    temporary.chmod(0o755)
-    try:
+    with temporary_directory(path) as temporary:
         yield temporary
         seal(temporary, [str(p.relative_to(temporary)) for p in temporary.rglob("*") if p.is_file()])
         os.replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,6 +1,5 @@
-"""Tensors on disk: safetensors, no pickle; those that are mostly zeros by their entries alone, if that is asked for."""
+"""Tensors on disk: safetensors, no pickle."""
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -12,43 +11,50 @@ from torch import Tensor
 
 from thinwire.errors import CorruptFile
 from thinwire.storage.files import read_sealed
+from thinwire.storage.records import parse_json
 from thinwire.storage.sparse_tensors import pack, unpack
+from thinwire.storage.temporary import temporary_file
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], sparse: bool = False) -> None:
     """Write tensors as safetensors: to a temporary name, flushed, then renamed. Raises `OSError` as any file does.
 
     `sparse` stores those that are mostly zeros by their entries (`storage.sparse_tensors`); they are read back dense.
+    Whoever can read the files beside it can read the file.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     stored, metadata = pack(tensors) if sparse else (tensors, None)
-    try:
-        save_file({name: t.detach().cpu().contiguous() for name, t in stored.items()}, temporary, metadata)
+    with temporary_file(path) as (made, temporary):
+        mode = os.fstat(made.fileno()).st_mode & 0o777
+        try:
+            save_file({name: t.detach().cpu().contiguous() for name, t in stored.items()}, temporary, metadata)
+        except SafetensorError as error:
+            if found := re.search(r"os error (\d+)", str(error)):
+                raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from None
+            raise
         with open(temporary, "rb") as file:
+            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except SafetensorError as error:
-        if found := re.search(r"os error (\d+)", str(error)):
-            raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from None
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_tensors(directory: Path, name: str) -> dict[str, Tensor]:
-    """Tensors of one file of a sealed directory, dense.
+    """Tensors of one file of a sealed directory.
 
     Raises `MissingFile` or `CorruptFile`, also for a single flipped byte.
     """
-    content = read_sealed(directory, name)
+    return parse_tensors(read_sealed(directory, name), Path(directory) / name)
+
+
+def parse_tensors(content: bytes, where: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file. Raises `CorruptFile` naming `where`."""
     try:
         stored = load(content)
     except SafetensorError as error:
-        raise CorruptFile(f"{directory / name} is no safetensors file ({error}); make it again") from None
-    return unpack(stored, _metadata(content), str(directory / name))
+        raise CorruptFile(f"{where} is no safetensors file ({error}); make it again") from None
+    return unpack(stored, _metadata(content, where), str(where))
 
 
-def _metadata(content: bytes) -> dict[str, str]:
+def _metadata(content: bytes, where: Path) -> dict[str, str]:
     """Of a safetensors file: eight bytes with the length of its header, then the header, JSON."""
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    header = parse_json(content[8 : 8 + int.from_bytes(content[:8], "little")], f"the header of {where}")
     return header.get("__metadata__", {})

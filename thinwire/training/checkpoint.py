@@ -6,15 +6,15 @@ The directory appears and goes by one rename each, so a kill leaves a whole chec
 on the clock: the same settings give the same bytes.
 """
 
-import json
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 
-from thinwire.errors import CorruptFile, MissingFile
+from thinwire.errors import MissingFile
 from thinwire.model.gpt import GPT
-from thinwire.storage.files import new_directory, read_sealed, to_json, write_atomic
+from thinwire.storage.files import new_directory, read_sealed_record, record_json, write_atomic
+from thinwire.storage.records import Count, Sha256, Threads
 from thinwire.storage.tensors import write_tensors
 from thinwire.training.modes import Optimizer
 
@@ -26,13 +26,13 @@ KEPT = 2
 class TrainState:
     """Where training stands. The position in the data is the step: batches are a pure function of it."""
 
-    step: int
+    step: Count
     """Steps done."""
-    metrics_sha256: str
+    metrics_sha256: Sha256
     """Checksum of metrics.jsonl's first `step` rows, their wall times left out; resuming cuts the file back to them."""
-    threads: int
+    threads: Threads
     """CPU threads of each process that the numbers were computed with."""
-    processes: int = 1
+    processes: Threads = 1
     """Processes that shared each batch. With other numbers of threads or processes, sums round otherwise."""
 
 
@@ -58,7 +58,7 @@ def save_checkpoint(run: Path, model: GPT, optimizer: Optimizer, state: TrainSta
     with new_directory(path) as directory:
         write_tensors(directory / "model.safetensors", model.state_dict())
         write_tensors(directory / "optimizer.safetensors", optimizer.state_tensors())
-        write_atomic(directory / "state.json", to_json(asdict(state)))
+        write_atomic(directory / "state.json", record_json(state))
     for old in checkpoint_directories(run)[:-KEPT]:
         rmtree(old.rename(old.with_name(f".{old.name}.old.tmp")))
     return path
@@ -72,9 +72,4 @@ def remove_leftovers(run: Path) -> None:
 
 def read_state(checkpoint: Path) -> TrainState:
     """The TrainState of a checkpoint. Raises `MissingFile` or `CorruptFile`."""
-    values = json.loads(read_sealed(checkpoint, "state.json"))
-    known = {field.name for field in fields(TrainState)}
-    try:
-        return TrainState(**{name: value for name, value in values.items() if name in known})
-    except TypeError as error:
-        raise CorruptFile(f"{checkpoint / 'state.json'} is of another version ({error}); train again") from None
+    return read_sealed_record(TrainState, checkpoint, "state.json")

@@ -64,7 +64,7 @@ def _stored_config(run: Path) -> RunConfig | None:
     """The config that a run directory was made with; None if there is no such run."""
     if not is_sealed(run, "config.yaml"):
         return None
-    return from_yaml(read_sealed(run, "config.yaml").decode(), run / "config.yaml")
+    return from_yaml(read_sealed(run, "config.yaml"), run / "config.yaml")
 
 
 def _run(arguments: Namespace) -> dict[str, Any]:
