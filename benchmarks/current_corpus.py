@@ -24,7 +24,7 @@ from pathlib import Path
 from random import Random
 
 from thinwire.data.config import DataConfig
-from thinwire.data.corpus import load_corpus
+from thinwire.data.corpus import SPLITS, read_corpus
 from thinwire.tasks.family import load_family, names
 from thinwire.tasks.task import Pair
 
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    library = [document.text for document in load_corpus(DataConfig()).documents]
+    library = [text for split in SPLITS for text in read_corpus(DataConfig()).texts(split)]
     made = functions(arguments.functions, arguments.distractors, arguments.seed)
     write_lines(arguments.folder / "stdlib.jsonl", library)
     write_lines(arguments.folder / "functions.jsonl", made)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from thinwire.data.config import DataConfig
-from thinwire.data.corpus import load_corpus
+from thinwire.data.corpus import read_corpus
 from thinwire.tasks.registry import all_tasks
 
 WORDS = {
@@ -46,7 +46,7 @@ def shares(found: list[str], right: str, wrong: str) -> dict[str, Any]:
 
 def measure() -> list[dict[str, Any]]:
     contexts = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-    text = "\n".join(load_corpus(DataConfig()).texts("train"))
+    text = "\n".join(read_corpus(DataConfig()).texts("train"))
     rows = []
     for name, task in all_tasks().items():
         first = task.alternatives[0]

@@ -111,8 +111,9 @@ def distributions(requirements: list[str]) -> list[str]:
 
 
 def optional(project: dict) -> set[str]:
-    """Modules that the extras bring, development tools left out."""
-    extras = {extra: names for extra, names in project["optional-dependencies"].items() if extra != "dev"}
+    """Modules that the extras bring, without development tools and packages whose sources are text to learn from."""
+    extras = project["optional-dependencies"]
+    extras = {extra: names for extra, names in extras.items() if extra not in ("dev", "corpus")}
     return {MODULE_OF.get(name, name) for names in extras.values() for name in distributions(names)}
 
 

@@ -1,10 +1,13 @@
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from thinwire.data.config import DataConfig
-from thinwire.data.corpus import Corpus, load_corpus
+from thinwire.data.corpus import Corpus, Left, read_corpus
+from thinwire.data.manifest import manifest
+from thinwire.data.stream import Stream
 from thinwire.errors import UserError
 from thinwire.storage.files import sha256, to_json
 
@@ -17,22 +20,33 @@ def write(folder: Path, files: dict[str, str | bytes]) -> DataConfig:
     return DataConfig(source=str(folder))
 
 
+def texts(corpus: Corpus) -> list[str]:
+    return [*corpus.texts("train"), *corpus.texts("heldout")]
+
+
+def made(config: DataConfig) -> dict[str, Any]:
+    """The manifest of a corpus of which nothing was tokenised."""
+    stream = Stream(read_corpus(config), config)
+    none = [0] * len(stream.corpus.sources)
+    return manifest(stream, {"train": none, "heldout": none})
+
+
 def splits(corpus: Corpus) -> dict[str, str]:
     return {document.name: document.split for document in corpus.documents}
 
 
 def test_documents_are_sorted_by_relative_name_and_keep_their_newlines(tmp_path: Path) -> None:
-    corpus = load_corpus(
+    corpus = read_corpus(
         write(tmp_path, {"b.py": "x = 1\r\ny\r", "a/z.py": "é\n", "a.py": "\ufeffa", "notes.txt": "no"})
     )
     assert [document.name for document in corpus.documents] == ["a.py", "a/z.py", "b.py"]
-    assert [document.text for document in corpus.documents] == ["\ufeffa", "é\n", "x = 1\r\ny\r"]
-    assert corpus.documents[1].sha256 == sha256(b"\xc3\xa9\n")
+    assert sorted(texts(corpus)) == sorted(["\ufeffa", "é\n", "x = 1\r\ny\r"])
+    assert (corpus.documents[1].sha256.hex(), corpus.documents[1].n_bytes) == (sha256(b"\xc3\xa9\n"), 3)
 
 
 def test_suffixes_choose_the_files_and_hidden_folders_are_left_out(tmp_path: Path) -> None:
     config = write(tmp_path, {"a.md": "a", "b.txt": "b", "c.py": "c", ".venv/d.md": "d"})
-    corpus = load_corpus(DataConfig(config.source, suffixes=(".md", ".txt")))
+    corpus = read_corpus(DataConfig(config.source, suffixes=(".md", ".txt")))
     assert [document.name for document in corpus.documents] == ["a.md", "b.txt"]
 
 
@@ -45,16 +59,16 @@ def test_binary_and_empty_files_are_skipped_and_duplicates_dropped_and_both_are_
         "two.py": "same",
         "zoo.py": "other",
     }
-    manifest = load_corpus(write(tmp_path, files)).manifest()
-    assert [file["name"] for file in manifest["files"]] == ["one.py", "zoo.py"]
-    assert (manifest["n_skipped"], manifest["n_duplicates"]) == (3, 1)
+    corpus = read_corpus(write(tmp_path, files))
+    assert list(splits(corpus)) == ["one.py", "zoo.py"]
+    assert corpus.left == (Left(skipped=3, duplicates=1),)
 
 
 def test_a_split_depends_on_the_name_alone(tmp_path: Path) -> None:
     names = [f"folder{n % 7}/file{n}.py" for n in range(200)]
     first = write(tmp_path / "first", {name: f"content of {name}" for name in names[:60]})
     second = write(tmp_path / "second", {name: f"another content of {name}" for name in reversed(names)})
-    few, many = (splits(load_corpus(DataConfig(config.source, heldout_frac=0.25))) for config in (first, second))
+    few, many = (splits(read_corpus(DataConfig(config.source, heldout_frac=0.25))) for config in (first, second))
     assert few == {name: many[name] for name in few}
     # binomial(200, 0.25): mean 50, standard deviation sqrt(200 x 0.25 x 0.75) = 6.1
     assert abs(list(many.values()).count("heldout") - 50) < 3 * 6.1
@@ -63,12 +77,12 @@ def test_a_split_depends_on_the_name_alone(tmp_path: Path) -> None:
 def test_few_documents_still_give_both_splits(tmp_path: Path) -> None:
     config = write(tmp_path, {"a.py": "a", "b.py": "b", "c.py": "c"})
     # sha256 of the names begins with f0 (a.py), 4a (b.py), c1 (c.py): their places are 0.94, 0.29, 0.76.
-    assert splits(load_corpus(DataConfig(config.source, heldout_frac=1e-6))) == {
+    assert splits(read_corpus(DataConfig(config.source, heldout_frac=1e-6))) == {
         "a.py": "train",
         "b.py": "heldout",
         "c.py": "train",
     }
-    assert splits(load_corpus(DataConfig(config.source, heldout_frac=0.999))) == {
+    assert splits(read_corpus(DataConfig(config.source, heldout_frac=0.999))) == {
         "a.py": "train",
         "b.py": "heldout",
         "c.py": "heldout",
@@ -79,10 +93,10 @@ def test_a_single_document_is_split_by_lines_without_losing_a_byte(tmp_path: Pat
     text = "".join(f"line {n}\r\n" for n in range(1, 40)) + "no newline at the end"
     path = tmp_path / "words.txt"
     path.write_bytes(text.encode())
-    corpus = load_corpus(DataConfig(str(path), heldout_frac=0.1))
+    corpus = read_corpus(DataConfig(str(path), heldout_frac=0.1))
     # 40 lines, a tenth held out
     assert splits(corpus) == {"words.txt:1-36": "train", "words.txt:37-40": "heldout"}
-    assert corpus.texts("train") + corpus.texts("heldout") == [
+    assert texts(corpus) == [
         text[: text.index("line 37")],
         text[text.index("line 37") :],
     ]
@@ -91,41 +105,49 @@ def test_a_single_document_is_split_by_lines_without_losing_a_byte(tmp_path: Pat
 def test_two_lines_are_enough_and_one_is_not(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_text("a\nb\n")
-    assert load_corpus(DataConfig(str(path))).texts("heldout") == ["b\n"]
+    assert list(read_corpus(DataConfig(str(path))).texts("heldout")) == ["b\n"]
     path.write_text("a\n")
     with pytest.raises(UserError, match="single line"):
-        load_corpus(DataConfig(str(path)))
+        read_corpus(DataConfig(str(path)))
 
 
 def test_checksum_follows_names_and_contents(tmp_path: Path) -> None:
-    first = load_corpus(write(tmp_path / "first", {"a.py": "a", "b.py": "b"}))
-    same = load_corpus(write(tmp_path / "same", {"b.py": "b", "a.py": "a"}))
-    renamed = load_corpus(write(tmp_path / "renamed", {"a.py": "a", "c.py": "b"}))
-    edited = load_corpus(write(tmp_path / "edited", {"a.py": "a", "b.py": "B"}))
+    first = read_corpus(write(tmp_path / "first", {"a.py": "a", "b.py": "b"}))
+    same = read_corpus(write(tmp_path / "same", {"b.py": "b", "a.py": "a"}))
+    renamed = read_corpus(write(tmp_path / "renamed", {"a.py": "a", "c.py": "b"}))
+    edited = read_corpus(write(tmp_path / "edited", {"a.py": "a", "b.py": "B"}))
     assert first.sha256 == same.sha256
     assert len({first.sha256, renamed.sha256, edited.sha256}) == 3
 
 
 def test_manifest_counts_bytes_per_split(tmp_path: Path) -> None:
     config = write(tmp_path, {"a.py": "four", "b.py": "é\n", "c.py": "seven.."})
-    manifest = load_corpus(config).manifest()
+    found = made(config)
     # b.py is held out (its place is the lowest, see above): é is two bytes, with its newline three; train has 4 + 7
-    assert manifest["splits"] == {"train": {"n_files": 2, "n_bytes": 11}, "heldout": {"n_files": 1, "n_bytes": 3}}
-    assert (manifest["n_files"], manifest["n_bytes"]) == (3, 14)
-    assert (manifest["source_kind"], manifest["python_version"]) == ("path", None)
+    assert found["splits"] == {
+        "train": {"n_files": 2, "n_bytes": 11, "n_tokens": 0},
+        "heldout": {"n_files": 1, "n_bytes": 3, "n_tokens": 0},
+    }
+    assert (found["n_files"], found["n_bytes"]) == (3, 14)
+    assert (found["source_kind"], found["source"], found["python_version"]) == ("path", str(tmp_path), None)
+    assert [file["name"] for file in found["files"]] == ["a.py", "b.py", "c.py"]
 
 
 def test_odd_file_names_can_be_stored(tmp_path: Path) -> None:
-    corpus = load_corpus(write(tmp_path, {"caf\udce9.py": "a", "b.py": "b"}))
-    assert [document.name for document in corpus.documents] == ["b.py", "caf\\xe9.py"]
-    assert "caf" in to_json(corpus.manifest()).encode().decode()
+    found = made(write(tmp_path, {"caf\udce9.py": "a", "b.py": "b"}))
+    assert [file["name"] for file in found["files"]] == ["b.py", "caf\\xe9.py"]
+    assert "caf" in to_json(found).encode().decode()
 
 
 @pytest.mark.parametrize(
     ("files", "source", "message"),
     [
-        ({}, "", "no text files ending in '.py'"),
-        ({"a.txt": "a"}, "", "no text files ending in '.py'"),
+        ({}, "", "no text files ending in '.py'; change data.source"),
+        (
+            {"a.txt": "a", "b/c.txt": "c", "README": "r", ".git/x.md": "m"},
+            "",
+            r"ending in '.py'; there are: .txt \(2\), none \(1\); name theirs, as in --data.suffixes .txt",
+        ),
         ({"a.py": b"\0", "b.py": b"\xff"}, "", "2 binary or empty left out"),
         ({"image.png": b"\x89PNG\0"}, "image.png", "binary or empty"),
         ({}, "absent", "no file or folder"),
@@ -136,7 +158,7 @@ def test_nothing_to_learn_from_is_refused(
 ) -> None:
     write(tmp_path, files)
     with pytest.raises(UserError, match=message) as error:
-        load_corpus(DataConfig(str(tmp_path / source)))
+        read_corpus(DataConfig(str(tmp_path / source)))
     assert str(tmp_path / source) in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -148,11 +170,10 @@ def test_a_share_outside_0_1_is_refused(heldout_frac: float) -> None:
 
 
 def test_the_standard_library_is_there_without_its_tests() -> None:
-    corpus = load_corpus(DataConfig())
+    corpus = read_corpus(DataConfig())
     names = [document.name for document in corpus.documents]
     assert {"ast.py", "json/decoder.py", "dataclasses.py"} <= set(names)
     parts = {part for name in names for part in name.split("/")}
     assert not parts & {"test", "tests", "idle_test", "site-packages", "sitecustomize.py"}
     assert len(names) > 400
-    manifest = corpus.manifest()
-    assert (manifest["source_kind"], manifest["python_version"]) == ("stdlib", sys.version.split()[0])
+    assert (corpus.sources[0].kind, corpus.sources[0].versions) == ("stdlib", {"python": sys.version.split()[0]})

@@ -83,9 +83,9 @@ def test_a_second_preparation_reads_the_cache_and_a_changed_corpus_does_not(conf
     again = prepare(config, 270, cache)
     assert (again.directory / "train.bin").stat().st_mtime_ns == written
     assert_same(first, again)
-    split = DataConfig(config.source, heldout_frac=0.5)
+    split = replace(config, heldout_frac=0.5)
     directories = {first.directory, prepare(config, 271, cache).directory, prepare(split, 270, cache).directory}
-    (Path(config.source) / "alpha.py").write_text(FILES["alpha.py"] + "# changed\n")
+    (tmp_path / "corpus" / "alpha.py").write_text(FILES["alpha.py"] + "# changed\n")
     assert len(directories | {prepare(config, 270, cache).directory}) == 4
 
 
@@ -160,7 +160,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(config: DataConfig, tmp_path: Pa
 
 def test_a_bad_cache_or_vocabulary_is_refused(config: DataConfig, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be written .* set THINWIRE_CACHE"):
-        prepare(config, 270, Path(config.source) / "alpha.py")
+        prepare(config, 270, tmp_path / "corpus" / "alpha.py")
     with pytest.raises(UserError, match="the corpus yields only"):
         prepare(config, 5000, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
@@ -171,7 +171,7 @@ def test_progress_adds_up_to_its_total(config: DataConfig, tmp_path: Path) -> No
 
     @contextmanager
     def counted(title: str, total: int, unit: str = "step") -> Iterator[Advance]:
-        assert unit == "document"
+        assert unit == ("file" if title == "read" else "document")
         seen[title] = [total, 0]
 
         def advance(steps: int = 1, **shown: float | int | str) -> None:
@@ -181,7 +181,7 @@ def test_progress_adds_up_to_its_total(config: DataConfig, tmp_path: Path) -> No
 
     data = prepare(config, 270, tmp_path / "cache", counted)
     n_train = data.corpus_manifest["splits"]["train"]["n_files"]
-    assert seen == {"learn tokenizer": [n_train, n_train], "tokenise": [4, 4]}
+    assert seen == {"read": [4, 4], "learn tokenizer": [n_train, n_train], "tokenise": [4, 4]}
 
 
 def test_where_the_cache_lies(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thinwire.data import stream
+from thinwire.data import pieces, shards, token_file
 from thinwire.data.config import DataConfig
 from thinwire.data.corpus import place
 from thinwire.data.shards import PreparedData, prepare
@@ -103,7 +103,7 @@ def test_the_tokenizer_learns_from_the_first_training_documents(
     texts = TEXTS + [f"{'zq' * 50}{i}" for i in range(10)]
     path = write_jsonl(tmp_path / "x.jsonl", [{"text": text} for text in texts])
     assert len(prepared(path, tmp_path).tokenizer.encode("zq")) == 1
-    monkeypatch.setattr(stream, "TOKENIZER_BYTES", 600)
+    monkeypatch.setattr(shards, "TOKENIZER_BYTES", 600)
     data = prepare(DataConfig(source=str(path), heldout_frac=0.3), VOCABULARY, tmp_path / "other")
     assert len(data.tokenizer.encode("zq")) == 2
     assert documents(data) == expected([f"x.jsonl:{n}" for n in range(1, 51)], texts)
@@ -112,10 +112,11 @@ def test_the_tokenizer_learns_from_the_first_training_documents(
 def test_streams_are_the_same_however_often_they_are_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_jsonl(tmp_path / "x.jsonl", [{"text": text} for text in TEXTS])
     whole = prepared(path, tmp_path)
-    monkeypatch.setattr(stream, "ENCODED_AT_ONCE", 100)
-    pieces = prepare(DataConfig(source=str(path), heldout_frac=0.3), VOCABULARY, tmp_path / "other")
-    assert np.array_equal(whole.train, pieces.train) and np.array_equal(whole.heldout, pieces.heldout)
-    assert whole.corpus_manifest == pieces.corpus_manifest
+    for module in (pieces, token_file):
+        monkeypatch.setattr(module, "AT_ONCE", 100)
+    often = prepare(DataConfig(source=str(path), heldout_frac=0.3), VOCABULARY, tmp_path / "other")
+    assert np.array_equal(whole.train, often.train) and np.array_equal(whole.heldout, often.heldout)
+    assert whole.corpus_manifest == often.corpus_manifest
 
 
 def test_shards_are_reused_and_a_changed_source_is_prepared_again(
@@ -123,7 +124,7 @@ def test_shards_are_reused_and_a_changed_source_is_prepared_again(
 ) -> None:
     path = write_jsonl(tmp_path / "x.jsonl", [{"text": text} for text in TEXTS])
     first = prepared(path, tmp_path)
-    monkeypatch.setattr(stream, "write_streams", None)
+    monkeypatch.setattr(shards, "_write", None)
     assert prepared(path, tmp_path).corpus_manifest == first.corpus_manifest
     monkeypatch.undo()
     write_jsonl(path, [{"text": text} for text in TEXTS[:-1]])
@@ -177,8 +178,10 @@ def test_too_little_text_is_refused(tmp_path: Path) -> None:
 def test_bad_settings_are_refused() -> None:
     with pytest.raises(UserError, match="max_documents -1 is negative"):
         DataConfig(max_documents=-1)
-    with pytest.raises(UserError, match="source 'hf:' names nothing"):
-        DataConfig(source="hf:")
+    with pytest.raises(UserError, match="copies 0 is not positive"):
+        DataConfig(copies=0)
+    with pytest.raises(UserError, match="suffixes is empty"):
+        DataConfig(suffixes=())
 
 
 # --- Hugging Face data sets: in a process of their own, whose warnings are not ours --------------------------------
@@ -241,3 +244,22 @@ def test_a_data_set_that_cannot_be_read_is_one_line(
     done = in_other_process(tmp_path / "cache", **({"source": f"hf:{data_set}"} | config))
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("refused: ")]
     assert done.returncode == 1 and message in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["set", "splits"])
+def test_a_folder_that_save_to_disk_wrote_is_read(kind: str, tmp_path: Path) -> None:
+    write = (
+        "import json, sys; from datasets import Dataset, DatasetDict\n"
+        "rows = Dataset.from_dict({'text': json.loads(sys.argv[1])})\n"
+        "splits = DatasetDict(train=rows, test=rows.select([0]))\n"
+        "(splits if sys.argv[2] == 'splits' else rows).save_to_disk(sys.argv[3])"
+    )
+    folder = str(tmp_path / "saved")
+    subprocess.run([sys.executable, "-c", write, json.dumps(TEXTS), kind, folder], check=True, capture_output=True)
+    done = in_other_process(tmp_path / "cache", source=f"hf:{folder}")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["documents"] == expected([str(n) for n in range(1, 41)])
+    if kind == "splits":
+        wrong = in_other_process(tmp_path / "cache", source=f"hf:{folder}", split="absent")
+        assert "has no split absent; there are: train, test; set data.split" in wrong.stderr

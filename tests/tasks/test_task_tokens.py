@@ -12,7 +12,7 @@ import pytest
 import thinwire
 from thinwire.circuits.prompts import Prompts
 from thinwire.data.config import DataConfig
-from thinwire.data.corpus import load_corpus
+from thinwire.data.corpus import read_corpus
 from thinwire.data.tokenizer import Tokenizer
 from thinwire.errors import CorruptFile, UserError
 from thinwire.tasks.answers import PREFIX, AnswerTokens, Side, Unavailable, choose_answers, pairs_of, sides
@@ -157,7 +157,7 @@ def test_a_contrast_of_unequal_words_makes_a_task_unavailable(size, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("size", VOCAB_SIZES)
 def test_this_interpreters_own_library_gives_the_same_tasks(size):
-    learnt = Tokenizer.train(load_corpus(DataConfig()).texts("train"), size)
+    learnt = Tokenizer.train(read_corpus(DataConfig()).texts("train"), size)
     for name in NAMES:
         if (size, name) not in UNAVAILABLE:
             assert tokenize(load_family(name), learnt, "test", CONTEXT).aligned.all()
@@ -220,7 +220,7 @@ def test_arrays_come_back_as_they_were():
 
 
 def test_a_small_vocabulary_falls_back_to_shorter_answers_and_then_says_why():
-    small = Tokenizer.train(load_corpus(DataConfig(source=str(Path(__file__).parents[1]))).texts("train"), 257 + 20)
+    small = Tokenizer.train(read_corpus(DataConfig(source=str(Path(__file__).parents[1]))).texts("train"), 257 + 20)
     quotes = answers_of(load_family("single_double_quote"), small)
     assert (quotes.answers.answer, quotes.answers.answer_rest) == ('"', ")\n")
     # Of ` x` and ` y` not even one is a token among the first 20 merges.

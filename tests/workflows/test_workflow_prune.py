@@ -202,7 +202,7 @@ def test_the_model_stays_as_it_was(own_run: Run, own_task: str) -> None:
 def test_tasks_that_are_not_there_are_refused(own_run: Run) -> None:
     with pytest.raises(UserError, match="did you mean while_return_true"):
         prune(own_run, "while_return_ture", quick())
-    with pytest.raises(Unavailable, match="train with a larger vocab_size"):
+    with pytest.raises(Unavailable, match="train with a larger model.vocab_size"):
         prune(own_run, "bracket_counting", quick())
     with pytest.raises(UserError, match="missing"):
         prune(own_run, "nowhere.jsonl", quick())

@@ -1,176 +1,136 @@
 """A corpus: documents of text, each in exactly one of two splits.
 
-1. Files are found: the interpreter's standard library, a folder, or one file.
-2. Binary files (a NUL byte, or no valid UTF-8), empty files and exact duplicates are left out, and counted.
-3. Documents are held out by a hash of their relative path, so that a split depends neither on the order in
-   which files are found nor on the files around them. Duplicates are dropped first: no text is in both splits.
+1. Documents are found, source by source, in the order of their names.
+2. Binary documents (a NUL byte, or no valid UTF-8), empty ones and exact duplicates of an earlier one, of whatever
+   source, are left out, and counted.
+3. Documents are held out by a hash of their name within their source: a split depends neither on the order in which
+   files are found, nor on the files around them, nor on other sources. Duplicates are dropped first: no text is in
+   both splits. A corpus that is one text file has its last lines held out.
+
+Only names, sizes and checksums stay in memory. Texts are read when they are needed, and checked against the checksum.
 """
 
-import os
-import platform
-import sys
-import sysconfig
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from thinwire.data.config import STDLIB, DataConfig
-from thinwire.data.records import decoded
+from thinwire.data.config import DataConfig
+from thinwire.data.records import Texts, limited
+from thinwire.data.sources import Source, sources
 from thinwire.errors import UserError
+from thinwire.progress import Progress, silent
 from thinwire.storage.files import sha256
 
 CorpusSplit = Literal["train", "heldout"]
+SPLITS: tuple[CorpusSplit, ...] = ("train", "heldout")
 
-STDLIB_TEST_FOLDERS = frozenset({"test", "tests", "idle_test"})
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Document:
-    """One text with the path it was found at, relative to the corpus (with `/`)."""
+    """One text of a corpus."""
 
+    source: int
+    """Place of its source in the corpus."""
     name: str
-    text: str = field(repr=False)
-    """The file's UTF-8 content, newlines as they are."""
+    """Path relative to its source (with `/`); with the number of its line or row where a file holds many."""
     split: CorpusSplit
-    sha256: str
-    """Of the UTF-8 bytes of `text`."""
+    sha256: bytes
+    """Digest of the UTF-8 bytes of its text, newlines as they are."""
+    n_bytes: int
+    lines: slice | None = None
+    """The lines of the file that it consists of, where the corpus is one file."""
 
-    @cached_property
-    def n_bytes(self) -> int:
-        return len(self.text.encode())
+
+@dataclass
+class Left:
+    """How many documents of one source were left out, and why."""
+
+    skipped: int = 0
+    """Binary or empty."""
+    duplicates: int = 0
+    """Equal to a document found before."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents sorted by name, at least one per split."""
+    """Documents in the order in which they were found, at least one per split."""
 
-    source: str
-    """`stdlib` or a path, as configured."""
+    sources: tuple[Source, ...]
     documents: tuple[Document, ...] = field(repr=False)
-    n_skipped: int = 0
-    """Files left out because they are binary or empty."""
-    n_duplicates: int = 0
-    """Files left out because their content equals that of a file whose name sorts before."""
-
-    def texts(self, split: CorpusSplit) -> list[str]:
-        """Texts of one split, in the order of the documents' names."""
-        return [document.text for document in self.documents if document.split == split]
+    left: tuple[Left, ...]
+    """For each source, in their order."""
 
     @cached_property
     def sha256(self) -> str:
         """Of all (name, sha256) in order: equal exactly for equal names and contents."""
-        return sha256("".join(f"{len(d.name)} {d.name} {d.sha256}\n" for d in self.documents).encode())
+        lines = (f"{len(name)} {name} {d.sha256.hex()}\n" for d in self.documents if (name := self.name_of(d)))
+        return sha256("".join(lines).encode())
 
-    def manifest(self) -> dict[str, Any]:
-        """The content of `corpus.json`: where the text came from, and every file by its checksum."""
-        is_stdlib = self.source == STDLIB
-        return {
-            "source_kind": "stdlib" if is_stdlib else "path",
-            "source": self.source,
-            "python_version": platform.python_version() if is_stdlib else None,
-            "n_files": len(self.documents),
-            "n_bytes": sum(document.n_bytes for document in self.documents),
-            "n_skipped": self.n_skipped,
-            "n_duplicates": self.n_duplicates,
-            "sha256": self.sha256,
-            "splits": {split: self._counts(split) for split in ("train", "heldout")},
-            "files": [{"name": d.name, "sha256": d.sha256, "split": d.split} for d in self.documents],
-        }
+    def name_of(self, document: Document) -> str:
+        """The name; where there are several sources, behind that of its own."""
+        source = self.sources[document.source].name
+        return document.name if len(self.sources) == 1 else f"{source}:{document.name}"
 
-    def _counts(self, split: str) -> dict[str, int]:
-        sizes = [document.n_bytes for document in self.documents if document.split == split]
-        return {"n_files": len(sizes), "n_bytes": sum(sizes)}
+    def texts(self, split: CorpusSplit) -> Iterator[str]:
+        """Texts of one split, in the order of the documents. Raises `UserError` if one has changed meanwhile."""
+        for number in range(len(self.sources)):
+            wanted = [d for d in self.documents if d.source == number and d.split == split]
+            yield from (text for _, text in self.read(number, wanted))
+
+    def read(self, number: int, wanted: list[Document]) -> Iterator[tuple[Document, str]]:
+        """Documents of one source with their texts: in the order of `wanted`, or, of a streamed source, in its own."""
+        source = self.sources[number]
+        names = None if source.is_streamed else list(dict.fromkeys(_read_as(d) for d in wanted))
+        by_file: dict[str, list[Document]] = {}
+        for document in wanted:
+            by_file.setdefault(_read_as(document), []).append(document)
+        for name, text in source.documents(names):
+            for document in by_file.get(name, ()):
+                yield document, _checked(document, text, source)
 
 
-def load_corpus(config: DataConfig) -> Corpus:
-    """Read the corpus that `config` names.
+def read_corpus(config: DataConfig, progress: Progress = silent) -> Corpus:
+    """Find the documents that `config` names, reading every text once.
 
-    From a folder every file with one of the suffixes is read, except below hidden folders; a single file is read
-    whatever its name, and its last lines are held out. Raises `UserError` if the source is missing, unreadable,
-    holds no text, or is a single line that cannot be split.
+    Raises `UserError` if a source is missing, unreadable or holds no text, or if all is a single line that cannot be
+    split.
     """
-    paths = _stdlib_paths() if config.source == STDLIB else user_paths(config)
-    texts: dict[str, str] = {}
-    seen: set[str] = set()
-    n_skipped = n_duplicates = 0
-    for name, path in sorted(paths.items()):
-        text = _read_text(path)
-        if not text:
-            n_skipped += 1
-        elif (digest := sha256(text.encode())) in seen:
-            n_duplicates += 1
+    chosen, found, seen = sources(config), [], set()
+    left = tuple(Left() for _ in chosen)
+    with progress("read", total=sum(source.n_files for source in chosen), unit="file") as advance:
+        for number, source in enumerate(chosen):
+            texts = limited(source.documents(done=advance), config.max_documents if source.is_streamed else 0)
+            found += _kept(number, texts, seen, left[number])
+    if len(found) == 1 and not chosen[found[0].source].is_streamed:
+        return Corpus(chosen, _by_lines(found[0], chosen[found[0].source], config), left)
+    if len(found) < 2:
+        raise UserError(_too_little(chosen, len(found), left, config))
+    return Corpus(chosen, _by_place(found, config.heldout_frac), left)
+
+
+def _kept(number: int, texts: Texts, seen: set[bytes], left: Left) -> Iterator[Document]:
+    """The documents of one source that are to be learnt from, all in one split as yet."""
+    for name, text in texts:
+        content = (text or "").encode()
+        digest = hashlib.sha256(content).digest()
+        if not content:
+            left.skipped += 1
+        elif digest in seen:
+            left.duplicates += 1
         else:
             seen.add(digest)
-            texts[name] = text
-    if not texts:
-        raise UserError(_nothing_left(config, n_skipped))
-    documents = _split_by_lines(texts, config) if len(texts) == 1 else _split_by_name(texts, config.heldout_frac)
-    return Corpus(config.source, documents, n_skipped, n_duplicates)
+            yield Document(number, name, "train", digest, len(content))
 
 
-def _nothing_left(config: DataConfig, n_skipped: int) -> str:
-    skipped = f" ({n_skipped} binary or empty left out)" if n_skipped else ""
-    if Path(config.source).expanduser().is_file():
-        return f"{config.source} is binary or empty; point data.source at a UTF-8 text file or a folder of them"
-    endings = ", ".join(map(repr, config.suffixes))
-    return f"{config.source} holds no text files ending in {endings}{skipped}; change data.source or data.suffixes"
-
-
-# 1. Finding files: relative name -> path.
-
-
-def _stdlib_paths() -> dict[str, Path]:
-    """The running interpreter's standard library: its public list of modules leaves out what a build or a site adds."""
-    root = Path(sysconfig.get_paths()["stdlib"])
-    return {
-        name: path
-        for name, path in _walk(root, (".py",), lambda folder: folder in STDLIB_TEST_FOLDERS)
-        if name.split("/")[0].removesuffix(".py") in sys.stdlib_module_names
-    }
-
-
-def user_paths(config: DataConfig) -> dict[str, Path]:
-    """Relative name -> path of the file or of all chosen files of the folder that `config` names."""
-    root = Path(config.source).expanduser()
-    if root.is_file():
-        return {_printable(root.name): root}
-    if not root.is_dir():
-        raise UserError(f"{config.source} is no file or folder; point data.source at one, or at {STDLIB}")
-    return dict(_walk(root, config.suffixes, lambda folder: folder.startswith(".")))
-
-
-def _walk(root: Path, suffixes: tuple[str, ...], leave_out: Callable[[str], bool]) -> Iterator[tuple[str, Path]]:
-    for folder, subfolders, files in os.walk(root, onerror=_refuse):
-        subfolders[:] = [name for name in subfolders if not leave_out(name)]
-        for file in files:
-            path = Path(folder, file)
-            if file.endswith(suffixes) and path.is_file():
-                yield _printable(path.relative_to(root).as_posix()), path
-
-
-def _printable(name: str) -> str:
-    """A file name that is no valid UTF-8 has its bytes shown as escapes, so that it can be hashed and stored."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _refuse(error: OSError) -> None:
-    raise UserError(f"{error.filename} cannot be read ({error.strerror}); make it readable or move it away") from None
-
-
-# 2. Reading.
-
-
-def _read_text(path: Path) -> str | None:
-    """Content with its newlines unchanged, None for a binary file."""
-    try:
-        return decoded(path.read_bytes())
-    except OSError as error:
-        return _refuse(error)
-
-
-# 3. Splitting.
+def _too_little(chosen: tuple[Source, ...], n_found: int, left: tuple[Left, ...], config: DataConfig) -> str:
+    names = ", ".join(source.name for source in chosen)
+    skipped = sum(counts.skipped for counts in left)
+    return (
+        f"{names} holds {n_found} documents with text ({skipped} binary or empty left out), too few for training and "
+        f"{config.heldout_frac:.0%} held out; give more UTF-8 text"
+    )
 
 
 def place(name: str) -> float:
@@ -178,26 +138,42 @@ def place(name: str) -> float:
     return int(sha256(name.encode())[:12], 16) / 16**12
 
 
-def _split_by_name(texts: dict[str, str], heldout_frac: float) -> tuple[Document, ...]:
+def _by_place(documents: list[Document], heldout_frac: float) -> tuple[Document, ...]:
     """Hold out the documents whose place is below `heldout_frac`; at least one, and at most all but one."""
-    by_place = sorted(texts, key=place)
-    n_heldout = sum(place(name) < heldout_frac for name in texts)
-    heldout = set(by_place[: min(max(n_heldout, 1), len(texts) - 1)])
-    return tuple(_document(name, text, "heldout" if name in heldout else "train") for name, text in texts.items())
+    places = [place(document.name) for document in documents]
+    n_heldout = min(max(sum(p < heldout_frac for p in places), 1), len(documents) - 1)
+    heldout = set(sorted(range(len(documents)), key=lambda i: places[i])[:n_heldout])
+    return tuple(replace(d, split="heldout") if i in heldout else d for i, d in enumerate(documents))
 
 
-def _split_by_lines(texts: dict[str, str], config: DataConfig) -> tuple[Document, ...]:
+def _by_lines(document: Document, source: Source, config: DataConfig) -> tuple[Document, ...]:
     """A single document becomes two, named after their lines: the last `heldout_frac` of the lines are held out."""
-    ((name, text),) = texts.items()
-    lines = text.splitlines(keepends=True)
+    ((_, text),) = source.documents([document.name])
+    lines = (text or "").splitlines(keepends=True)
     n_lines = len(lines)
     if n_lines < 2:
-        raise UserError(f"{config.source} is a single line, which cannot be split; give a corpus of at least two lines")
+        raise UserError(f"{source.name} is a single line, which cannot be split; give a corpus of at least two lines")
     n_train = n_lines - min(max(round(config.heldout_frac * n_lines), 1), n_lines - 1)
-    train = _document(f"{name}:1-{n_train}", "".join(lines[:n_train]), "train")
-    heldout = _document(f"{name}:{n_train + 1}-{n_lines}", "".join(lines[n_train:]), "heldout")
-    return tuple(sorted((train, heldout), key=lambda document: document.name))
+    halves: tuple[tuple[CorpusSplit, int, int], ...] = (("train", 0, n_train), ("heldout", n_train, n_lines))
+    return tuple(_lines_of(document, lines, *half) for half in halves)
 
 
-def _document(name: str, text: str, split: CorpusSplit) -> Document:
-    return Document(name, text, split, sha256(text.encode()))
+def _lines_of(document: Document, lines: list[str], split: CorpusSplit, start: int, stop: int) -> Document:
+    content = "".join(lines[start:stop]).encode()
+    name, digest = f"{document.name}:{start + 1}-{stop}", hashlib.sha256(content).digest()
+    return Document(document.source, name, split, digest, len(content), slice(start, stop))
+
+
+def _read_as(document: Document) -> str:
+    """The name under which a document's source knows its text."""
+    return document.name.rpartition(":")[0] if document.lines else document.name
+
+
+def _checked(document: Document, text: str | None, source: Source) -> str:
+    """The document's text out of its file's. Raises `UserError` if it is not the one that was found."""
+    text = text or ""
+    if document.lines:
+        text = "".join(text.splitlines(keepends=True)[document.lines])
+    if hashlib.sha256(text.encode()).digest() != document.sha256:
+        raise UserError(f"{document.name} of {source.name} has changed while it was read; run again")
+    return text

@@ -1,24 +1,24 @@
-"""Documents out of files and data sets that hold many: .jsonl, .parquet, Hugging Face `datasets`; and text files.
+"""Documents out of files and data sets: text files, .jsonl, .parquet, Hugging Face `datasets`.
 
 Documents come one after the other, so that a corpus may be larger than memory. Each has a name that never changes:
 its file's relative path, with the number of its line or row (from 1) where a file holds many.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from thinwire.data.config import DataConfig
-from thinwire.errors import UserError
+from thinwire.data.config import HUGGING_FACE, DataConfig
+from thinwire.errors import MissingExtra, UserError
 
-HUGGING_FACE = "hf:"
-"""Start of a `data.source` that names a Hugging Face data set, on the hub or in a folder."""
 RECORD_SUFFIXES = (".jsonl", ".parquet")
+MAX_DOCUMENT_BYTES = 1 << 28
+"""A document is held in memory whole, some four times over; a longer one is refused."""
 
 Texts = Iterator[tuple[str, str | None]]
-"""(name, text), the text None where a file is binary."""
+"""(name, text), the text None where it cannot be learnt: binary, or no valid Unicode."""
 
 
 def holds_records(path: Path) -> bool:
@@ -32,14 +32,26 @@ def file_texts(name: str, path: Path, field: str) -> Texts:
     try:
         yield from read(name, path, field)
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror or error}); restore it or move it away") from None
+        raise UserError(
+            f"{path} cannot be read ({error.strerror or error}); make it readable or move it away"
+        ) from None
 
 
 def _whole(name: str, path: Path, field: str) -> Texts:
-    yield name, decoded(path.read_bytes())
+    with open(path, "rb") as file:
+        content = file.read(MAX_DOCUMENT_BYTES + 1)
+    _check_length(len(content), str(path))
+    yield name, _decoded(content)
 
 
-def decoded(content: bytes) -> str | None:
+def _check_length(n_bytes: int, where: str) -> None:
+    if n_bytes > MAX_DOCUMENT_BYTES:
+        raise UserError(
+            f"{where} is a document of more than {MAX_DOCUMENT_BYTES >> 20} MiB; split it into several, or leave it out"
+        )
+
+
+def _decoded(content: bytes) -> str | None:
     """Text with its newlines unchanged, None for binary content (a NUL, or no valid UTF-8)."""
     try:
         text = content.decode("utf-8")
@@ -50,12 +62,15 @@ def decoded(content: bytes) -> str | None:
 
 def _jsonl(name: str, path: Path, field: str) -> Texts:
     with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
+        number = 0
+        while line := file.readline(2 * MAX_DOCUMENT_BYTES + 2):
+            number += 1
+            _check_length(len(line) // 2, f"{path}:{number}")  # an escape takes more bytes than what it stands for
             if not line.strip():
                 continue
             try:
                 record = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}:{number} is no JSON ({error}); correct the line or remove it") from None
             yield f"{name}:{number}", _text(record, field, f"{path}:{number}")
 
@@ -65,7 +80,7 @@ def _parquet(name: str, path: Path, field: str) -> Texts:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise UserError("reading .parquet needs pyarrow; install it with: pip install 'thinwire[hf]'") from None
+        raise MissingExtra("reading .parquet needs pyarrow", "hf", "pyarrow") from None
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             if field not in file.schema_arrow.names:
@@ -79,24 +94,38 @@ def _parquet(name: str, path: Path, field: str) -> Texts:
         raise UserError(f"{path} is no readable parquet file ({error}); restore it or move it away") from None
 
 
-def data_set_texts(config: DataConfig) -> Texts:
+def data_set_texts(source: str, config: DataConfig) -> Texts:
     """The rows of a Hugging Face data set, streamed. Raises `UserError` when it is not there or cannot be read."""
     try:
-        from datasets import load_dataset
         from datasets.exceptions import DatasetsError
     except ImportError:
-        raise UserError("Hugging Face data sets need an extra; install it with: pip install 'thinwire[hf]'") from None
-    name = config.source.removeprefix(HUGGING_FACE)
+        raise MissingExtra("a Hugging Face data set needs datasets", "hf", "datasets") from None
     try:
-        rows = load_dataset(name, config.subset or None, split=config.split, streaming=True)
-        for number, row in enumerate(rows, 1):
-            yield f"{number}", _text(dict(row), config.text_field, f"{config.source} row {number}")
+        for number, row in enumerate(_rows(source.removeprefix(HUGGING_FACE), config), 1):
+            yield f"{number}", _text(dict(row), config.text_field, f"{source} row {number}")
     except UserError:
         raise
     except (OSError, ValueError, DatasetsError) as error:
         raise UserError(
-            f"{config.source} cannot be read ({error}); data.source names the set, data.subset and data.split its parts"
+            f"{source} cannot be read ({error}); data.source names the set, data.subset and data.split its parts"
         ) from None
+
+
+def _rows(name: str, config: DataConfig) -> Iterable[Any]:
+    """Rows of a data set of the hub or of a folder, be it one that `save_to_disk` wrote or one of files."""
+    from datasets import DatasetDict, load_dataset, load_from_disk
+
+    folder = Path(name).expanduser()
+    if not any((folder / written).is_file() for written in ("state.json", "dataset_dict.json")):
+        return load_dataset(name, config.subset or None, split=config.split, streaming=True)
+    found = load_from_disk(str(folder))
+    if not isinstance(found, DatasetDict):
+        return found
+    if config.split not in found:
+        raise UserError(
+            f"hf:{name} has no split {config.split}; there are: {', '.join(map(str, found))}; set data.split"
+        )
+    return found[config.split]
 
 
 def limited(texts: Texts, n: int) -> Texts:
@@ -109,11 +138,23 @@ def _text(record: Any, field: str, where: str) -> str | None:
     if not isinstance(record, dict) or field not in record:
         _refuse(field, list(record) if isinstance(record, dict) else [], where)
     text = record[field]
-    if text is not None and not isinstance(text, str):
+    if text is None:
+        return None
+    if not isinstance(text, str):
         raise UserError(f"{where}: {field} holds {type(text).__name__}, not text; set data.text_field to another")
-    return None if text is None or "\0" in text else text
+    _check_length(len(text), where)
+    return text if _is_encodable(text) and "\0" not in text else None
 
 
-def _refuse(field: str, there: list[str], where: str) -> None:
+def _is_encodable(text: str) -> bool:
+    """Whether a text is valid Unicode: JSON may hold halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _refuse(field: str, there: list[str], where: str) -> NoReturn:
     listed = f"; there are: {', '.join(map(str, there))}" if there else ""
     raise UserError(f"{where} has no field {field}{listed}; set data.text_field to the one that holds the text")

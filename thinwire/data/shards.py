@@ -2,15 +2,17 @@
 
     <cache>/<key>/ train.bin  heldout.bin  tokenizer.json  corpus.json  manifest.json
 
-A stream is its split's documents in the order of their names, each followed by the end of text, as little-endian
-uint16. The tokenizer learns from the training split alone, unless one is given. The folder appears whole or not at
-all, so a killed preparation leaves nothing that is used later, and of two at once the first to finish wins.
+A stream is its split's documents in the order of `thinwire.data.stream`, each followed by the end of text, as
+little-endian uint16. The tokenizer learns from the training split alone, unless one is given; of records and data sets
+it takes the first 64 MiB. The folder appears whole or not at all, so a killed preparation leaves nothing that is used
+later, and of two at once the first to finish wins.
 """
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,11 @@ import tokenizers
 from jaxtyping import UInt16
 
 from thinwire.data.config import DataConfig
-from thinwire.data.corpus import Corpus, CorpusSplit, load_corpus
-from thinwire.data.stream import ENCODED_AT_ONCE, is_streamed, source_key, token_bytes, write_streams
+from thinwire.data.corpus import SPLITS, CorpusSplit, read_corpus
+from thinwire.data.manifest import manifest
+from thinwire.data.sources import sources
+from thinwire.data.stream import Stream
+from thinwire.data.token_file import TokenFile
 from thinwire.data.tokenizer import MIN_PAIR_COUNT, Tokenizer
 from thinwire.data.tokenizer_file import SPLIT_PATTERN
 from thinwire.errors import CorruptFile, MissingFile, UserError
@@ -36,8 +41,9 @@ from thinwire.storage.files import (
     write_json,
 )
 
-FORMAT_VERSION = 1
-SPLITS: tuple[CorpusSplit, ...] = ("train", "heldout")
+FORMAT_VERSION = 2
+TOKENIZER_BYTES = 1 << 26
+"""Text of records and data sets that a tokenizer learns from; of files it learns from all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,28 +71,31 @@ def prepare(
 ) -> PreparedData:
     """Read, tokenise and open a corpus; the tokens come from the cache when the same text was prepared before.
 
-    Raises `UserError` for a bad corpus, vocabulary or tokenizer (see `load_corpus`, `Tokenizer`) or a cache that cannot
+    Raises `UserError` for a bad corpus, vocabulary or tokenizer (see `read_corpus`, `Tokenizer`) or a cache that cannot
     be written, `CorruptFile` or `MissingFile` if a cached file does not have the content it was written with.
     """
     cache = Path(cache or default_cache())
     given = Tokenizer.load(Path(config.tokenizer).expanduser(), vocab_size) if config.tokenizer else None
-    named = {"given": given.sha256} if given else {}
-    if is_streamed(config):
-        directory = cache / _key({"source": source_key(config), **named}, vocab_size)
-        _ensure(directory, lambda made: write_streams(made, config, vocab_size, progress, given))
-        return _open(directory, None)
-    corpus = load_corpus(config)
-    heldout = [document.name for document in corpus.documents if document.split == "heldout"]
-    directory = cache / _key({"corpus": corpus.sha256, "heldout": heldout, **named}, vocab_size)
-    _ensure(directory, lambda made: _write(made, corpus, vocab_size, progress, given))
-    return _open(directory, corpus.manifest())
+    chosen = sources(config)
+    streamed = any(source.is_streamed for source in chosen)
+    corpus = None if streamed else read_corpus(config, progress)
+    content = [source.state() for source in chosen] if corpus is None else corpus.sha256
+    directory = cache / _key(config, vocab_size, content, [source.versions for source in chosen], given)
+
+    def write(made: Path) -> None:
+        _write(made, Stream(corpus or read_corpus(config, progress), config), vocab_size, progress, given)
+
+    _ensure(directory, write)
+    return _open(directory)
 
 
-def _key(content: dict[str, Any], vocab_size: int) -> str:
-    """Name of everything that the token streams depend on."""
+def _key(config: DataConfig, vocab_size: int, content: Any, versions: Any, given: Tokenizer | None) -> str:
+    """Name of everything that the token streams and their manifest depend on."""
     parts = {
         "format": FORMAT_VERSION,
-        **content,
+        "content": content,
+        "versions": versions,
+        "config": {**asdict(config), "tokenizer": given.sha256 if given else ""},
         "vocab_size": vocab_size,
         "tokenizer": [tokenizers.__version__, SPLIT_PATTERN, MIN_PAIR_COUNT],
     }
@@ -110,32 +119,50 @@ def _ensure(directory: Path, write: Callable[[Path], None]) -> None:
         raise
 
 
-def _write(directory: Path, corpus: Corpus, vocab_size: int, progress: Progress, given: Tokenizer | None) -> None:
-    tokenizer = given or Tokenizer.train(corpus.texts("train"), vocab_size, progress)
+def _write(directory: Path, stream: Stream, vocab_size: int, progress: Progress, given: Tokenizer | None) -> None:
+    tokenizer = given or _learnt(stream, vocab_size, progress)
     write_atomic(directory / "tokenizer.json", tokenizer.to_json())
-    write_json(directory / "corpus.json", corpus.manifest())
-    with progress("tokenise", total=len(corpus.documents), unit="document") as advance:
-        for split in SPLITS:
-            with open(directory / f"{split}.bin", "wb") as file:
-                for chunk in _chunks(corpus.texts(split)):
-                    file.write(token_bytes(tokenizer, chunk))
-                    advance(len(chunk))
+    n_tokens = _write_tokens(directory, stream, tokenizer, progress)
+    write_json(directory / "corpus.json", manifest(stream, n_tokens))
 
 
-def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Consecutive texts in groups that end once they hold `ENCODED_AT_ONCE` characters."""
-    chunk: list[str] = []
-    for text in texts:
-        chunk.append(text)
-        if sum(map(len, chunk)) >= ENCODED_AT_ONCE:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+def _learnt(stream: Stream, vocab_size: int, progress: Progress) -> Tokenizer:
+    n_train = sum(stream.copies[d] for d in stream.corpus.documents if d.split == "train")
+    return Tokenizer.train(_sample(stream), vocab_size, n_train, progress)
 
 
-def _open(directory: Path, manifest: dict[str, Any] | None) -> PreparedData:
-    """`manifest`: where it is known from the source itself, which may have moved since it was prepared."""
+def _sample(stream: Stream) -> Iterator[str]:
+    """The training text, until records and data sets have given their part."""
+    n_bytes = 0
+    for document, _, text in stream:
+        if document.split == "train":
+            yield text
+            n_bytes += document.n_bytes * stream.corpus.sources[document.source].is_streamed
+            if n_bytes >= TOKENIZER_BYTES:
+                return
+
+
+def _write_tokens(
+    directory: Path, stream: Stream, tokenizer: Tokenizer, progress: Progress
+) -> dict[CorpusSplit, list[int]]:
+    """Write both streams; tokens of each source, by split."""
+    with ExitStack() as stack:
+        files: dict[CorpusSplit, TokenFile] = {
+            split: TokenFile(
+                stack.enter_context(open(directory / f"{split}.bin", "wb")), tokenizer, len(stream.corpus.sources)
+            )
+            for split in SPLITS
+        }
+        advance = stack.enter_context(progress("tokenise", total=len(stream), unit="document"))
+        for document, _, text in stream:
+            files[document.split].add(text, document.source)
+            advance(1)
+        for file in files.values():
+            file.flush()
+    return {split: file.n_tokens for split, file in files.items()}
+
+
+def _open(directory: Path) -> PreparedData:
     try:
         tokenizer = Tokenizer.from_json(read_sealed(directory, "tokenizer.json").decode())
         train, heldout = (_open_stream(directory, f"{split}.bin") for split in SPLITS)
@@ -143,7 +170,7 @@ def _open(directory: Path, manifest: dict[str, Any] | None) -> PreparedData:
     except (CorruptFile, MissingFile) as error:
         problem = str(error).split(";")[0]
         raise type(error)(f"{problem}; delete the folder {directory} and run again") from None
-    return PreparedData(tokenizer, train, heldout, manifest or stored, directory)
+    return PreparedData(tokenizer, train, heldout, stored, directory)
 
 
 def _open_stream(directory: Path, name: str) -> UInt16[np.ndarray, " n_tokens"]:

@@ -50,8 +50,10 @@ class Tokenizer:
         self.vocab_size: int = backend.get_vocab_size()
 
     @classmethod
-    def train(cls, texts: Sequence[str], vocab_size: int, progress: Progress = silent) -> "Tokenizer":
+    def train(cls, texts: Iterable[str], vocab_size: int, n_texts: int = 0, progress: Progress = silent) -> "Tokenizer":
         """Learn a vocabulary of exactly `vocab_size` tokens; the same texts give the same tokenizer.
+
+        `n_texts` is what `progress` is told.
 
         Raises `UserError` if `vocab_size` is not in 257..65536, or if the texts have too few repeated pairs for it.
         """
@@ -65,8 +67,8 @@ class Tokenizer:
             special_tokens=[AddedToken(END_OF_TEXT, special=True, normalized=False)],
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         )
-        with progress("learn tokenizer", total=len(texts), unit="document") as advance:
-            backend.train_from_iterator(_reported(texts, advance), trainer, length=len(texts))
+        with progress("learn tokenizer", total=n_texts, unit="document") as advance:
+            backend.train_from_iterator(_reported(texts, advance), trainer)
         tokenizer = cls(backend)
         if tokenizer.vocab_size < vocab_size:
             raise UserError(

@@ -25,7 +25,8 @@ def kept_sides(task: Task, split: Split, tokenizer: Encoder) -> tuple[Side, Side
         raise Unavailable(
             f"task {task.name} is unavailable with this tokenizer of {tokenizer.vocab_size} tokens: only {len(rows)} "
             f"of its {len(clean.ids)} {split} pairs have sides of equal length ({_difference(clean, corrupt)}); "
-            f"train with a larger vocab_size"
+            f"train with a larger model.vocab_size, or with the tokenizer of a run that has the task: "
+            f"--data.tokenizer RUN/tokenizer.json"
         )
     return clean.only(rows), corrupt.only(rows)
 

@@ -132,5 +132,6 @@ def choose_answers(task: Task, clean: Side, corrupt: Side) -> AnswerTokens:
         reasons.update(dict.fromkeys(reason for reason in (answer, other) if isinstance(reason, str)))
     raise Unavailable(
         f"task {task.name} is unavailable with this tokenizer of {clean.tokenizer.vocab_size} tokens: "
-        f"{'; '.join(reasons)}; train with a larger vocab_size or give the task other answers"
+        f"{'; '.join(reasons)}; train with a larger model.vocab_size, with the tokenizer of a run that has the task "
+        f"(--data.tokenizer RUN/tokenizer.json), or give the task other answers"
     )
