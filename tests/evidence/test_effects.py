@@ -6,7 +6,8 @@ from micro_model import ASK, CALL, COPY_ANSWERS, MARK_A, MARK_B, copy_model
 
 from thinwire.circuits.ablation import isolate
 from thinwire.circuits.edges import induced_edges
-from thinwire.evidence.effects import edge_effects, effect, head_effects, heads_of, node_effects, without
+from thinwire.circuits.isolated import isolate_circuit, without
+from thinwire.evidence.effects import edge_effects, effect, head_effects, heads_of, node_effects
 from thinwire.evidence.examples import AFTER, BEFORE, N_EXAMPLES, extremes, histogram, node_examples, record
 from thinwire.evidence.logit_lens import N_WORDS, node_words
 
@@ -15,14 +16,15 @@ CHANCE = 0.6931
 
 def test_every_part_of_the_copy_circuit_is_needed() -> None:
     hand = copy_model()
-    base = effect(hand.model, hand.nodes, hand.means, hand.prompts)
+    alone = isolate_circuit(hand.model, hand.circuit, hand.means, hand.prompts)
+    base = effect(alone)
     assert base.accuracy == 1.0 and base.loss < 0.15
-    heads = head_effects(hand.model, hand.nodes, hand.means, hand.prompts)
+    heads = head_effects(alone)
     assert list(heads) == ["0.0", "1.0"]
     for found in heads.values():
         assert found.accuracy == pytest.approx(0.5, abs=0.1)
         assert found.loss == pytest.approx(CHANCE, abs=0.05)
-    nodes = node_effects(hand.model, hand.nodes, hand.means, hand.prompts)
+    nodes = node_effects(alone)
     assert len(nodes) == 19
     assert nodes["1.attn.out:" + str(hand.nodes["1.attn.out"][0])].loss == pytest.approx(CHANCE, abs=0.01)
 
@@ -30,7 +32,7 @@ def test_every_part_of_the_copy_circuit_is_needed() -> None:
 def test_removing_a_value_edge_is_removing_its_path() -> None:
     hand = copy_model()
     edges = induced_edges(hand.model, hand.nodes)
-    found = edge_effects(hand.model, hand.nodes, edges, hand.means, hand.prompts)
+    found = edge_effects(isolate_circuit(hand.model, hand.circuit, hand.means, hand.prompts), edges)
     assert list(found) == edges
     for edge in edges:
         if edge.target_site.endswith(".v"):  # nothing else carries the sign

@@ -15,7 +15,7 @@ from thinwire.runs.circuit_files import read_circuit_files
 from thinwire.runs.run import Run
 from thinwire.storage.files import read_sealed
 from thinwire.storage.tensors import write_tensors
-from thinwire.verification.verdict import TESTS
+from thinwire.verification.registry import TESTS
 from thinwire.workflows.verify import verify, verify_run
 
 
@@ -40,7 +40,7 @@ def theirs(own_pruned: Run, tmp_path: Path) -> Path:
 
 def test_three_keys_suffice_and_say_the_same_as_the_whole_artefact(own_pruned: Run, theirs: Path) -> None:
     (path,) = own_pruned.circuit_directories()
-    ours = verify(own_pruned, path)
+    ours = verify(own_pruned, path).to_dict()
     result = verify_run(own_pruned.path, [theirs])["circuits"][0]
     assert result["sufficiency"]["loss"] == pytest.approx(ours["sufficiency"]["loss"], abs=1e-5)
     assert result["status"] == "not stated"
@@ -49,8 +49,8 @@ def test_three_keys_suffice_and_say_the_same_as_the_whole_artefact(own_pruned: R
 
 def test_every_test_explains_itself(own_pruned: Run) -> None:
     (path,) = own_pruned.circuit_directories()
-    result = verify(own_pruned, path)
-    assert result["schema_version"] == 3 and result["budget"] == "fast"
+    result = verify(own_pruned, path).to_dict()
+    assert result["schema_version"] == 4 and result["budget"] == "fast"
     assert result["verdict"] in ("faithful", "sufficient only", "not supported")
     for name in TESTS:
         part = result[name]
@@ -65,7 +65,7 @@ def test_every_test_explains_itself(own_pruned: Run) -> None:
 def test_the_full_budget_prunes_again(own_pruned: Run) -> None:
     """Controls and backups come with their numbers; the same circuit gets the same findings twice."""
     (path,) = own_pruned.circuit_directories()
-    result = verify(own_pruned, path, budget="full", seed=2)
+    result = verify(own_pruned, path, budget="full", seed=2).to_dict()
     assert set(result["controls"]["controls"]) == {"permuted", "unrelated", "random", "shuffled"}
     assert len(result["seeds"]["circuits"]) == 3 and 1 <= len(result["seeds"]["exhausted"]) <= 3
     assert len(result["necessity"]["random_losses"]) == 200

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from judged import budget_of, material_of, subject_of
 from micro_model import bracket_counter
 
 from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy
-from thinwire.verification.claim import Claim
 from thinwire.verification.controls import controls, permuted, random_like, redrawn, shuffled_like, unrelated
 from thinwire.verification.pruner import Pruned
 
@@ -60,7 +60,9 @@ def test_a_control_of_about_the_same_size_takes_the_proof_away(solved: bool, n_n
         seen.append((model is hand.model, pairs["test"].answer, seed, forbidden))
         return Pruned({"embed": list(range(n_nodes))}, solved, 0.1, 7)
 
-    found = controls(hand.model, Claim.of(hand.circuit), hand.pairs, pruner, seed=5)
+    found = controls(
+        subject_of(hand), material_of(hand, pairs=hand.pairs, pruner=pruner), budget_of(controls=True), seed=5
+    )
     assert found.passed is passed
     assert list(found.controls) == ["permuted", "unrelated", "random", "shuffled"]
     assert [row[0] for row in seen] == [True, True, False, False]

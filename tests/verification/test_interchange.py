@@ -5,17 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from judged import budget_of, material_of, subject_of
 from micro_model import bracket_counter, copy_model
 
 from thinwire.circuits.prompts import Prompts, logit_difference
-from thinwire.errors import UserError
-from thinwire.verification.claim import Claim
-from thinwire.verification.interchange import Effect, correlation, interchange, normalised_error
+from thinwire.verification.finding import NotRun
+from thinwire.verification.interchange import interchange
+from thinwire.verification.measures import correlation, normalised_error
 
 
 def test_circuit_and_model_agree_on_the_true_circuit() -> None:
     hand = copy_model()
-    found = interchange(hand.model, Claim.of(hand.circuit), hand.means, hand.prompts)
+    found = interchange(subject_of(hand), material_of(hand), budget_of())
     assert found.passed
     # What carries the answer moves it all the way; what only steers attention is equal on both sides: 8 of 19 matter.
     assert found.n_matter == 8 and found.same_sign == 1.0
@@ -26,7 +27,7 @@ def test_circuit_and_model_agree_on_the_true_circuit() -> None:
 
 def test_an_effect_is_what_patching_by_hand_gives() -> None:
     hand, name = bracket_counter(), "0.mlp.neuron:0"
-    found = interchange(hand.model, Claim.of(hand.circuit), hand.means, hand.prompts)
+    found = interchange(subject_of(hand), material_of(hand), budget_of())
     (effect,) = [e for e in found.nodes if e.name == name]
     prompts, n = hand.prompts, hand.prompts.n_pairs
     seen: dict[str, torch.Tensor] = {}
@@ -53,8 +54,8 @@ def test_an_effect_is_what_patching_by_hand_gives() -> None:
 def test_nodes_that_do_nothing_in_the_model_disagree() -> None:
     """In the circuit of a dead path nothing moves either: no node matters, and that is no agreement."""
     hand = copy_model()
-    idle = replace(Claim.of(hand.circuit), nodes={"embed": [8, 9], "final": [10]}, edges=[])
-    found = interchange(hand.model, idle, hand.means, hand.prompts)
+    idle = subject_of(hand, nodes={"embed": [8, 9], "final": [10]}, edges=[])
+    found = interchange(idle, material_of(hand), budget_of())
     assert found.passed is False
     assert found.n_matter == 0 and found.same_sign is None and found.error is None
 
@@ -63,15 +64,15 @@ def test_pairs_of_unequal_length_are_refused_by_name() -> None:
     hand = bracket_counter()
     tokens = hand.pairs["test"]
     shorter = replace(tokens, corrupt_length=tokens.corrupt_length - (np.arange(len(tokens)) == 4))
-    with pytest.raises(UserError, match=r"of task bracket 1 of 64 have not: pair 5 \(\d+ and \d+ tokens\)"):
-        interchange(hand.model, Claim.of(hand.circuit), hand.means, Prompts.of(shorter))
+    with pytest.raises(NotRun, match=r"of task bracket 1 of 64 have not: pair 5 \(\d+ and \d+ tokens\)"):
+        interchange(subject_of(hand), material_of(hand, test=Prompts.of(shorter)), budget_of())
 
 
 def test_bounds_draw_nodes_and_edges_and_the_seed_decides() -> None:
     hand = copy_model()
 
     def names(seed: int) -> list[str]:
-        found = interchange(hand.model, Claim.of(hand.circuit), hand.means, hand.prompts, 5, 3, seed)
+        found = interchange(subject_of(hand), material_of(hand), budget_of(nodes=5, edges=3), seed)
         return [e.name for e in found.nodes + found.pairs]
 
     assert len(names(0)) == 8
@@ -79,9 +80,8 @@ def test_bounds_draw_nodes_and_edges_and_the_seed_decides() -> None:
 
 
 def test_numbers_of_agreement() -> None:
-    effects = [Effect("a", 1.0, 0.5, None), Effect("b", 0.0, 0.5, None)]
-    assert normalised_error(effects) == pytest.approx((0.5 + 0.5) / 1.0)
-    assert normalised_error([Effect("a", 1.0, 0.0, None)]) is None
+    assert normalised_error([1.0, 0.0], [0.5, 0.5]) == pytest.approx((0.5 + 0.5) / 1.0)
+    assert normalised_error([1.0], [0.0]) is None
     x = torch.tensor([1.0, 2.0, 3.0])
     assert correlation(x, -x) == pytest.approx(-1.0)
     assert correlation(x, torch.ones(3)) is None

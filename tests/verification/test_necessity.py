@@ -4,20 +4,21 @@ from dataclasses import replace
 
 import pytest
 import torch
+from judged import budget_of, material_of, subject_of
 from micro_model import bracket_counter, copy_model
 
-from thinwire.circuits.ablation import remove_edges
+from thinwire.circuits.ablation import ablate, remove_edges
 from thinwire.circuits.graph import Edge
 from thinwire.circuits.prompts import logit_difference, task_loss
-from thinwire.verification.claim import Claim
-from thinwire.verification.necessity import necessity, p_value, z_score
-from thinwire.verification.nulls import edge_pools, node_pools, random_edges, random_nodes, variances
+from thinwire.verification.measures import p_value, z_score
+from thinwire.verification.necessity import necessity
+from thinwire.verification.nulls import draw_edges, draw_nodes, too_few, variances
 
 
 @pytest.fixture(scope="module")
 def found():
     hand = copy_model()
-    return necessity(hand.model, Claim.of(hand.circuit), hand.means, hand.prompts, 30, 20)
+    return necessity(subject_of(hand), material_of(hand), budget_of())
 
 
 def test_the_true_circuit_is_needed(found) -> None:
@@ -47,8 +48,7 @@ def test_a_single_edges_row_is_the_naive_measurement(found) -> None:
 def test_nodes_that_carry_nothing_are_not_needed() -> None:
     hand = copy_model()
     idle = {"embed": [8, 9], "0.attn.v": [3, 4], "0.attn.out": [10, 11]}
-    claim = replace(Claim.of(hand.circuit), nodes=idle, edges=[])
-    result = necessity(hand.model, claim, hand.means, hand.prompts, 20, 20)
+    result = necessity(subject_of(hand, nodes=idle, edges=[]), material_of(hand), budget_of())
     assert result.passed is False
     assert result.nodes_accuracy == 1.0
     assert result.edges_p is None
@@ -57,17 +57,15 @@ def test_nodes_that_carry_nothing_are_not_needed() -> None:
 def test_null_sets_are_outside_equally_many_and_of_like_variance() -> None:
     """In a pool with near and far candidates only the ten nearest in variance are ever drawn."""
     hand = bracket_counter()
-    claim = Claim.of(hand.circuit)
-    variance = variances(hand.model, hand.means, hand.prompts)
+    subject = subject_of(hand)
+    variance = variances(subject, hand.prompts)
     variance["0.mlp.neuron"] = torch.cat([torch.tensor([1.0]), torch.linspace(1.0, 1.01, 10), torch.full((117,), 1e-9)])
-    pools = node_pools(hand.model, claim, variance)
-    generator = torch.Generator().manual_seed(0)
-    drawn = [random_nodes(claim, variance, pools, generator) for _ in range(40)]
+    drawn = draw_nodes(subject, variance, 40, torch.Generator().manual_seed(0))
     neurons = {nodes["0.mlp.neuron"][0] for nodes in drawn}
     assert neurons <= set(range(1, 11)) and len(neurons) > 5  # lively ones, and not always the same
     for nodes in drawn:
-        assert {site: len(channels) for site, channels in nodes.items()} == dict.fromkeys(claim.nodes, 1)
-        assert all(nodes[site] != claim.nodes[site] for site in nodes)
+        assert {site: len(channels) for site, channels in nodes.items()} == dict.fromkeys(hand.nodes, 1)
+        assert all(nodes[site] != hand.nodes[site] for site in nodes)
 
 
 def test_variance_is_about_the_mean_that_ablation_puts_there() -> None:
@@ -75,15 +73,15 @@ def test_variance_is_about_the_mean_that_ablation_puts_there() -> None:
     hand = bracket_counter()
     means = {site: mean.clone() for site, mean in hand.means.items()}
     means["embed"][6] = 4.0  # the constant channel is always 6
-    assert float(variances(hand.model, means, hand.prompts)["embed"][6]) == pytest.approx(4.0)
+    found = variances(replace(subject_of(hand), means=means), hand.prompts)
+    assert float(found["embed"][6]) == pytest.approx(4.0)
 
 
 def test_null_edges_are_nonzero_weights_outside_the_circuit() -> None:
     hand = copy_model()
-    claim = Claim.of(hand.circuit)
-    variance = variances(hand.model, hand.means, hand.prompts)
-    pools = edge_pools(hand.model, claim, variance)
-    drawn = random_edges(hand.model, claim, variance, pools, torch.Generator().manual_seed(0))
+    claim = subject_of(hand).claim
+    variance = variances(subject_of(hand), hand.prompts)
+    (drawn,) = draw_edges(subject_of(hand), variance, 1, torch.Generator().manual_seed(0))
     assert len(drawn) == len(claim.edges)
     assert not {edge[:4] for edge in drawn} & {edge[:4] for edge in claim.edges}
     assert all(isinstance(edge, Edge) and edge.weight != 0 for edge in drawn)
@@ -91,20 +89,37 @@ def test_null_edges_are_nonzero_weights_outside_the_circuit() -> None:
 
 
 def test_a_site_that_is_all_circuit_offers_no_null() -> None:
+    """39 of 40 nodes are at a site of which 32 are claimed: the random sets have 7, and no p comes of them."""
     hand = bracket_counter()
-    claim = replace(Claim.of(hand.circuit), nodes={**hand.nodes, "final": list(range(32))})
-    result = necessity(hand.model, claim, hand.means, hand.prompts, 20, 20, n_nodes=1, n_edges=1)
+    wide = subject_of(hand, nodes={**hand.nodes, "final": list(range(32))})
+    result = necessity(wide, material_of(hand), budget_of(nodes=1, edges=1))
     assert result.n_missing == 32
+    assert result.nodes_p is None and result.passed is None
+    assert "no p: outside the circuit there are only 7 of 39 to draw" in result.sentence
     assert len(result.nodes) == len(result.edges) == 1  # bounded, and said so by the length
 
 
 def test_the_whole_model_as_a_circuit_has_no_null() -> None:
-    """Every node claimed: nothing is left to draw from, and it says so."""
+    """Every node claimed: nothing is left to draw from, so nothing is shown, and it says so."""
     hand = bracket_counter()
     nodes = {site: list(range(len(mean))) for site, mean in hand.means.items()}
-    claim = replace(Claim.of(hand.circuit), nodes=nodes)
-    result = necessity(hand.model, claim, hand.means, hand.prompts, 20, 20, n_nodes=1, n_edges=1)
-    assert result.n_missing == claim.n_nodes and result.variance_ratio == 0.0
+    result = necessity(subject_of(hand, nodes=nodes), material_of(hand), budget_of(nodes=1, edges=1))
+    assert result.n_missing == sum(map(len, nodes.values())) and result.variance_ratio == 0.0
+    assert result.nodes_p is None and result.nodes_z is None and result.passed is None
+
+
+def test_too_few_or_too_small_null_sets_give_no_p() -> None:
+    assert not too_few([10] * 19, 10) and not too_few([9] * 19, 10)
+    assert too_few([10] * 18, 10) and too_few([8] + [10] * 30, 10) and too_few([], 3)
+
+
+def test_the_circuit_is_removed_on_all_test_pairs_and_held_against_random_ones_on_some() -> None:
+    hand = copy_model()
+    result = necessity(subject_of(hand), material_of(hand), budget_of(pairs=5, nodes=1, edges=1))
+    assert (result.n_pairs, result.n_null_pairs) == (64, 5)
+    removed = ablate(hand.model, hand.nodes, hand.means)
+    loss = float(task_loss(logit_difference(hand.model, hand.prompts, removed), hand.prompts.sign))
+    assert result.nodes_loss == pytest.approx(loss, abs=1e-6)
 
 
 def test_p_is_exact_and_z_needs_spread() -> None:

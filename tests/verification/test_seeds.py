@@ -1,13 +1,19 @@
 """Seeds and backups: overlap, core and exhaustion, with a stand-in for the pruner; forbidding, with the real gates."""
 
 import torch
+from judged import budget_of, material_of, subject_of
 from micro_model import bracket_counter, copy_model
 
 from thinwire.circuits.overlap import jaccard
 from thinwire.pruning.gates import NodeGates
-from thinwire.verification.claim import Claim
-from thinwire.verification.pruner import Pruned
-from thinwire.verification.seeds import seeds, shared
+from thinwire.verification.pruner import Pruned, Pruner
+from thinwire.verification.seeds import Seeds, seeds, shared
+
+
+def run(pruner: Pruner, n_seeds: int, n_rounds: int, seed: int = 0) -> Seeds:
+    hand = bracket_counter()
+    material = material_of(hand, pairs=hand.pairs, pruner=pruner)
+    return seeds(subject_of(hand), material, budget_of(seeds=n_seeds, rounds=n_rounds), seed)
 
 
 def test_overlap_and_core_by_hand() -> None:
@@ -26,7 +32,7 @@ def test_the_same_circuit_for_every_seed_and_no_backup() -> None:
         solved = not forbidden
         return Pruned(hand.nodes if solved else {}, solved, 0.01 if solved else 0.7, 4)
 
-    found = seeds(hand.model, Claim.of(hand.circuit), hand.means, hand.pairs, pruner, n_seeds=2, n_rounds=3, seed=7)
+    found = run(pruner, n_seeds=2, n_rounds=3, seed=7)
     assert found.passed
     assert found.node_overlap == found.same_answer == 1.0
     assert found.correlation is not None and found.correlation > 0.999
@@ -45,7 +51,7 @@ def test_exhaustion_forbids_everything_found_before() -> None:
         forbade.append({site: list(channels) for site, channels in forbidden.items()})
         return Pruned(rounds[len(forbade) - 1], True, 0.1, 1)
 
-    found = seeds(hand.model, Claim.of(hand.circuit), hand.means, hand.pairs, pruner, n_seeds=0, n_rounds=2)
+    found = run(pruner, n_seeds=0, n_rounds=2)
     assert forbade[0] == hand.nodes
     assert forbade[1] == {**hand.nodes, "embed": [0, 10]}
     assert found.n_disjoint == 3 and found.passed is False
@@ -54,22 +60,14 @@ def test_exhaustion_forbids_everything_found_before() -> None:
 
 def test_unsolved_seeds_do_not_enter_the_overlap() -> None:
     hand = bracket_counter()
-    found = seeds(
-        hand.model,
-        Claim.of(hand.circuit),
-        hand.means,
-        hand.pairs,
-        lambda model, pairs, seed, forbidden: Pruned({"embed": [9]}, False, 0.7, 0),
-        n_seeds=2,
-        n_rounds=0,
-    )
+    found = run(lambda model, pairs, seed, forbidden: Pruned({"embed": [9]}, False, 0.7, 0), n_seeds=2, n_rounds=0)
     assert found.node_overlap is None and found.core == hand.nodes
     assert found.passed is None
 
 
 def test_forbidden_gates_never_open() -> None:
     hand = copy_model()
-    gates = NodeGates(hand.means, torch.Generator().manual_seed(0), hand.nodes)
+    gates = NodeGates(hand.model.space, torch.Generator().manual_seed(0), hand.nodes)
     assert int(gates.forbidden.sum()) == 19
     with torch.no_grad():
         gates.tau += 5.0

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from judged import budget_of, material_of, subject_of
 from micro_model import CALL, COPY_ANSWERS, DECOY_A, MARK_A, MARK_B, HandModel, copy_model, task_tokens
 
 from thinwire.circuits.prompts import Prompts
-from thinwire.verification.claim import Claim
-from thinwire.verification.selectivity import Change, selectivity, text_loss
+from thinwire.verification.selectivity import LossChange, selectivity, text_loss
 
 
 def other_task(hand: HandModel) -> Prompts:
@@ -32,8 +32,8 @@ def hand() -> HandModel:
 def test_a_task_with_its_own_nodes_is_left_alone(hand: HandModel) -> None:
     """Only the second head is claimed: the other task reads the embedding and does not need it."""
     nodes = {site: channels for site, channels in hand.nodes.items() if site.startswith("1.attn")}
-    claim = replace(Claim.of(hand.circuit), nodes=nodes)
-    found = selectivity(hand.model, claim, hand.means, hand.prompts, {"other": other_task(hand)}, hand.windows[:8])
+    material = material_of(hand, others={"other": other_task(hand)})
+    found = selectivity(subject_of(hand, nodes=nodes), material, budget_of(text_windows=8))
     assert found.passed
     assert found.own.rise > 0.5
     assert found.others["other"].rise < 0.1
@@ -42,8 +42,8 @@ def test_a_task_with_its_own_nodes_is_left_alone(hand: HandModel) -> None:
 
 def test_a_removal_that_breaks_both_tasks_is_not_selective(hand: HandModel) -> None:
     """The marker's own channel carries both tasks."""
-    claim = replace(Claim.of(hand.circuit), nodes={"embed": [0], "final": [0]})
-    found = selectivity(hand.model, claim, hand.means, hand.prompts, {"other": other_task(hand)})
+    material = material_of(hand, others={"other": other_task(hand)}, windows=None)
+    found = selectivity(subject_of(hand, nodes={"embed": [0], "final": [0]}), material, budget_of())
     assert found.passed is False
     assert found.others["other"].rise > 0.5
     assert found.text is None
@@ -51,12 +51,12 @@ def test_a_removal_that_breaks_both_tasks_is_not_selective(hand: HandModel) -> N
 
 def test_tasks_that_the_model_does_not_do_do_not_count(hand: HandModel) -> None:
     wrong = replace(hand.prompts, answer=COPY_ANSWERS[1], other=COPY_ANSWERS[0])
-    found = selectivity(hand.model, Claim.of(hand.circuit), hand.means, hand.prompts, {"wrong": wrong})
+    found = selectivity(subject_of(hand), material_of(hand, others={"wrong": wrong}), budget_of())
     assert found.others == {} and found.passed is None
 
 
 def test_the_own_task_is_no_other_task(hand: HandModel) -> None:
-    found = selectivity(hand.model, Claim.of(hand.circuit), hand.means, hand.prompts, {"copy": hand.prompts})
+    found = selectivity(subject_of(hand), material_of(hand, others={"copy": hand.prompts}), budget_of())
     assert found.others == {}
 
 
@@ -65,5 +65,5 @@ def test_text_loss_is_the_mean_over_all_predicted_tokens(hand: HandModel) -> Non
     logits = hand.model(windows[:, :-1])
     expected = F.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
     assert text_loss(hand.model, windows) == pytest.approx(float(expected), abs=1e-5)
-    assert Change(1.0, 1.5).rise == 0.5
+    assert LossChange(1.0, 1.5).rise == 0.5
     assert torch.is_tensor(expected)

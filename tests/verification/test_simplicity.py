@@ -4,14 +4,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judged import budget_of, material_of, subject_of
 from micro_model import bracket_counter, copy_model
 
-from thinwire.circuits.prompts import Prompts
-from thinwire.verification.claim import Claim
-from thinwire.verification.simplicity import Step, best_step, simplicity
+from thinwire.verification.simplicity import StepFunction, best_step, simplicity
 
 
-def squared_error(x: torch.Tensor, step: Step) -> float:
+def squared_error(x: torch.Tensor, step: StepFunction) -> float:
     return float((torch.where(x < step.threshold, step.low, step.high) - x).square().sum())
 
 
@@ -22,7 +21,7 @@ def test_two_clusters_give_their_means() -> None:
 
 
 def test_a_constant_stays_what_it_is() -> None:
-    assert best_step(torch.full((5,), 3.0)) == Step(3.0, 3.0, 3.0)
+    assert best_step(torch.full((5,), 3.0)) == StepFunction(3.0, 3.0, 3.0)
 
 
 @settings(max_examples=40)
@@ -33,14 +32,13 @@ def test_no_other_cut_is_better(values: list[int]) -> None:
     for cut in sorted(set(values)):
         below, above = x[x < cut], x[x >= cut]
         if len(below):
-            assert found <= squared_error(x, Step(float(cut), float(below.mean()), float(above.mean()))) + 1e-3
+            assert found <= squared_error(x, StepFunction(float(cut), float(below.mean()), float(above.mean()))) + 1e-3
 
 
 def test_the_bracket_circuit_may_be_a_chain_of_switches_at_its_end() -> None:
     """The token is a bracket or not, the neuron fires or not; the count before it is graded over lengths and places."""
     hand = bracket_counter()
-    search = Prompts.of(hand.pairs["validation"])
-    found = simplicity(hand.model, Claim.of(hand.circuit), hand.means, hand.prompts, search)
+    found = simplicity(subject_of(hand), material_of(hand), budget_of())
     binary = {node.name for node in found.nodes if node.binary}
     assert {"embed:0", "0.attn.in:0", "0.attn.v:0"} <= binary
     assert found.n_binary == len(binary) and found.n_looked_at == 8
@@ -48,7 +46,6 @@ def test_the_bracket_circuit_may_be_a_chain_of_switches_at_its_end() -> None:
 
 def test_all_at_once_is_measured_and_bounds_are_kept() -> None:
     hand = copy_model()
-    search = Prompts.of(hand.pairs["validation"])
-    found = simplicity(hand.model, Claim.of(hand.circuit), hand.means, hand.prompts, search, n_nodes=4)
+    found = simplicity(subject_of(hand), material_of(hand), budget_of(nodes=4))
     assert found.n_looked_at == len(found.nodes) == 4
     assert found.all_loss == pytest.approx(found.circuit_loss, abs=0.1) and found.all_accuracy == 1.0

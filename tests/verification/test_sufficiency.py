@@ -2,44 +2,45 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from judged import budget_of, material_of, subject_of
 from micro_model import ASK, HandModel, bracket_counter, copy_model
 
-from thinwire.verification.claim import Claim
-from thinwire.verification.sufficiency import same_length_donors, sufficiency
+from thinwire.verification.sufficiency import Sufficiency, same_length_donors, sufficiency
 
 HAND = [pytest.param(copy_model, id="copy"), pytest.param(bracket_counter, id="bracket")]
 
 
-def judge(hand: HandModel, claim: Claim):
-    return sufficiency(hand.model, claim, hand.means, hand.prompts, n_harsh=32)
+def judge(hand: HandModel, **claimed: Any) -> Sufficiency:
+    return sufficiency(subject_of(hand, **claimed), material_of(hand), budget_of(pairs=32))
 
 
 @pytest.mark.parametrize("build", HAND)
 def test_the_true_circuit_suffices_under_resampling_and_frozen_norms(build) -> None:
     hand = build()
-    found = judge(hand, Claim.of(hand.circuit))
+    found = judge(hand)
     assert found.passed
     assert found.loss == pytest.approx(hand.circuit.scores["test"].loss, abs=1e-6)
     assert found.model_loss == pytest.approx(hand.circuit.model_scores["test"].loss, abs=1e-6)
     for world in (found.resampled, found.frozen_norms):
         assert world.loss < 0.15 and world.accuracy == 1.0
     assert found.kl < 0.5 * found.kl_nothing_kept
-    assert found.stated_edges is None
+    assert found.all_edges is None
 
 
 def test_zero_ablation_takes_constants_away_too() -> None:
     """The bracket counter weighs depth against a constant channel, which means preserve and zeros do not."""
-    found = judge(bracket_counter(), Claim.of(bracket_counter().circuit))
+    found = judge(bracket_counter())
     assert found.accuracy == 1.0 and found.zero.accuracy == 0.5
-    assert judge(copy_model(), Claim.of(copy_model().circuit)).zero.accuracy == 1.0
+    assert judge(copy_model()).zero.accuracy == 1.0
 
 
 def test_nothing_kept_is_no_circuit() -> None:
     hand = bracket_counter()
-    found = judge(hand, replace(Claim.of(hand.circuit), nodes={}, edges=[]))
+    found = judge(hand, nodes={}, edges=[])
     assert found.passed is False
     assert found.accuracy == 0.5
     assert found.kl == pytest.approx(found.kl_nothing_kept, abs=1e-6)
@@ -48,12 +49,11 @@ def test_nothing_kept_is_no_circuit() -> None:
 def test_a_circuit_that_does_not_state_an_edge_that_it_needs_fails() -> None:
     """All nodes kept, but the edge from the first head's value to what it copies is not stated."""
     hand = copy_model()
-    claim = Claim.of(hand.circuit)
-    missing = [edge for edge in claim.edges if edge.target_site != "0.attn.out"]
-    assert len(missing) == len(claim.edges) - 1
-    found = judge(hand, replace(claim, edges=missing))
-    assert found.stated_edges is not None
-    assert found.loss < 0.15 < found.stated_edges.loss  # nodes alone would have passed
+    missing = [edge for edge in hand.circuit.edges if edge.target_site != "0.attn.out"]
+    assert len(missing) == len(hand.circuit.edges) - 1
+    found = judge(hand, edges=missing)
+    assert found.all_edges is not None
+    assert found.all_edges.loss < 0.15 < found.loss  # nodes alone would have passed
     assert found.passed is False
 
 
@@ -62,7 +62,7 @@ def test_a_difference_far_beyond_the_models_is_degenerate() -> None:
     hand = copy_model()
     model = deepcopy(hand.model)
     model.embed.weight[ASK, 20] = 10.0
-    found = sufficiency(model, Claim.of(hand.circuit), hand.means, hand.prompts)
+    found = judge(replace(hand, model=model))
     assert found.loss < 0.15 and found.accuracy == 1.0
     assert found.recovered > 2.0
     assert found.passed is False

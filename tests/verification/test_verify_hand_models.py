@@ -3,24 +3,22 @@
 from dataclasses import replace
 
 import pytest
+from judged import budget_of, material_of, subject_of
 from micro_model import HandModel, bracket_counter, copy_model
 
 from thinwire.circuits.ablation import node_means
 from thinwire.circuits.graph import Circuit
-from thinwire.circuits.prompts import Prompts
 from thinwire.pruning.config import PruneConfig
 from thinwire.pruning.prune import Identity, prune
-from thinwire.verification.budget import BUDGETS
-from thinwire.verification.claim import Claim
 from thinwire.verification.controls import controls
-from thinwire.verification.examine import Material, examine
-from thinwire.verification.finding import to_dict
+from thinwire.verification.examine import examine
 from thinwire.verification.pruner import Pruned
+from thinwire.verification.registry import TESTS
 from thinwire.verification.seeds import seeds
-from thinwire.verification.verdict import TESTS, judge
+from thinwire.verification.verdict import judge
 
 HAND = [pytest.param(copy_model, id="copy"), pytest.param(bracket_counter, id="bracket")]
-SOME_SETS = replace(BUDGETS["fast"], random_sets=40, random_edge_sets=40)
+SOME_SETS = budget_of(random_sets=40, random_edge_sets=40, pairs=16, search_pairs=16)
 CONFIG = PruneConfig(steps=100, k_coef=3e-3, target_loss=0.05)
 
 
@@ -39,26 +37,17 @@ def pruner_of(hand: HandModel):
     return prune_again
 
 
-def material_of(hand: HandModel) -> Material:
-    return Material(
-        test=hand.prompts,
-        search=Prompts.of(hand.pairs["validation"]),
-        shifted={name: Prompts.of(tokens) for name, tokens in hand.shifted.items()},
-        windows=hand.windows,
-    )
-
-
 @pytest.mark.parametrize("build", HAND)
 def test_the_true_circuit_is_faithful(build) -> None:
     hand = build()
-    findings = examine(hand.model, Claim.of(hand.circuit), hand.means, material_of(hand), SOME_SETS)
+    findings = examine(subject_of(hand), material_of(hand), SOME_SETS)
     assert list(findings) == list(TESTS)
     assert judge(findings) == ("faithful", [])
     failed = [name for name, finding in findings.items() if finding.passed is False]
     assert failed == []
     not_run = {name for name, finding in findings.items() if finding.passed is None}
     assert not_run == {"selectivity", "controls", "seeds"}  # one task only; the fast budget does not prune
-    assert all(to_dict(finding)["sentence"].endswith(".") for finding in findings.values())
+    assert all(finding.to_dict()["sentence"].endswith(".") for finding in findings.values())
 
 
 @pytest.mark.parametrize("build", HAND)
@@ -76,7 +65,7 @@ def test_the_same_seed_gives_the_same_findings() -> None:
     hand = bracket_counter()
 
     def run():
-        return examine(hand.model, Claim.of(hand.circuit), hand.means, material_of(hand), SOME_SETS, seed=3)
+        return examine(subject_of(hand), material_of(hand), SOME_SETS, seed=3)
 
     assert run() == run()
 
@@ -85,7 +74,8 @@ def test_the_same_seed_gives_the_same_findings() -> None:
 def test_the_bracket_counter_holds_one_circuit() -> None:
     """Other seeds find the same nodes, and with these forbidden there is none."""
     hand = bracket_counter()
-    found = seeds(hand.model, Claim.of(hand.circuit), hand.means, hand.pairs, pruner_of(hand), n_seeds=1, n_rounds=2)
+    material = material_of(hand, pairs=hand.pairs, pruner=pruner_of(hand))
+    found = seeds(subject_of(hand), material, budget_of(seeds=1, rounds=2))
     assert found.passed and found.n_disjoint == 1
     assert found.node_overlap == 1.0 and found.core == hand.nodes
 
@@ -94,6 +84,7 @@ def test_the_bracket_counter_holds_one_circuit() -> None:
 @pytest.mark.timeout(300)
 def test_where_nothing_is_to_be_found_no_circuit_as_small_is() -> None:
     hand = bracket_counter()
-    found = controls(hand.model, Claim.of(hand.circuit), hand.pairs, pruner_of(hand))
+    material = material_of(hand, pairs=hand.pairs, pruner=pruner_of(hand))
+    found = controls(subject_of(hand), material, budget_of(controls=True))
     assert found.passed, found.sentence
     assert not found.controls["permuted"].solved

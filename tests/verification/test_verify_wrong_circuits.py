@@ -6,24 +6,23 @@ from dataclasses import replace
 
 import pytest
 import torch
+from judged import budget_of, material_of
 from micro_model import COPY_ANSWERS, MARK_A, MARK_B, HandModel, bracket_counter, circuit_of, copy_model
 
 from thinwire.circuits.ablation import node_means
 from thinwire.circuits.graph import Circuit
-from thinwire.circuits.prompts import Prompts
 from thinwire.errors import CorruptFile, UserError
 from thinwire.model.checkpoint import fingerprint
 from thinwire.pruning.config import PruneConfig
 from thinwire.pruning.prune import Identity, prune
-from thinwire.verification.budget import BUDGETS
 from thinwire.verification.claim import Claim, check_model, read_claim
 from thinwire.verification.controls import permuted, random_like, redrawn, shuffled_like, unrelated
-from thinwire.verification.examine import Material, examine
+from thinwire.verification.examine import examine
 from thinwire.verification.finding import Finding
+from thinwire.verification.subject import Subject
 from thinwire.verification.verdict import judge
 
-SMALL = replace(
-    BUDGETS["fast"],
+SMALL = budget_of(
     random_sets=20,
     random_edge_sets=20,
     pairs=8,
@@ -37,9 +36,7 @@ SMALL = replace(
 
 
 def examined(hand: HandModel, claim: Claim) -> dict[str, Finding]:
-    shifted = {name: Prompts.of(tokens) for name, tokens in hand.shifted.items()}
-    material = Material(hand.prompts, Prompts.of(hand.pairs["validation"]), shifted=shifted, windows=hand.windows)
-    return examine(hand.model, claim, hand.means, material, SMALL)
+    return examine(Subject(hand.model, claim, hand.means), material_of(hand), SMALL)
 
 
 def swapped(hand: HandModel, site: str, channel: int) -> Claim:
@@ -180,11 +177,11 @@ def test_files_that_do_not_fit_are_refused_with_what_is_wrong() -> None:
     good = minimal(hand)
     with pytest.raises(CorruptFile, match="lacks model_fingerprint, nodes"):
         read_claim({"task": "bracket"}, hand.model)
-    with pytest.raises(UserError, match="names the site '7.attn.q'"):
+    with pytest.raises(UserError, match="no node site '7.attn.q'"):
         read_claim({**good, "nodes": {"7.attn.q": [1]}}, hand.model)
-    with pytest.raises(UserError, match="channel 32 of embed, which has 32 channels"):
+    with pytest.raises(UserError, match="embed has no channel 32"):
         read_claim({**good, "nodes": {"embed": [32]}}, hand.model)
-    with pytest.raises(UserError, match="an edge from embed to final"):
+    with pytest.raises(UserError, match="no weight matrix leads from embed to final"):
         read_claim({**good, "edges": [["embed", 0, "final", 0]]}, hand.model)
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from thinwire.circuits.ablation import isolate
 from thinwire.circuits.artefact import load_circuit
+from thinwire.circuits.isolated import without
 from thinwire.circuits.prompts import Prompts, logit_difference
 from thinwire.cli.main import main
 from thinwire.errors import UserError
-from thinwire.evidence.effects import without
 from thinwire.viewer.live import MOST_BYTES, LiveServer
 from thinwire.workflows import view as viewing
 from thinwire.workflows.live import evaluator, live_server

@@ -24,7 +24,7 @@ def test_the_result_is_stored_beside_the_circuit(own_pruned: Run) -> None:
     (path,) = own_pruned.circuit_directories()
     result = verify(own_pruned, path)
     stored = json.loads(read_sealed(path, "verify.json"))
-    assert stored == json.loads(json.dumps(result))
+    assert stored == json.loads(json.dumps(result.to_dict()))
     assert stored["model_fingerprint"] == own_pruned.fingerprint
     assert load_circuit(path).circuit.task == stored["task"]
 
@@ -32,15 +32,17 @@ def test_the_result_is_stored_beside_the_circuit(own_pruned: Run) -> None:
 def test_sufficiency_is_the_circuits_own_test_score(own_pruned: Run) -> None:
     (path,) = own_pruned.circuit_directories()
     circuit = load_circuit(path).circuit
-    found = verify(own_pruned, circuit)["sufficiency"]
-    assert found["loss"] == pytest.approx(circuit.scores["test"].loss, abs=1e-5)
-    assert found["accuracy"] == circuit.scores["test"].accuracy
+    assert circuit.minimal_scores is not None
+    found = verify(own_pruned, circuit).to_dict()["sufficiency"]
+    assert found["loss"] == pytest.approx(circuit.minimal_scores["test"].loss, abs=1e-5)
+    assert found["all_edges"]["loss"] == pytest.approx(circuit.scores["test"].loss, abs=1e-5)
+    assert found["accuracy"] == circuit.minimal_scores["test"].accuracy
     assert found["model_loss"] == pytest.approx(circuit.model_scores["test"].loss, abs=1e-5)
 
 
 def test_necessity_takes_out_nodes_edges_and_random_sets(own_pruned: Run) -> None:
     (path,) = own_pruned.circuit_directories()
-    found = verify(own_pruned, path)["necessity"]
+    found = verify(own_pruned, path).to_dict()["necessity"]
     n_sets = BUDGETS["fast"].random_sets
     assert len(found["random_losses"]) == n_sets
     assert found["random_mean"] == pytest.approx(sum(found["random_losses"]) / n_sets)
@@ -51,7 +53,7 @@ def test_necessity_takes_out_nodes_edges_and_random_sets(own_pruned: Run) -> Non
 @pytest.mark.slow
 def test_the_seed_decides_the_random_sets_and_nothing_else(own_pruned: Run) -> None:
     (path,) = own_pruned.circuit_directories()
-    first, again, other = (verify(own_pruned, path, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (verify(own_pruned, path, seed=seed).to_dict() for seed in (0, 0, 1))
     assert first == again
     assert other["necessity"]["random_losses"] != first["necessity"]["random_losses"]
     assert other["necessity"]["nodes_loss"] == first["necessity"]["nodes_loss"]

@@ -10,9 +10,10 @@ import pytest
 
 import thinwire
 from thinwire.circuits.artefact import load_circuit
+from thinwire.circuits.isolated import isolate_circuit
 from thinwire.circuits.prompts import Prompts
 from thinwire.errors import MissingFile, UserError
-from thinwire.evidence.effects import effect, without
+from thinwire.evidence.effects import effect
 from thinwire.workflows import view as viewing
 from thinwire.workflows.view import choose, gather, show, view
 
@@ -55,11 +56,11 @@ def test_effects_are_what_taking_the_node_out_does(pruned_path: Path, bundle: di
     (item,) = choose([pruned_path], "cpu")
     stored, entry = load_circuit(item.path), bundle["circuits"][0]
     prompts = viewing._first(Prompts.of(stored.pairs["test"]), viewing.NODE_PAIRS)
-    nodes, model = stored.circuit.nodes, item.run.model
-    base = effect(model, nodes, stored.means, prompts)
+    alone = isolate_circuit(item.run.model, stored.circuit, stored.means, prompts)
+    base = effect(alone)
     assert entry["base"]["loss"] == pytest.approx(base.loss, rel=1e-2)
-    for site, channels in list(nodes.items())[:4]:
-        found = effect(model, without(nodes, [(site, channels[0])]), stored.means, prompts)
+    for site, channels in list(alone.nodes.items())[:4]:
+        found = effect(alone.without([(site, channels[0])]))
         told = entry["nodes"][f"{site}:{channels[0]}"]["effect"]
         assert told == pytest.approx(found.loss - base.loss, rel=1e-2, abs=1e-4)
 

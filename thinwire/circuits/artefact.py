@@ -15,15 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, isolate, remove_edges
+from thinwire.circuits.ablation import Means
 from thinwire.circuits.graph import Circuit, Score
+from thinwire.circuits.isolated import isolate_circuit
 from thinwire.circuits.prompts import Prompts
-from thinwire.circuits.scales import freeze_scales, record_scales
 from thinwire.circuits.score import last_logits, score
 from thinwire.errors import CorruptFile, UserError
 from thinwire.model.checkpoint import fingerprint
 from thinwire.model.gpt import GPT
-from thinwire.model.hooks import compose
 from thinwire.storage.files import new_directory, read_sealed, to_json, write_atomic
 from thinwire.storage.records import parse_json
 from thinwire.storage.tensors import read_tensors, write_tensors
@@ -88,16 +87,7 @@ def evaluate_circuit(
 
     Raises `UserError` when the circuit belongs to another model, or has no minimal edges and these are asked for.
     """
-    circuit = stored.circuit
-    if edges == "minimal" and circuit.minimal_edges is None:
-        raise UserError(f"no edges of the circuit of {circuit.task} were swept; prune it with: --sweep edges")
     check_belongs(stored.circuit, model)
-    device = model.device
-    prompts = Prompts.of(stored.pairs[split], device)
-    means = {site: mean.to(device) for site, mean in stored.means.items()}
-    hook = isolate(model, stored.circuit.nodes, means)
-    if stored.circuit.norm_scales == "whole":
-        hook = compose(hook, freeze_scales(record_scales(model, prompts)))
-    removed = set(circuit.edges) - set(circuit.minimal_edges or []) if edges == "minimal" else ()
-    logits = last_logits(model, prompts, hook, remove_edges(model, removed, means))
-    return score(logits, last_logits(model, prompts), prompts)
+    prompts = Prompts.of(stored.pairs[split], model.device)
+    alone = isolate_circuit(model, stored.circuit, stored.means, prompts, edges)
+    return score(alone.logits(), last_logits(model, prompts), prompts)

@@ -5,17 +5,14 @@ is the part that is taken out.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-import torch
-
-from thinwire.circuits.ablation import Means, isolate, remove_edges
 from thinwire.circuits.graph import Edge
-from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
-from thinwire.model.gpt import GPT
-from thinwire.model.hooks import Edges
+from thinwire.circuits.isolated import IsolatedCircuit
+from thinwire.circuits.prompts import task_accuracy, task_loss
 from thinwire.model.nodes import Nodes
+from thinwire.model.sites import head_of, is_in_head, node_key
 
 
 @dataclass(frozen=True)
@@ -30,52 +27,42 @@ class Effect:
     """Mean logit of the right answer minus the other one's."""
 
 
-@torch.no_grad()
-def effect(model: GPT, nodes: Nodes, means: Means, prompts: Prompts, edges: Edges | None = None) -> Effect:
-    """The task with only `nodes` kept and the edges that `edges` masks removed."""
-    difference = logit_difference(model, prompts, isolate(model, nodes, means), edges)
+def effect(alone: IsolatedCircuit) -> Effect:
+    """What a circuit, whole or with parts taken out, does on its prompts."""
+    difference, sign = alone.difference(), alone.prompts.sign
     return Effect(
-        loss=float(task_loss(difference, prompts.sign)),
-        accuracy=task_accuracy(difference, prompts.sign),
-        difference=float((difference * prompts.sign).mean()),
+        loss=float(task_loss(difference, sign)),
+        accuracy=task_accuracy(difference, sign),
+        difference=float((difference * sign).mean()),
     )
-
-
-def without(nodes: Nodes, removed: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
-    """`nodes` less the given (site, channel) pairs."""
-    gone: dict[str, set[int]] = defaultdict(set)
-    for site, channel in removed:
-        gone[site].add(channel)
-    return {site: [c for c in channels if c not in gone[site]] for site, channels in nodes.items()}
 
 
 def heads_of(nodes: Nodes, d_head: int) -> dict[str, list[tuple[str, int]]]:
     """`layer.head` -> its kept query, key and value channels as (site, channel)."""
     heads: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for site, channels in nodes.items():
-        if site.endswith((".q", ".k", ".v")):
+        if is_in_head(site):
             for channel in channels:
-                heads[f"{site.split('.')[0]}.{channel // d_head}"].append((site, channel))
+                layer, head = head_of(site, channel, d_head)
+                heads[f"{layer}.{head}"].append((site, channel))
     return dict(sorted(heads.items()))
 
 
-def head_effects(model: GPT, nodes: Nodes, means: Means, prompts: Prompts) -> dict[str, Effect]:
+def head_effects(alone: IsolatedCircuit) -> dict[str, Effect]:
     """`layer.head` -> the circuit without that head's channels."""
-    heads = heads_of(nodes, model.config.d_head)
-    return {head: effect(model, without(nodes, parts), means, prompts) for head, parts in heads.items()}
+    heads = heads_of(alone.nodes, alone.model.config.d_head)
+    return {head: effect(alone.without(parts)) for head, parts in heads.items()}
 
 
-def node_effects(model: GPT, nodes: Nodes, means: Means, prompts: Prompts) -> dict[str, Effect]:
+def node_effects(alone: IsolatedCircuit) -> dict[str, Effect]:
     """`site:channel` -> the circuit without that node."""
     return {
-        f"{site}:{channel}": effect(model, without(nodes, [(site, channel)]), means, prompts)
-        for site, channels in nodes.items()
+        node_key(site, channel): effect(alone.without([(site, channel)]))
+        for site, channels in alone.nodes.items()
         for channel in channels
     }
 
 
-def edge_effects(
-    model: GPT, nodes: Nodes, edges: Iterable[Edge], means: Means, prompts: Prompts
-) -> Mapping[Edge, Effect]:
+def edge_effects(alone: IsolatedCircuit, edges: Iterable[Edge]) -> dict[Edge, Effect]:
     """Edge -> the circuit without that edge."""
-    return {edge: effect(model, nodes, means, prompts, remove_edges(model, [edge], means)) for edge in edges}
+    return {edge: effect(alone.without(edges=[edge])) for edge in edges}

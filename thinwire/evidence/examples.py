@@ -11,8 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from thinwire.circuits.ablation import BATCH
+from thinwire.circuits.isolated import IsolatedCircuit
 from thinwire.model.gpt import GPT
-from thinwire.model.hooks import Hook, compose, identity
+from thinwire.model.hooks import Edges, Hook, compose, identity
 from thinwire.model.nodes import Nodes
 
 N_EXAMPLES = 4
@@ -24,9 +25,14 @@ N_BINS = 24
 
 @torch.no_grad()
 def record(
-    model: GPT, nodes: Nodes, tokens: Int[Tensor, "N T"], hook: Hook = identity
+    model: GPT,
+    nodes: Nodes,
+    tokens: Int[Tensor, "N T"],
+    hook: Hook = identity,
+    edges: Edges | None = None,
+    batch: int = BATCH,
 ) -> dict[str, Float[Tensor, "N T kept"]]:
-    """Site -> activations of its kept channels on every token, float32 on the CPU; `hook` acts first."""
+    """Site -> activations of its kept channels on every token, float32 on the CPU; `hook` and `edges` act first."""
     parts: dict[str, list[Tensor]] = {site: [] for site, channels in nodes.items() if channels}
 
     def keep(site: str, x: Tensor) -> Tensor:
@@ -34,8 +40,8 @@ def record(
             parts[site].append(x[..., list(nodes[site])].float().cpu())
         return x
 
-    for batch in tokens.split(BATCH):
-        model(batch, compose(hook, keep))
+    for part in tokens.split(batch):
+        model(part, compose(hook, keep), edges)
     return {site: torch.cat(found) for site, found in parts.items()}
 
 
@@ -80,10 +86,24 @@ def node_examples(
     nodes: Nodes,
     tokens: Int[Tensor, "N T"],
     lengths: Int[Tensor, " N"],
-    hook: Hook = identity,
 ) -> dict[str, dict[str, Any]]:
     """`site:channel` -> its `positive` and `negative` examples and the `histogram` of its activations."""
-    recorded: Mapping[str, Tensor] = record(model, nodes, tokens, hook)
+    return _examples(record(model, nodes, tokens), nodes, tokens, lengths)
+
+
+def circuit_examples(alone: IsolatedCircuit, nodes: Nodes) -> dict[str, dict[str, Any]]:
+    """`node_examples` on the prompts of a circuit that runs alone."""
+    prompts = alone.prompts
+    recorded = record(alone.model, nodes, prompts.tokens, alone.hook, alone.edges, batch=len(prompts.tokens))
+    return _examples(recorded, nodes, prompts.tokens, prompts.lengths)
+
+
+def _examples(
+    recorded: Mapping[str, Float[Tensor, "N T kept"]],
+    nodes: Nodes,
+    tokens: Int[Tensor, "N T"],
+    lengths: Int[Tensor, " N"],
+) -> dict[str, dict[str, Any]]:
     tokens, lengths = tokens.cpu(), lengths.cpu()
     inside = torch.arange(tokens.shape[1]) < lengths[:, None]
     return {

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, isolate
+from thinwire.circuits.ablation import Means
 from thinwire.circuits.graph import Circuit
+from thinwire.circuits.isolated import isolate_circuit
 from thinwire.circuits.prompts import Prompts, logit_difference
 from thinwire.data.tokenizer import Tokenizer
 from thinwire.evidence.effects import effect, head_effects
@@ -49,8 +50,8 @@ def pair_evidence(
         recorded[site] = x.cpu()
         return x
 
-    keep = isolate(model, circuit.nodes, means)
-    model(chosen.tokens, compose(keep, record))
+    alone = isolate_circuit(model, circuit, means, chosen)
+    model(chosen.tokens, compose(alone.hook, record), alone.edges)
     lengths: dict[str, int] = dict(zip(SIDES, chosen.lengths.tolist(), strict=True))
     return {
         "pair": {
@@ -59,7 +60,7 @@ def pair_evidence(
         },
         "probability": {
             "model": _probability(logit_difference(model, chosen)),
-            "circuit": _probability(logit_difference(model, chosen, keep)),
+            "circuit": _probability(alone.difference()),
         },
         "nodes": _nodes(model, circuit, means, recorded, lengths, tokenizer),
         "attention": _attention(circuit, recorded, lengths, model.config.d_head),
@@ -73,9 +74,10 @@ def pair_evidence(
 
 def _heads(model: GPT, circuit: Circuit, means: Means, prompts: Prompts) -> dict[str, Any]:
     few = prompts.pairs(torch.arange(min(N_PAIRS, prompts.n_pairs), device=prompts.tokens.device))
-    found = head_effects(model, circuit.nodes, means, few)
+    alone = isolate_circuit(model, circuit, means, few)
+    found = head_effects(alone)
     return {
-        "with_all_heads": asdict(effect(model, circuit.nodes, means, few)),
+        "with_all_heads": asdict(effect(alone)),
         "without_head": {head: asdict(changed) for head, changed in found.items()},
     }
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Name = Literal["fast", "full"]
+BudgetName = Literal["fast", "full"]
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,15 @@ class Budget:
     """Pairs of each kind of shift, in robustness."""
     all_tasks: bool
     """Whether selectivity looks at every built-in task, or at those for which the run has circuits."""
-    prunings: int
-    """Further seeds, and rounds of exhaustion; 0 leaves out seeds and controls."""
+    controls: bool
+    """Whether to prune where there is nothing to find."""
+    seeds: int
+    """Further seeds of the pruning."""
+    rounds: int
+    """Rounds of exhaustion, at most."""
 
 
-BUDGETS: dict[Name, Budget] = {
+BUDGETS: dict[BudgetName, Budget] = {
     "fast": Budget(
         random_sets=200,
         random_edge_sets=200,
@@ -52,7 +56,9 @@ BUDGETS: dict[Name, Budget] = {
         text_windows=16,
         shifted_pairs=16,
         all_tasks=False,
-        prunings=0,
+        controls=False,
+        seeds=0,
+        rounds=0,
     ),
     "full": Budget(
         random_sets=200,
@@ -67,6 +73,8 @@ BUDGETS: dict[Name, Budget] = {
         text_windows=256,
         shifted_pairs=128,
         all_tasks=True,
-        prunings=3,
+        controls=True,
+        seeds=3,
+        rounds=3,
     ),
 }

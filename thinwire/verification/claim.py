@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from thinwire.circuits.edges import induced_edges
 from thinwire.circuits.graph import Circuit, Edge
+from thinwire.circuits.isolated import NormScales
 from thinwire.errors import CorruptFile, UserError
 from thinwire.model.checkpoint import fingerprint
 from thinwire.model.gpt import GPT
@@ -31,6 +32,8 @@ class Claim:
     edge_kind: EdgeKind = "listed"
     target_loss: float = TARGET_LOSS
     status: str = "not stated"
+    norm_scales: NormScales = "own"
+    """RMSNorm scales inside the circuit."""
 
     @property
     def n_nodes(self) -> int:
@@ -48,6 +51,7 @@ class Claim:
             "minimal" if swept else "induced",
             circuit.target_loss,
             circuit.status,
+            circuit.norm_scales,
         )
 
 
@@ -72,6 +76,7 @@ def read_claim(values: dict[str, Any], model: GPT) -> Claim:
         edge_kind=kind,
         target_loss=float(values.get("target_loss", TARGET_LOSS)),
         status=values.get("status", "not stated"),
+        norm_scales=values.get("norm_scales", "own"),
     )
 
 

@@ -14,16 +14,19 @@ from torch import Tensor
 from thinwire.model.gpt import GPT
 from thinwire.progress import Progress, silent
 from thinwire.tasks.tokens import TaskTokens
+from thinwire.verification.budget import Budget
 from thinwire.verification.claim import Claim
 from thinwire.verification.finding import Finding
-from thinwire.verification.pruner import Pairs, Pruned, Pruner
+from thinwire.verification.material import TaskMaterial
+from thinwire.verification.pruner import Pruned, SplitPairs
+from thinwire.verification.subject import Subject
 
 FACTOR = 2.0
 THRESHOLD = f"no control is solved by a circuit with less than {FACTOR:g} times the real one's number of nodes"
 
 
 @dataclass(frozen=True)
-class Control:
+class ControlCircuit:
     """What the pruning found in one control."""
 
     solved: bool
@@ -37,14 +40,19 @@ class Control:
 class Controls(Finding):
     circuit_nodes: int
     circuit_edges: int
-    controls: dict[str, Control]
+    controls: dict[str, ControlCircuit]
     """`permuted`, `unrelated`, `random`, `shuffled`."""
 
 
 def controls(
-    model: GPT, claim: Claim, pairs: Pairs, pruner: Pruner, seed: int = 0, progress: Progress = silent
+    subject: Subject, material: TaskMaterial, budget: Budget, seed: int = 0, progress: Progress = silent
 ) -> Controls:
-    """Prune the four controls. Which pairs are swapped, the answers and the weights are drawn with `seed`."""
+    """Prune the four controls. Which pairs are swapped, the answers and the weights are drawn with `seed`.
+
+    Raises `NotRun` when there is no pruning or the budget has none.
+    """
+    model, claim = subject.model, subject.claim
+    pruner, pairs = material.pruning(budget.controls)
     worlds = {
         "permuted": lambda: (model, permuted(pairs, seed)),
         "unrelated": lambda: (model, unrelated(pairs, model.config.vocab_size, seed)),
@@ -61,17 +69,18 @@ def controls(
         passed=not small,
         threshold=THRESHOLD,
         sentence=_sentence(claim, found),
+        n_pairs=len(pairs["test"]),
         circuit_nodes=claim.n_nodes,
         circuit_edges=len(claim.edges),
         controls=found,
     )
 
 
-def _control(pruned: Pruned) -> Control:
-    return Control(pruned.solved, pruned.loss, pruned.n_nodes, pruned.n_edges)
+def _control(pruned: Pruned) -> ControlCircuit:
+    return ControlCircuit(pruned.solved, pruned.loss, pruned.n_nodes, pruned.n_edges)
 
 
-def permuted(pairs: Pairs, seed: int) -> Pairs:
+def permuted(pairs: SplitPairs, seed: int) -> SplitPairs:
     """The sides of a random half of the pairs swapped: which answer is right follows no rule."""
     random = np.random.default_rng(seed)
 
@@ -90,7 +99,7 @@ def permuted(pairs: Pairs, seed: int) -> Pairs:
     return {split: swap(tokens) for split, tokens in pairs.items()}
 
 
-def unrelated(pairs: Pairs, vocab_size: int, seed: int) -> Pairs:
+def unrelated(pairs: SplitPairs, vocab_size: int, seed: int) -> SplitPairs:
     """Two other tokens as answers, drawn at random among those that occur in no prompt, as far as there are two."""
     used = {
         int(token) for tokens in pairs.values() for side in (tokens.clean, tokens.corrupt) for token in np.unique(side)
@@ -133,7 +142,7 @@ def shuffled_like(value: Tensor, generator: torch.Generator) -> Tensor:
     return value.flatten()[torch.randperm(value.numel(), generator=generator)].reshape(value.shape)
 
 
-def _sentence(claim: Claim, found: dict[str, Control]) -> str:
+def _sentence(claim: Claim, found: dict[str, ControlCircuit]) -> str:
     parts = [
         f"{name}: {f'{c.n_nodes} nodes' if c.solved else 'not solved'} (loss {c.loss:.3f})" for name, c in found.items()
     ]

@@ -1,7 +1,9 @@
-"""What every test of a circuit ends in: numbers, what they are held against, and a verdict in words."""
+"""What every test of a circuit ends in: numbers, what they are held against, and an outcome in words."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
+
+Outcome = Literal["passed", "failed", "not run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,25 +16,25 @@ class Finding:
     """When the test passes, in words with its numbers."""
     sentence: str
     """What was found, as one plain sentence with its numbers."""
+    n_pairs: int | None = None
+    """Pairs of prompts behind the numbers; None where there are none."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """The same as `passed`, in words."""
+        return "not run" if self.passed is None else "passed" if self.passed else "failed"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As verify.json holds it: outcome first, then the test's own numbers."""
+        values = asdict(self)
+        head = ("passed", "threshold", "sentence", "n_pairs")
+        return {"verdict": self.outcome, **{name: values.pop(name) for name in head}, **values}
 
 
-def not_run(threshold: str, why: str) -> Finding:
+class NotRun(Exception):
+    """A test cannot be run on what there is; says why, as a sentence without its full stop."""
+
+
+def not_run(threshold: str, why: object) -> Finding:
     """The finding of a test that was not run."""
-    return Finding(passed=None, threshold=threshold, sentence=why)
-
-
-def to_dict(finding: Finding) -> dict[str, Any]:
-    """A finding as verify.json holds it: verdict first, then the test's own numbers."""
-    values = asdict(finding)
-    head = ("passed", "threshold", "sentence")
-    verdict = "not run" if finding.passed is None else "passed" if finding.passed else "failed"
-    return {
-        "verdict": verdict,
-        **{name: values[name] for name in head},
-        **{name: value for name, value in values.items() if name not in head},
-    }
-
-
-def percent(share: float) -> str:
-    """A share in words: 93 %, and 99.4 % where the digit behind the point is needed to tell it from 100 %."""
-    return f"{100 * share:.1f} %" if 0.99 < share < 0.9995 else f"{round(100 * share)} %"
+    return Finding(passed=None, threshold=threshold, sentence=f"Not run: {why}.")

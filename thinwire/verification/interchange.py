@@ -6,24 +6,26 @@ effect is how far the logit difference moves to the other side's, as a share of 
 Source: interchange interventions, Geiger et al. 2021; Drori 2026 for their use against pruned circuits.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, isolate
+from thinwire.circuits.graph import Edge
+from thinwire.circuits.isolated import IsolatedCircuit
 from thinwire.circuits.prompts import Prompts, logit_difference
-from thinwire.errors import UserError
 from thinwire.model.gpt import GPT
-from thinwire.model.hooks import Hook, identity
 from thinwire.model.nodes import Nodes
-from thinwire.verification.claim import Claim
-from thinwire.verification.finding import Finding, percent
-from thinwire.verification.necessity import edge_name
-from thinwire.verification.variants import differences_replacing, list_nodes, record, sample
+from thinwire.model.sites import node_key
+from thinwire.progress import Progress, silent
+from thinwire.verification.budget import Budget
+from thinwire.verification.finding import Finding, NotRun
+from thinwire.verification.material import TaskMaterial
+from thinwire.verification.measures import correlation, edge_name, normalised_error, percent
+from thinwire.verification.subject import Subject
+from thinwire.verification.variants import list_nodes, record, replace_in_circuit, replace_in_model, sample, single
 
 SAME_SIGN = 0.9
 CORRELATION = 0.8
@@ -41,7 +43,7 @@ THRESHOLD = (
 
 
 @dataclass(frozen=True)
-class Effect:
+class PatchEffect:
     """One node's, or one edge's two ends', effect as a share of the whole way."""
 
     name: str
@@ -53,9 +55,9 @@ class Effect:
 
 @dataclass(frozen=True, kw_only=True)
 class Interchange(Finding):
-    nodes: list[Effect]
+    nodes: list[PatchEffect]
     """Largest effect first."""
-    pairs: list[Effect]
+    pairs: list[PatchEffect]
     """Both ends of an edge patched together."""
     n_matter: int
     same_sign: float | None
@@ -66,71 +68,74 @@ class Interchange(Finding):
     pairs_error: float | None
     carried: float
     """Effect of all the circuit's nodes patched at once into the whole model."""
-    n_pairs: int
 
 
 def require_aligned(prompts: Prompts, task: str) -> None:
-    """Raises `UserError` naming task and pairs when two sides differ in length."""
+    """Raises `NotRun` naming task and pairs when two sides differ in length."""
     clean, corrupt = prompts.lengths.unflatten(0, (2, -1))
     if wrong := (clean != corrupt).nonzero().flatten().tolist():
         first = ", ".join(f"pair {row + 1} ({int(clean[row])} and {int(corrupt[row])} tokens)" for row in wrong[:3])
-        raise UserError(
+        raise NotRun(
             f"interchange interventions need pairs whose sides have equally many tokens; of task {task} {len(wrong)} "
-            f"of {prompts.n_pairs} have not: {first}; make both prompts of each pair equally long, or leave "
-            f"this test out"
+            f"of {prompts.n_pairs} have not: {first}; make both prompts of each pair equally long"
         )
 
 
 @torch.no_grad()
 def interchange(
-    model: GPT,
-    claim: Claim,
-    means: Means,
-    prompts: Prompts,
-    n_nodes: int = 1 << 30,
-    n_edges: int = 1 << 30,
-    seed: int = 0,
+    subject: Subject, material: TaskMaterial, budget: Budget, seed: int = 0, progress: Progress = silent
 ) -> Interchange:
     """Patch nodes and edges one at a time, in the circuit and in the model.
 
-    `n_nodes` and `n_edges` bound how many are patched (drawn at random beyond it). Raises `UserError` when the two
-    sides of a pair have different lengths.
+    Raises `NotRun` when the two sides of a pair have different lengths.
     """
+    claim, prompts = subject.claim, material.test_pairs(budget.pairs)
     require_aligned(prompts, claim.task)
-    keep = isolate(model, claim.nodes, means)
-    nodes = sample(list_nodes(claim.nodes), n_nodes, seed)
-    edges = sample(claim.edges, n_edges, seed)
-    variants: list[Nodes] = [{site: [channel]} for site, channel in nodes]
-    variants += [_ends(edge.source_site, edge.source, edge.target_site, edge.target) for edge in edges]
-    circuit = _effects(model, prompts, variants, keep)
-    whole = _effects(model, prompts, [*variants, claim.nodes])
-    names = [f"{site}:{channel}" for site, channel in nodes] + [edge_name(edge) for edge in edges]
+    nodes = sample(list_nodes(claim.nodes), budget.nodes, seed)
+    edges = sample(claim.edges, budget.edges, seed)
+    variants: list[Nodes] = [*single(nodes), *map(_ends, edges)]
+    circuit = _in_circuit(subject.alone(prompts), variants)
+    whole = _in_model(subject.model, prompts, [*variants, claim.nodes])
+    names = [node_key(site, channel) for site, channel in nodes] + [edge_name(edge) for edge in edges]
     effects = [
-        Effect(name, float(c.mean()), float(m.mean()), correlation(c, m))
+        PatchEffect(name, float(c.mean()), float(m.mean()), correlation(c, m))
         for name, c, m in zip(names, circuit, whole[:-1], strict=True)
     ]
     return _judge(effects[: len(nodes)], effects[len(nodes) :], float(whole[-1].mean()), prompts.n_pairs)
 
 
-def _ends(source_site: str, source: int, target_site: str, target: int) -> dict[str, list[int]]:
-    return {source_site: [source], target_site: [target]}
+def _ends(edge: Edge) -> dict[str, list[int]]:
+    return {edge.source_site: [edge.source], edge.target_site: [edge.target]}
 
 
-def _effects(model: GPT, prompts: Prompts, variants: Sequence[Nodes], base: Hook = identity) -> Float[Tensor, "V P"]:
-    """Shift of every prompt's difference towards the other side's, over the mean distance between the sides."""
+def _in_circuit(alone: IsolatedCircuit, variants: Sequence[Nodes]) -> Float[Tensor, "V P"]:
+    """`_shift` of every variant inside the circuit, with its own activations."""
+    seen = record(alone.model, alone.prompts, alone.hook, alone.edges)
+    after = replace_in_circuit(alone, variants, _other_side(seen, alone.prompts))
+    return _shift(alone.difference(), after, alone.prompts)
+
+
+def _in_model(model: GPT, prompts: Prompts, variants: Sequence[Nodes]) -> Float[Tensor, "V P"]:
+    """`_shift` of every variant in the whole model, with its own activations."""
+    after = replace_in_model(model, prompts, variants, _other_side(record(model, prompts), prompts))
+    return _shift(logit_difference(model, prompts), after, prompts)
+
+
+def _other_side(seen: Mapping[str, Tensor], prompts: Prompts) -> dict[str, Tensor]:
+    return {site: x.roll(prompts.n_pairs, 0) for site, x in seen.items()}
+
+
+def _shift(before: Float[Tensor, " P"], after: Float[Tensor, "V P"], prompts: Prompts) -> Float[Tensor, "V P"]:
+    """How far every prompt's difference moves towards the other side's, over the mean distance between the sides."""
     n = prompts.n_pairs
-    seen = record(model, prompts, base)
-    other_side = {site: x.roll(n, 0) for site, x in seen.items()}
-    before = logit_difference(model, prompts, base)
     way = float((before[:n] - before[n:]).mean())
-    after = differences_replacing(model, prompts, variants, other_side, base)
     return (before - after) * prompts.sign / way if way else torch.zeros_like(after)
 
 
-def _judge(nodes: list[Effect], pairs: list[Effect], carried: float, n_pairs: int) -> Interchange:
+def _judge(nodes: list[PatchEffect], pairs: list[PatchEffect], carried: float, n_pairs: int) -> Interchange:
     matter = [e for e in nodes if max(abs(e.circuit), abs(e.model)) >= MATTERS]
     signs = sum(e.circuit * e.model > 0 for e in matter) / len(matter) if matter else None
-    linear, error = _correlation_of(matter), normalised_error(matter)
+    linear, error = _correlation_of(matter), _error(matter)
     agree = bool(matter) and (signs or 0.0) >= SAME_SIGN and error is not None and error <= ERROR
     return Interchange(
         passed=agree and (linear is None or linear >= CORRELATION) and carried >= CARRIED,
@@ -142,27 +147,17 @@ def _judge(nodes: list[Effect], pairs: list[Effect], carried: float, n_pairs: in
         same_sign=signs,
         correlation=linear,
         error=error,
-        pairs_error=normalised_error([e for e in pairs if max(abs(e.circuit), abs(e.model)) >= MATTERS]),
+        pairs_error=_error([e for e in pairs if max(abs(e.circuit), abs(e.model)) >= MATTERS]),
         carried=carried,
         n_pairs=n_pairs,
     )
 
 
-def normalised_error(effects: Sequence[Effect]) -> float | None:
-    """Sum of |circuit - model| over sum of |model|; None without effects in the model, where nothing can agree."""
-    total = sum(abs(e.model) for e in effects)
-    return sum(abs(e.circuit - e.model) for e in effects) / total if total else None
+def _error(effects: Sequence[PatchEffect]) -> float | None:
+    return normalised_error([e.circuit for e in effects], [e.model for e in effects])
 
 
-def correlation(a: Float[Tensor, " n"], b: Float[Tensor, " n"], spread: float = 1e-6) -> float | None:
-    """Pearson's correlation; None where one side's standard deviation is below `spread`."""
-    if len(a) < 3 or float(a.std()) < spread or float(b.std()) < spread:
-        return None
-    value = float(torch.corrcoef(torch.stack([a, b]).double())[0, 1])
-    return value if math.isfinite(value) else None
-
-
-def _correlation_of(effects: Sequence[Effect]) -> float | None:
+def _correlation_of(effects: Sequence[PatchEffect]) -> float | None:
     return correlation(torch.tensor([e.circuit for e in effects]), torch.tensor([e.model for e in effects]), SPREAD)
 
 

@@ -5,23 +5,35 @@ their means inside the full model; separately, all its edges are removed there. 
 in number and liveliness (see `nulls`), say how much any such loss would hurt. Then nodes and edges go one at a time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 
 import torch
 
-from thinwire.circuits.ablation import Means, isolate, remove_edges
+from thinwire.circuits.ablation import ablate, remove_edges
 from thinwire.circuits.graph import Edge
 from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
-from thinwire.model.gpt import GPT
-from thinwire.model.hooks import Edges, identity
+from thinwire.model.hooks import Edges, Hook, identity
 from thinwire.model.nodes import Nodes
+from thinwire.model.sites import node_key
 from thinwire.progress import Progress, silent
+from thinwire.verification.budget import Budget
 from thinwire.verification.claim import Claim
-from thinwire.verification.finding import Finding, percent
-from thinwire.verification.nulls import Variances, edge_pools, node_pools, random_edges, random_nodes, variances
-from thinwire.verification.variants import accuracies, differences_replacing, list_nodes, losses, sample
+from thinwire.verification.finding import Finding
+from thinwire.verification.material import TaskMaterial
+from thinwire.verification.measures import edge_name, mean, p_value, percent, z_score
+from thinwire.verification.nulls import Variances, draw_edges, draw_nodes, too_few, variances
+from thinwire.verification.subject import Subject
+from thinwire.verification.variants import (
+    accuracies,
+    list_nodes,
+    losses,
+    replace_in_circuit,
+    replace_in_model,
+    sample,
+    single,
+)
 
 ACCURACY = 0.75
 """Without the circuit the model may be right on at most this share of the prompts; guessing is 0.5."""
@@ -46,30 +58,32 @@ class Removal:
 @dataclass(frozen=True, kw_only=True)
 class Necessity(Finding):
     model_loss: float
-    """Task loss of the whole model, nats, on the pairs of this test."""
+    """Task loss of the whole model, nats, on all test pairs."""
     nodes_loss: float
     """... with the circuit's nodes mean-ablated."""
     nodes_accuracy: float
     edges_loss: float
     """... with all the circuit's edges removed."""
     edges_accuracy: float
+    n_null_pairs: int
+    """Pairs on which removals are held against random ones, and single nodes and edges are removed."""
     random_losses: list[float]
-    """... with a random set outside the circuit mean-ablated, one loss per set."""
-    random_mean: float
-    random_largest: float
+    """Task loss on these pairs with a random set outside the circuit mean-ablated, one loss per set."""
+    random_mean: float | None
+    random_largest: float | None
     nodes_z: float | None
-    """(nodes_loss - random_mean) / standard deviation of `random_losses`."""
-    nodes_p: float
-    """Exact: (1 + random sets that hurt at least as much) / (1 + random sets)."""
+    """(loss without the nodes - random_mean) / standard deviation of `random_losses`, all on the same pairs."""
+    nodes_p: float | None
+    """Exact: (1 + random sets that hurt at least as much) / (1 + random sets); None where the sets are too small."""
     random_edges_losses: list[float]
     edges_z: float | None
     edges_p: float | None
-    """None when the circuit has no edges."""
+    """None when the circuit has no edges, or where the sets are too small."""
     variance_ratio: float | None
     """Median over random sets of their nodes' summed variance over that of the circuit's nodes."""
     n_missing: int
     """Nodes that the random sets lack because a site has too few outside the circuit."""
-    n_pairs: int
+    n_missing_edges: int
     nodes: list[Removal]
     """Single nodes, those that hurt the whole model most first."""
     edges: list[Removal]
@@ -79,59 +93,45 @@ class Necessity(Finding):
 
 @torch.no_grad()
 def necessity(
-    model: GPT,
-    claim: Claim,
-    means: Means,
-    prompts: Prompts,
-    n_random: int = 200,
-    n_random_edges: int = 200,
-    n_nodes: int = 1 << 30,
-    n_edges: int = 1 << 30,
-    seed: int = 0,
-    progress: Progress = silent,
+    subject: Subject, material: TaskMaterial, budget: Budget, seed: int = 0, progress: Progress = silent
 ) -> Necessity:
-    """Take the circuit out of the full model, by nodes and by edges, and random sets beside it.
-
-    `n_nodes` and `n_edges` bound how many are removed one at a time (drawn at random beyond it).
-    """
-    variance = variances(model, means, prompts)
+    """Take the circuit out of the full model, by nodes and by edges, and random sets beside it."""
+    claim = subject.claim
+    whole, few = _Removals(subject, material.test), _Removals(subject, material.test_pairs(budget.pairs))
     generator = torch.Generator().manual_seed(seed)
-    pools = node_pools(model, claim, variance)
-    drawn = [random_nodes(claim, variance, pools, generator) for _ in range(n_random)]
-    removed = differences_replacing(model, prompts, [claim.nodes, *drawn], means)
-    (nodes_loss, *random_losses), nodes_accuracy = losses(removed, prompts), accuracies(removed[:1], prompts)[0]
-    model_loss, _ = _measure(model, prompts)
-    edges_loss, edges_accuracy = _measure(model, prompts, remove_edges(model, claim.edges, means))
-    n_sets = n_random_edges if claim.edges else 0
-    edge_losses = _random_edge_losses(model, claim, means, prompts, variance, n_sets, generator, progress)
-    nodes = _single_nodes(model, claim, means, prompts, n_nodes, seed)
-    edges = _single_edges(model, claim, means, prompts, n_edges, seed)
-    nodes_p = p_value(nodes_loss, random_losses)
-    edges_p = p_value(edges_loss, edge_losses) if claim.edges else None
-    nodes_pass = nodes_accuracy <= ACCURACY and nodes_p <= P_VALUE
-    edges_pass = edges_p is None or (edges_accuracy <= ACCURACY and edges_p <= P_VALUE)
+    variance = variances(subject, few.prompts)
+    node_sets = draw_nodes(subject, variance, budget.random_sets, generator)
+    edge_sets = draw_edges(subject, variance, budget.random_edge_sets if claim.edges else 0, generator)
+    nodes_null = _Null.of(few.nodes_loss, few.without_nodes(node_sets), [*map(_size, node_sets)], claim.n_nodes)
+    edges_null = _Null.of(
+        few.edges_loss, few.without_edges(edge_sets, progress), [*map(len, edge_sets)], len(claim.edges)
+    )
+    by_nodes = _needed(whole.nodes_accuracy, nodes_null.p)
+    by_edges = _needed(whole.edges_accuracy, edges_null.p) if claim.edges else True
+    nodes, edges = few.single_nodes(budget.nodes, seed), few.single_edges(budget.edges, seed)
     return Necessity(
-        passed=nodes_pass and edges_pass,
+        passed=False if False in (by_nodes, by_edges) else None if None in (by_nodes, by_edges) else True,
         threshold=f"without the nodes, and without the edges: accuracy at most {percent(ACCURACY)}, exact p against "
         f"random sets at most {P_VALUE}",
-        sentence=_sentence(claim, model_loss, nodes_loss, nodes_accuracy, nodes_p, edges_loss, edges_accuracy, edges_p)
-        + f" Random sets of nodes: {fmean(random_losses):.3f} on average, {max(random_losses):.3f} at most.",
-        model_loss=model_loss,
-        nodes_loss=nodes_loss,
-        nodes_accuracy=nodes_accuracy,
-        edges_loss=edges_loss,
-        edges_accuracy=edges_accuracy,
-        random_losses=random_losses,
-        random_mean=fmean(random_losses),
-        random_largest=max(random_losses),
-        nodes_z=z_score(nodes_loss, random_losses),
-        nodes_p=nodes_p,
-        random_edges_losses=edge_losses,
-        edges_z=z_score(edges_loss, edge_losses),
-        edges_p=edges_p,
-        variance_ratio=_variance_ratio(claim.nodes, drawn, variance),
-        n_missing=claim.n_nodes - min(sum(map(len, nodes.values())) for nodes in drawn),
-        n_pairs=prompts.n_pairs,
+        sentence=_sentence(claim, whole, nodes_null, edges_null),
+        n_pairs=material.test.n_pairs,
+        model_loss=whole.model_loss,
+        nodes_loss=whole.nodes_loss,
+        nodes_accuracy=whole.nodes_accuracy,
+        edges_loss=whole.edges_loss,
+        edges_accuracy=whole.edges_accuracy,
+        n_null_pairs=few.prompts.n_pairs,
+        random_losses=nodes_null.losses,
+        random_mean=mean(nodes_null.losses),
+        random_largest=max(nodes_null.losses, default=None),
+        nodes_z=nodes_null.z,
+        nodes_p=nodes_null.p,
+        random_edges_losses=edges_null.losses,
+        edges_z=edges_null.z,
+        edges_p=edges_null.p,
+        variance_ratio=_variance_ratio(claim.nodes, node_sets, variance),
+        n_missing=nodes_null.n_missing,
+        n_missing_edges=edges_null.n_missing,
         nodes=nodes,
         edges=edges,
         n_articulation_nodes=sum(removal.articulation for removal in nodes),
@@ -139,41 +139,85 @@ def necessity(
     )
 
 
-def _measure(model: GPT, prompts: Prompts, edges: Edges | None = None) -> tuple[float, float]:
-    """(loss, accuracy) of the whole model, without the edges that the masks take out."""
-    difference = logit_difference(model, prompts, identity, edges)
-    return float(task_loss(difference, prompts.sign)), task_accuracy(difference, prompts.sign)
+def _needed(accuracy: float, p: float | None) -> bool | None:
+    """Whether a removal breaks the task as no random one does; None where there is nothing to hold it against."""
+    if accuracy > ACCURACY:
+        return False
+    return None if p is None else p <= P_VALUE
 
 
-def _random_edge_losses(
-    model: GPT,
-    claim: Claim,
-    means: Means,
-    prompts: Prompts,
-    variance: Variances,
-    n_sets: int,
-    generator: torch.Generator,
-    progress: Progress,
-) -> list[float]:
-    """Loss of the whole model without each of `n_sets` random sets of edges."""
-    found, pools = [], edge_pools(model, claim, variance)
-    with progress(f"necessity {claim.task}", total=n_sets, unit="set") as advance:
-        for _ in range(n_sets):
-            others = random_edges(model, claim, variance, pools, generator)
-            found.append(_measure(model, prompts, remove_edges(model, others, means))[0])
-            advance(1)
-    return found
+class _Removals:
+    """The whole model without the circuit, or without other things, on some prompts."""
+
+    def __init__(self, subject: Subject, prompts: Prompts) -> None:
+        self.subject, self.model, self.prompts = subject, subject.model, prompts
+        claim, means = subject.claim, subject.means
+        self.model_loss, _ = self.measure()
+        self.nodes_loss, self.nodes_accuracy = self.measure(ablate(self.model, claim.nodes, means))
+        self.edges_loss, self.edges_accuracy = self.measure(edges=remove_edges(self.model, claim.edges, means))
+
+    def measure(self, hook: Hook = identity, edges: Edges | None = None) -> tuple[float, float]:
+        """(loss, accuracy) of the whole model under an intervention."""
+        difference = logit_difference(self.model, self.prompts, hook, edges)
+        return float(task_loss(difference, self.prompts.sign)), task_accuracy(difference, self.prompts.sign)
+
+    def without_nodes(self, sets: Sequence[Nodes]) -> list[float]:
+        """Loss without each set."""
+        return losses(replace_in_model(self.model, self.prompts, sets, self.subject.means), self.prompts)
+
+    def without_edges(self, sets: Sequence[Sequence[Edge]], progress: Progress) -> list[float]:
+        """Loss without each set."""
+        found = []
+        with progress(f"necessity {self.subject.claim.task}", total=len(sets), unit="set") as advance:
+            for edges in sets:
+                found.append(self.measure(edges=remove_edges(self.model, edges, self.subject.means))[0])
+                advance(1)
+        return found
+
+    def single_nodes(self, n: int, seed: int) -> list[Removal]:
+        """Up to `n` of the circuit's nodes, removed one at a time, from the model and from the circuit."""
+        chosen = sample(list_nodes(self.subject.claim.nodes), n, seed)
+        variants, means, prompts = single(chosen), self.subject.means, self.prompts
+        in_model = replace_in_model(self.model, prompts, variants, means)
+        in_circuit = losses(replace_in_circuit(self.subject.alone(prompts), variants, means), prompts)
+        rows = zip(chosen, losses(in_model, prompts), accuracies(in_model, prompts), in_circuit, strict=True)
+        return _worst_first(
+            Removal(node_key(site, channel), loss, accuracy, alone, accuracy <= ACCURACY)
+            for (site, channel), loss, accuracy, alone in rows
+        )
+
+    def single_edges(self, n: int, seed: int) -> list[Removal]:
+        """Up to `n` of the circuit's edges, removed one at a time from the model."""
+        found = []
+        for edge in sample(self.subject.claim.edges, n, seed):
+            loss, accuracy = self.measure(edges=remove_edges(self.model, [edge], self.subject.means))
+            found.append(Removal(edge_name(edge), loss, accuracy, None, accuracy <= ACCURACY))
+        return _worst_first(found)
 
 
-def p_value(observed: float, null: Sequence[float]) -> float:
-    """Exact one-sided p: (1 + how many of `null` are at least `observed`) / (1 + how many there are)."""
-    return (1 + sum(value >= observed for value in null)) / (1 + len(null))
+def _worst_first(removals: Iterable[Removal]) -> list[Removal]:
+    return sorted(removals, key=lambda removal: -removal.model_loss)
 
 
-def z_score(observed: float, null: Sequence[float]) -> float | None:
-    """Standard deviations between `observed` and the mean of `null`; None where that has no spread."""
-    spread = stdev(null) if len(null) > 1 else 0.0
-    return (observed - fmean(null)) / spread if spread > 0 else None
+@dataclass(frozen=True)
+class _Null:
+    """Losses without random sets, and where the circuit's own stands among them."""
+
+    losses: list[float]
+    p: float | None
+    z: float | None
+    n_missing: int
+
+    @classmethod
+    def of(cls, observed: float, losses: list[float], sizes: list[int], wanted: int) -> "_Null":
+        n_missing = wanted - min(sizes) if sizes else wanted
+        if too_few(sizes, wanted):
+            return cls(losses, None, None, n_missing)
+        return cls(losses, p_value(observed, losses), z_score(observed, losses), n_missing)
+
+
+def _size(nodes: Nodes) -> int:
+    return sum(map(len, nodes.values()))
 
 
 def _variance_ratio(nodes: Nodes, drawn: Sequence[Nodes], variance: Variances) -> float | None:
@@ -181,52 +225,27 @@ def _variance_ratio(nodes: Nodes, drawn: Sequence[Nodes], variance: Variances) -
         return float(sum(float(variance[site][list(channels)].sum()) for site, channels in of.items()))
 
     own = total(nodes)
-    return median(map(total, drawn)) / own if own else None
+    return median(map(total, drawn)) / own if own and drawn else None
 
 
-def _single_nodes(model: GPT, claim: Claim, means: Means, prompts: Prompts, n: int, seed: int) -> list[Removal]:
-    chosen = sample(list_nodes(claim.nodes), n, seed)
-    variants: list[Nodes] = [{site: [channel]} for site, channel in chosen]
-    in_model = differences_replacing(model, prompts, variants, means)
-    keep = isolate(model, claim.nodes, means)
-    in_circuit = losses(differences_replacing(model, prompts, variants, means, keep), prompts)
-    rows = zip(chosen, losses(in_model, prompts), accuracies(in_model, prompts), in_circuit, strict=True)
-    found = [Removal(f"{s}:{c}", loss, acc, alone, acc <= ACCURACY) for (s, c), loss, acc, alone in rows]
-    return sorted(found, key=lambda removal: -removal.model_loss)
-
-
-def _single_edges(model: GPT, claim: Claim, means: Means, prompts: Prompts, n: int, seed: int) -> list[Removal]:
-    found = []
-    for edge in sample(claim.edges, n, seed):
-        difference = logit_difference(model, prompts, edges=remove_edges(model, [edge], means))
-        accuracy = task_accuracy(difference, prompts.sign)
-        loss = float(task_loss(difference, prompts.sign))
-        found.append(Removal(edge_name(edge), loss, accuracy, None, accuracy <= ACCURACY))
-    return sorted(found, key=lambda removal: -removal.model_loss)
-
-
-def edge_name(edge: Edge) -> str:
-    """`site:channel -> site:channel`."""
-    return f"{edge.source_site}:{edge.source} -> {edge.target_site}:{edge.target}"
-
-
-def _sentence(
-    claim: Claim,
-    model_loss: float,
-    nodes_loss: float,
-    nodes_accuracy: float,
-    nodes_p: float,
-    edges_loss: float,
-    edges_accuracy: float,
-    edges_p: float | None,
-) -> str:
-    nodes = (
-        f"Without its {claim.n_nodes} nodes the model's loss rises from {model_loss:.3f} to {nodes_loss:.3f} "
-        f"(right on {percent(nodes_accuracy)}, p = {nodes_p:.3f})"
+def _sentence(claim: Claim, whole: _Removals, nodes: _Null, edges: _Null) -> str:
+    said = (
+        f"Without its {claim.n_nodes} nodes the model's loss rises from {whole.model_loss:.3f} to "
+        f"{whole.nodes_loss:.3f} (right on {percent(whole.nodes_accuracy)}, {_said(nodes, claim.n_nodes)})"
     )
-    if edges_p is None:
-        return f"{nodes}; the circuit has no edges to remove."
-    return (
-        f"{nodes}; without its {len(claim.edges)} edges to {edges_loss:.3f} "
-        f"(right on {percent(edges_accuracy)}, p = {edges_p:.3f})."
-    )
+    if claim.edges:
+        said += (
+            f"; without its {len(claim.edges)} edges to {whole.edges_loss:.3f} (right on "
+            f"{percent(whole.edges_accuracy)}, {_said(edges, len(claim.edges))})."
+        )
+    else:
+        said += "; the circuit has no edges to remove."
+    if nodes.losses:
+        said += f" Random sets of nodes: {fmean(nodes.losses):.3f} on average, {max(nodes.losses):.3f} at most."
+    return said
+
+
+def _said(null: _Null, wanted: int) -> str:
+    if null.p is not None:
+        return f"p = {null.p:.3f}"
+    return f"no p: outside the circuit there are only {wanted - null.n_missing} of {wanted} to draw for a random set"

@@ -28,7 +28,7 @@ class Pruned:
         return sum(len(channels) for channels in self.nodes.values())
 
 
-Pairs = Mapping[Split, TaskTokens]
-Pruner = Callable[[GPT, Pairs, int, Nodes], Pruned]
+SplitPairs = Mapping[Split, TaskTokens]
+Pruner = Callable[[GPT, SplitPairs, int, Nodes], Pruned]
 """(model, pairs, seed, forbidden nodes) -> Pruned. It measures the means of the model that it is given; forbidden nodes
 stay at their means and never become part of the circuit."""

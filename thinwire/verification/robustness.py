@@ -9,19 +9,21 @@ from dataclasses import dataclass
 
 import torch
 
-from thinwire.circuits.ablation import Means, isolate
-from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy
-from thinwire.model.gpt import GPT
-from thinwire.verification.claim import Claim
-from thinwire.verification.finding import Finding, percent
-from thinwire.verification.interchange import correlation
+from thinwire.circuits.prompts import logit_difference, task_accuracy
+from thinwire.progress import Progress, silent
+from thinwire.verification.budget import Budget
+from thinwire.verification.finding import Finding
+from thinwire.verification.material import PAIRS_SEED, TaskMaterial
+from thinwire.verification.measures import correlation, percent, same_sign
+from thinwire.verification.subject import Subject
+from thinwire.verification.variants import sample_pairs
 
 AGREEMENT = 0.8
 THRESHOLD = f"on every kind of shifted prompts the same answer on at least {percent(AGREEMENT)} of them"
 
 
 @dataclass(frozen=True)
-class Shifted:
+class ShiftAgreement:
     """One kind of shifted prompts."""
 
     model_accuracy: float
@@ -35,20 +37,22 @@ class Shifted:
 
 @dataclass(frozen=True, kw_only=True)
 class Robustness(Finding):
-    kinds: dict[str, Shifted]
+    kinds: dict[str, ShiftAgreement]
 
 
 @torch.no_grad()
-def robustness(model: GPT, claim: Claim, means: Means, shifted: Mapping[str, Prompts]) -> Robustness:
+def robustness(
+    subject: Subject, material: TaskMaterial, budget: Budget, seed: int = 0, progress: Progress = silent
+) -> Robustness:
     """Answers of circuit and whole model on every kind of shifted prompts. Without any kind nothing is decided."""
-    hook = isolate(model, claim.nodes, means)
     kinds = {}
-    for name, prompts in shifted.items():
-        whole, kept = logit_difference(model, prompts), logit_difference(model, prompts, hook)
-        kinds[name] = Shifted(
+    for name, pairs in material.shifted.items():
+        prompts = sample_pairs(pairs, budget.shifted_pairs, PAIRS_SEED)
+        whole, kept = logit_difference(subject.model, prompts), subject.alone(prompts).difference()
+        kinds[name] = ShiftAgreement(
             model_accuracy=task_accuracy(whole, prompts.sign),
             circuit_accuracy=task_accuracy(kept, prompts.sign),
-            agreement=float((whole.sign() == kept.sign()).float().mean()),
+            agreement=same_sign(whole, kept),
             correlation=correlation(whole, kept),
             n_prompts=len(prompts.lengths),
         )
@@ -56,11 +60,12 @@ def robustness(model: GPT, claim: Claim, means: Means, shifted: Mapping[str, Pro
         passed=all(kind.agreement >= AGREEMENT for kind in kinds.values()) if kinds else None,
         threshold=THRESHOLD,
         sentence=_sentence(kinds),
+        n_pairs=min(kind.n_prompts for kind in kinds.values()) // 2 if kinds else None,
         kinds=kinds,
     )
 
 
-def _sentence(kinds: Mapping[str, Shifted]) -> str:
+def _sentence(kinds: Mapping[str, ShiftAgreement]) -> str:
     if not kinds:
         return "There are no shifted prompts for this task."
     parts = [

@@ -7,38 +7,42 @@ again, round by round, shows how many circuits without a common node the model h
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import fmean
 
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, isolate
+from thinwire.circuits.ablation import isolate
 from thinwire.circuits.overlap import node_overlap
-from thinwire.circuits.prompts import Prompts, logit_difference, task_loss
-from thinwire.model.gpt import GPT
+from thinwire.circuits.prompts import logit_difference, task_loss
 from thinwire.model.nodes import Nodes
 from thinwire.progress import Progress, silent
-from thinwire.verification.claim import Claim
-from thinwire.verification.finding import Finding, percent
-from thinwire.verification.interchange import correlation
-from thinwire.verification.pruner import Pairs, Pruner
+from thinwire.verification.budget import Budget
+from thinwire.verification.finding import Finding
+from thinwire.verification.material import TaskMaterial
+from thinwire.verification.measures import correlation, mean, percent, same_sign
+from thinwire.verification.pruner import Pruned, Pruner, SplitPairs
+from thinwire.verification.subject import Subject
 from thinwire.verification.variants import list_nodes
 
 THRESHOLD = "no second circuit that shares no node with the first one is found"
 
 
 @dataclass(frozen=True)
-class Found:
-    """One more circuit."""
+class FurtherCircuit:
+    """One more circuit of the task."""
 
     solved: bool
     loss: float
     n_nodes: int
     n_edges: int
 
+    @classmethod
+    def of(cls, pruned: Pruned) -> "FurtherCircuit":
+        return cls(pruned.solved, pruned.loss, pruned.n_nodes, pruned.n_edges)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Seeds(Finding):
-    circuits: list[Found]
+    circuits: list[FurtherCircuit]
     """With other seeds; the claimed circuit is not among them."""
     node_overlap: float | None
     """Mean intersection over union of the nodes, over pairs of circuits, the claimed one among them."""
@@ -50,47 +54,46 @@ class Seeds(Finding):
     """Nodes that all circuits share."""
     core_loss: float
     """Loss with the core alone."""
-    exhausted: list[Found]
+    exhausted: list[FurtherCircuit]
     """Rounds of exhaustion in order, each with all nodes found before it forbidden; ends with the first not solved."""
     n_disjoint: int
     """Circuits without a common node, the claimed one among them; a lower bound when the last round was solved."""
 
 
 def seeds(
-    model: GPT,
-    claim: Claim,
-    means: Means,
-    pairs: Pairs,
-    pruner: Pruner,
-    n_seeds: int = 3,
-    n_rounds: int = 3,
-    seed: int = 0,
-    progress: Progress = silent,
+    subject: Subject, material: TaskMaterial, budget: Budget, seed: int = 0, progress: Progress = silent
 ) -> Seeds:
-    """Prune with `n_seeds` further seeds, from `seed` + 1 on, then forbid and prune again up to `n_rounds` times."""
-    prompts = Prompts.of(pairs["test"], model.device)
+    """Prune with further seeds, from `seed` + 1 on, then forbid and prune again, round by round.
+
+    Raises `NotRun` when there is no pruning or the budget has none.
+    """
+    model, claim, means = subject.model, subject.claim, subject.means
+    pruner, pairs = material.pruning(budget.seeds + budget.rounds > 0)
     node_sets, found = [claim.nodes], []
-    with progress(f"seeds {claim.task}", total=n_seeds + n_rounds, unit="pruning") as advance:
-        for i in range(n_seeds):
+    with progress(f"seeds {claim.task}", total=budget.seeds + budget.rounds, unit="pruning") as advance:
+        for i in range(budget.seeds):
             pruned = pruner(model, pairs, seed + 1 + i, {})
-            found.append(Found(pruned.solved, pruned.loss, pruned.n_nodes, pruned.n_edges))
+            found.append(FurtherCircuit.of(pruned))
             if pruned.solved:
                 node_sets.append(pruned.nodes)
             advance(1)
-        exhausted = exhaust(model, claim, pairs, pruner, n_rounds, seed)
-        advance(n_rounds)
-    core = shared(node_sets)
-    answers = [logit_difference(model, prompts, isolate(model, nodes, means)).detach() for nodes in node_sets]
+        exhausted = exhaust(subject, pairs, pruner, budget.rounds, seed)
+        advance(budget.rounds)
+    core, prompts = shared(node_sets), material.test
+    kept = subject.alone(prompts).difference()
+    others = [logit_difference(model, prompts, isolate(model, nodes, means)).detach() for nodes in node_sets[1:]]
+    answers = [kept, *others]
     n_disjoint = 1 + sum(f.solved for f in exhausted)
     overlap = node_overlap(node_sets)
     return Seeds(
         passed=n_disjoint == 1 if exhausted else None,
         threshold=THRESHOLD,
         sentence=_sentence(len(node_sets) - 1, len(found), overlap, core, exhausted, n_disjoint),
+        n_pairs=prompts.n_pairs,
         circuits=found,
         node_overlap=overlap,
-        same_answer=_mean([float((a.sign() == b.sign()).float().mean()) for a, b in combinations(answers, 2)]),
-        correlation=_mean([c for a, b in combinations(answers, 2) if (c := _within_sides(a, b)) is not None]),
+        same_answer=mean([same_sign(a, b) for a, b in combinations(answers, 2)]),
+        correlation=mean([c for a, b in combinations(answers, 2) if (c := _within_sides(a, b)) is not None]),
         core=core,
         core_loss=float(task_loss(logit_difference(model, prompts, isolate(model, core, means)), prompts.sign)),
         exhausted=exhausted,
@@ -98,13 +101,13 @@ def seeds(
     )
 
 
-def exhaust(model: GPT, claim: Claim, pairs: Pairs, pruner: Pruner, n_rounds: int, seed: int) -> list[Found]:
+def exhaust(subject: Subject, pairs: SplitPairs, pruner: Pruner, n_rounds: int, seed: int) -> list[FurtherCircuit]:
     """Forbid what was found and prune again, until a round is not solved."""
-    forbidden = {site: list(channels) for site, channels in claim.nodes.items()}
+    forbidden = {site: list(channels) for site, channels in subject.claim.nodes.items()}
     found = []
     for _ in range(n_rounds):
-        pruned = pruner(model, pairs, seed, forbidden)
-        found.append(Found(pruned.solved, pruned.loss, pruned.n_nodes, pruned.n_edges))
+        pruned = pruner(subject.model, pairs, seed, forbidden)
+        found.append(FurtherCircuit.of(pruned))
         if not pruned.solved:
             break
         for site, channels in pruned.nodes.items():
@@ -130,12 +133,13 @@ def _within_sides(a: Tensor, b: Tensor) -> float | None:
     return correlation(centred(a), centred(b))
 
 
-def _mean(values: list[float]) -> float | None:
-    return fmean(values) if values else None
-
-
 def _sentence(
-    n_solved: int, n_seeds: int, overlap: float | None, core: Nodes, exhausted: Sequence[Found], n_disjoint: int
+    n_solved: int,
+    n_seeds: int,
+    overlap: float | None,
+    core: Nodes,
+    exhausted: Sequence[FurtherCircuit],
+    n_disjoint: int,
 ) -> str:
     again = f"{n_solved} of {n_seeds} further seeds find a circuit"
     if overlap is not None:

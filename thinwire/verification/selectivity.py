@@ -4,7 +4,6 @@ The circuit's nodes are put at their means inside the whole model, as in necessi
 and on held-out text. A removal that breaks everything shows that the model was broken, not where the task is done.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
@@ -13,12 +12,16 @@ import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, ablate
+from thinwire.circuits.ablation import ablate
 from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Hook, identity
-from thinwire.verification.claim import Claim
+from thinwire.progress import Progress, silent
+from thinwire.verification.budget import Budget
 from thinwire.verification.finding import Finding
+from thinwire.verification.material import PAIRS_SEED, TaskMaterial
+from thinwire.verification.subject import Subject
+from thinwire.verification.variants import sample_pairs
 
 ACCURACY = 0.9
 """Other tasks count when the whole model is right on this share of their prompts."""
@@ -30,7 +33,7 @@ THRESHOLD = (
 
 
 @dataclass(frozen=True)
-class Change:
+class LossChange:
     """Loss in nats before and after the circuit's nodes are taken out."""
 
     before: float
@@ -43,10 +46,10 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Selectivity(Finding):
-    own: Change
-    others: dict[str, Change]
+    own: LossChange
+    others: dict[str, LossChange]
     """Task -> change, for other tasks that the whole model does."""
-    text: Change | None
+    text: LossChange | None
     """Next-token loss on held-out text."""
     n_tokens: int
     """Predicted tokens of held-out text."""
@@ -54,24 +57,23 @@ class Selectivity(Finding):
 
 @torch.no_grad()
 def selectivity(
-    model: GPT,
-    claim: Claim,
-    means: Means,
-    prompts: Prompts,
-    others: Mapping[str, Prompts],
-    windows: Int[Tensor, "N window"] | None = None,
+    subject: Subject, material: TaskMaterial, budget: Budget, seed: int = 0, progress: Progress = silent
 ) -> Selectivity:
     """Losses with and without the circuit's nodes: own task, other tasks, held-out windows."""
-    hook = ablate(model, claim.nodes, means)
+    model, claim, prompts = subject.model, subject.claim, material.test_pairs(budget.pairs)
+    hook = ablate(model, claim.nodes, subject.means)
     own = _change(model, prompts, hook)
+    others = {name: sample_pairs(p, budget.other_pairs, PAIRS_SEED) for name, p in material.others.items()}
     done = {name: other for name, other in others.items() if name != claim.task and _does(model, other)}
     changes = {name: _change(model, other, hook) for name, other in done.items()}
-    text = None if windows is None else Change(text_loss(model, windows), text_loss(model, windows, hook))
+    windows = None if material.windows is None else material.windows[: budget.text_windows]
+    text = None if windows is None else LossChange(text_loss(model, windows), text_loss(model, windows, hook))
     middle = median(change.rise for change in changes.values()) if changes else None
     return Selectivity(
         passed=None if middle is None else own.rise >= FACTOR * middle and own.rise > 0,
         threshold=THRESHOLD,
         sentence=_sentence(own, middle, len(changes), text),
+        n_pairs=prompts.n_pairs,
         own=own,
         others=changes,
         text=text,
@@ -83,9 +85,9 @@ def _does(model: GPT, prompts: Prompts) -> bool:
     return task_accuracy(logit_difference(model, prompts), prompts.sign) >= ACCURACY
 
 
-def _change(model: GPT, prompts: Prompts, hook: Hook) -> Change:
+def _change(model: GPT, prompts: Prompts, hook: Hook) -> LossChange:
     losses = [float(task_loss(logit_difference(model, prompts, t), prompts.sign)) for t in (identity, hook)]
-    return Change(*losses)
+    return LossChange(*losses)
 
 
 @torch.no_grad()
@@ -98,7 +100,7 @@ def text_loss(model: GPT, windows: Int[Tensor, "N window"], hook: Hook = identit
     return total / windows[:, 1:].numel()
 
 
-def _sentence(own: Change, middle: float | None, n_others: int, text: Change | None) -> str:
+def _sentence(own: LossChange, middle: float | None, n_others: int, text: LossChange | None) -> str:
     on_text = "" if text is None else f" On held-out text it rises from {text.before:.3f} to {text.after:.3f}."
     if middle is None:
         return (

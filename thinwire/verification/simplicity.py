@@ -11,15 +11,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, isolate
-from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
+from thinwire.circuits.isolated import IsolatedCircuit
+from thinwire.circuits.prompts import task_loss
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Hook, compose
 from thinwire.model.nodes import Nodes
-from thinwire.model.sites import FINAL
-from thinwire.verification.claim import Claim
-from thinwire.verification.finding import Finding, percent
-from thinwire.verification.variants import differences, list_nodes, losses, record, sample, stack_nodes
+from thinwire.model.sites import FINAL, node_key
+from thinwire.progress import Progress, silent
+from thinwire.verification.budget import Budget
+from thinwire.verification.finding import Finding
+from thinwire.verification.material import TaskMaterial
+from thinwire.verification.measures import percent
+from thinwire.verification.subject import Subject
+from thinwire.verification.variants import (
+    accuracies,
+    differences,
+    list_nodes,
+    losses,
+    record,
+    sample,
+    single,
+    stack_nodes,
+)
 
 RISE = 0.1
 """A node is binary if the loss rises by at most this share of the target when it alone is replaced."""
@@ -28,7 +41,7 @@ THRESHOLD = f"at least {percent(SHARE)} of the nodes are binary"
 
 
 @dataclass(frozen=True)
-class Step:
+class StepFunction:
     """Activations below `threshold` become `low`, the others `high`."""
 
     threshold: float
@@ -39,7 +52,7 @@ class Step:
 @dataclass(frozen=True)
 class NodeStep:
     name: str
-    step: Step
+    step: StepFunction
     loss: float
     """Loss of the circuit with this node alone replaced, nats."""
     binary: bool
@@ -54,67 +67,66 @@ class Simplicity(Finding):
     all_loss: float
     """Loss with every node of the circuit replaced at once."""
     all_accuracy: float
-    n_pairs: int
 
 
-Steps = dict[str, dict[int, Step]]
+Steps = dict[str, dict[int, StepFunction]]
 
 
 @torch.no_grad()
 def simplicity(
-    model: GPT,
-    claim: Claim,
-    means: Means,
-    prompts: Prompts,
-    search: Prompts,
-    n_nodes: int = 1 << 30,
-    seed: int = 0,
+    subject: Subject, material: TaskMaterial, budget: Budget, seed: int = 0, progress: Progress = silent
 ) -> Simplicity:
-    """Steps are fitted on `search`, losses measured on `prompts`. `n_nodes` bounds how many go one at a time."""
-    keep = isolate(model, claim.nodes, means)
-    steps = fit_steps(model, claim, search, keep)
-    chosen = sample(list_nodes(claim.nodes), n_nodes, seed)
-    difference = logit_difference(model, prompts, keep)
-    loss = float(task_loss(difference, prompts.sign))
-    variants: list[Nodes] = [{site: [channel]} for site, channel in chosen]
+    """Steps are fitted on other pairs, losses measured on test pairs."""
+    claim, model = subject.claim, subject.model
+    alone = subject.alone(material.test_pairs(budget.pairs))
+    steps = fit_steps(alone.on(material.search_pairs(budget.search_pairs)))
+    chosen = sample(list_nodes(claim.nodes), budget.nodes, seed)
+    loss = float(task_loss(alone.difference(), alone.prompts.sign))
+    variants = [*single(chosen), claim.nodes]
     found = differences(
-        model, prompts, len(variants), lambda part: compose(keep, step_each(model, variants[part], steps))
+        model,
+        alone.prompts,
+        len(variants),
+        lambda part: compose(alone.hook, step_each(model, variants[part], steps)),
+        alone.edges,
     )
     limit = loss + RISE * claim.target_loss
-    rows = zip(chosen, losses(found, prompts), strict=True)
-    nodes = [NodeStep(f"{site}:{c}", steps[site][c], alone, alone <= limit) for (site, c), alone in rows]
-    at_once = logit_difference(model, prompts, compose(keep, step_each(model, [claim.nodes], steps)))
-    all_loss = float(task_loss(at_once, prompts.sign))
+    *one_by_one, all_loss = losses(found, alone.prompts)
+    nodes = [
+        NodeStep(node_key(site, c), steps[site][c], stepped, stepped <= limit)
+        for (site, c), stepped in zip(chosen, one_by_one, strict=True)
+    ]
     n_binary = sum(node.binary for node in nodes)
     return Simplicity(
         passed=n_binary >= SHARE * len(nodes) if nodes else None,
         threshold=THRESHOLD,
         sentence=f"{n_binary} of {len(nodes)} nodes can be replaced by a switch one at a time; with all of them "
         f"switches the circuit's loss goes from {loss:.3f} to {all_loss:.3f}.",
+        n_pairs=alone.prompts.n_pairs,
         circuit_loss=loss,
         nodes=sorted(nodes, key=lambda node: -node.loss),
         n_binary=n_binary,
         n_looked_at=len(nodes),
         all_loss=all_loss,
-        all_accuracy=task_accuracy(at_once, prompts.sign),
-        n_pairs=prompts.n_pairs,
+        all_accuracy=accuracies(found[-1:], alone.prompts)[0],
     )
 
 
-def fit_steps(model: GPT, claim: Claim, prompts: Prompts, keep: Hook) -> Steps:
+def fit_steps(alone: IsolatedCircuit) -> Steps:
     """Best step of every node over all tokens of the prompts (`final`: their last tokens), inside the circuit."""
-    seen = record(model, prompts, keep)
+    prompts = alone.prompts
+    seen = record(alone.model, prompts, alone.hook, alone.edges)
     tokens = torch.arange(prompts.tokens.shape[1], device=prompts.lengths.device) < prompts.lengths[:, None]
     return {
         site: {
             channel: best_step(seen[site][:, channel] if site == FINAL else seen[site][..., channel][tokens])
             for channel in channels
         }
-        for site, channels in claim.nodes.items()
+        for site, channels in alone.nodes.items()
     }
 
 
-def best_step(x: Float[Tensor, " n"]) -> Step:
+def best_step(x: Float[Tensor, " n"]) -> StepFunction:
     """The two-valued step function of `x` with the smallest squared error. All values equal: that value twice."""
     ordered = x.double().sort().values
     n = len(ordered)
@@ -125,10 +137,10 @@ def best_step(x: Float[Tensor, " n"]) -> Step:
     explained = torch.where(ordered[1:] > ordered[:-1], explained, -torch.inf)
     if n < 2 or not bool(torch.isfinite(explained).any()):
         value = float(ordered.mean())
-        return Step(value, value, value)
+        return StepFunction(value, value, value)
     cut = int(explained.argmax())
     threshold = float(ordered[cut] + ordered[cut + 1]) / 2
-    return Step(threshold, float(left[cut] / below[cut]), float(right[cut] / (n - below[cut])))
+    return StepFunction(threshold, float(left[cut] / below[cut]), float(right[cut] / (n - below[cut])))
 
 
 def step_each(model: GPT, variants: Sequence[Nodes], steps: Steps) -> Hook:
@@ -147,7 +159,7 @@ def step_each(model: GPT, variants: Sequence[Nodes], steps: Steps) -> Hook:
     return hook
 
 
-def _table(steps: dict[int, Step], mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _table(steps: dict[int, StepFunction], mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(threshold, low, high), one value per channel."""
     rows = torch.zeros(3, mask.shape[1])
     for channel, step in steps.items():

@@ -5,7 +5,6 @@ stays flat from 0 % (the circuit alone) to 100 % (the whole model). The adversar
 subset that hurts most. Source: Drori 2026.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -13,13 +12,15 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means
-from thinwire.circuits.prompts import Prompts, logit_difference, task_loss
-from thinwire.model.gpt import GPT
-from thinwire.model.hooks import Hook
+from thinwire.circuits.isolated import IsolatedCircuit
+from thinwire.circuits.prompts import logit_difference, task_loss
+from thinwire.model.hooks import Hook, compose
 from thinwire.progress import Progress, silent
-from thinwire.verification.claim import Claim
-from thinwire.verification.finding import Finding, percent
+from thinwire.verification.budget import Budget
+from thinwire.verification.finding import Finding
+from thinwire.verification.material import TaskMaterial
+from thinwire.verification.measures import percent
+from thinwire.verification.subject import Subject
 from thinwire.verification.variants import differences, losses, replace_each
 
 FRACTIONS = tuple(i / 10 for i in range(11))
@@ -29,7 +30,7 @@ RATE = 0.1
 
 
 @dataclass(frozen=True)
-class Share:
+class OpenedShare:
     """Losses with one share of the outside nodes opened again."""
 
     fraction: float
@@ -40,7 +41,7 @@ class Share:
 
 @dataclass(frozen=True, kw_only=True)
 class Stochastic(Finding):
-    curve: list[Share]
+    curve: list[OpenedShare]
     n_draws: int
     """Random subsets per share (one where there is only one)."""
     worst: float
@@ -50,114 +51,93 @@ class Stochastic(Finding):
     adversarial_open: float | None
     """Share of the outside nodes in that subset."""
     adversarial_steps: int
-    n_pairs: int
 
 
 def stochastic(
-    model: GPT,
-    claim: Claim,
-    means: Means,
-    prompts: Prompts,
-    search: Prompts,
-    n_draws: int = 20,
-    n_steps: int = 50,
-    seed: int = 0,
-    progress: Progress = silent,
+    subject: Subject, material: TaskMaterial, budget: Budget, seed: int = 0, progress: Progress = silent
 ) -> Stochastic:
-    """The curve over `FRACTIONS`, `n_draws` subsets each, and `n_steps` of adversarial search on the pairs `search`."""
+    """The curve over `FRACTIONS`, and the adversarial search on other pairs. Unstated edges stay removed throughout."""
     generator = torch.Generator().manual_seed(seed)
-    outside = {site: ~mask for site, mask in model.space.masks(claim.nodes, model.device).items()}
+    claim, alone = subject.claim, subject.alone(material.test_pairs(budget.pairs))
+    outside = ~subject.model.space.mask(claim.nodes)
     curve = []
     with progress(f"stochastic {claim.task}", total=len(FRACTIONS), unit="share") as advance:
         for fraction in FRACTIONS:
-            shut = _draw(outside, fraction, 1 if fraction in (0, 1) else n_draws, generator)
-            found = _losses_with(model, prompts, shut, means)
-            curve.append(Share(fraction, fmean(found), min(found), max(found)))
+            shut = _draw(outside, fraction, 1 if fraction in (0, 1) else budget.draws, generator)
+            found = losses_with(alone, shut)
+            curve.append(OpenedShare(fraction, fmean(found), min(found), max(found)))
             advance(1)
-    attack = adversary(model, outside, means, search, n_steps, generator) if n_steps else None
-    limit, worst = FACTOR * claim.target_loss, max(share.mean for share in curve)
-    at = max(curve, key=lambda share: share.mean).fraction
-    attacked = None if attack is None else _losses_with(model, prompts, _as_variant(attack), means)[0]
-    n_outside = sum(int(mask.sum()) for mask in outside.values())
-    n_open = None if attack is None else n_outside - sum(int(shut.sum()) for shut in attack.values())
+    search, n_steps = alone.on(material.search_pairs(budget.search_pairs)), budget.adversarial_steps
+    attack = adversary(search, outside, n_steps, generator) if n_steps else None
+    attacked = None if attack is None else losses_with(alone, attack[None])[0]
+    limit, worst = FACTOR * claim.target_loss, max(curve, key=lambda share: share.mean)
     return Stochastic(
-        passed=worst <= limit,
+        passed=worst.mean <= limit,
         threshold=f"mean loss at most {limit:.3f} (twice the target) at every share",
         sentence=f"With random shares of the outside nodes opened again the mean loss goes from {curve[0].mean:.3f} "
-        f"(none) to {curve[-1].mean:.3f} (all); it is highest at {percent(at)}: {worst:.3f}."
+        f"(none) to {curve[-1].mean:.3f} (all); it is highest at {percent(worst.fraction)}: {worst.mean:.3f}."
         + ("" if attacked is None else f" The worst subset found by gradient gives {attacked:.3f}."),
+        n_pairs=alone.prompts.n_pairs,
         curve=curve,
-        n_draws=n_draws,
-        worst=worst,
+        n_draws=budget.draws,
+        worst=worst.mean,
         adversarial_loss=attacked,
-        adversarial_open=None if n_open is None or not n_outside else n_open / n_outside,
+        adversarial_open=None if attack is None or not outside.any() else 1 - float(attack.sum() / outside.sum()),
         adversarial_steps=n_steps,
-        n_pairs=prompts.n_pairs,
     )
 
 
-Masks = dict[str, Tensor]
-
-
-def _draw(outside: Masks, fraction: float, n: int, generator: torch.Generator) -> Masks:
-    """Site -> (n, width): which outside nodes stay shut when `fraction` of all are opened."""
-    places = torch.cat(list(outside.values())).cpu()
-    index = places.nonzero().flatten()
-    shut = torch.zeros(n, len(places), dtype=torch.bool)
+def _draw(
+    outside: Bool[Tensor, " nodes"], fraction: float, n: int, generator: torch.Generator
+) -> Bool[Tensor, "V nodes"]:
+    """Which outside nodes stay shut when `fraction` of all are opened, `n` draws."""
+    index = outside.nonzero().flatten()
+    shut = torch.zeros(n, len(outside), dtype=torch.bool)
     for row in shut:
         order = torch.randperm(len(index), generator=generator)
         row[index[order[round(fraction * len(index)) :]]] = True
-    return split_sites(shut, outside)
+    return shut
 
 
-def split_sites(flat: Bool[Tensor, "V nodes"], like: Masks) -> Masks:
-    """Nodes end to end -> one mask per site, on the device of `like`."""
-    sizes = [len(mask) for mask in like.values()]
-    device = next(iter(like.values())).device
-    return dict(zip(like, flat.to(device).split(sizes, dim=1), strict=True))
-
-
-def _as_variant(shut: Masks) -> Masks:
-    return {site: mask[None] for site, mask in shut.items()}
-
-
-def _losses_with(model: GPT, prompts: Prompts, shut: Masks, means: Means) -> list[float]:
-    n = len(next(iter(shut.values())))
+def losses_with(alone: IsolatedCircuit, shut: Bool[Tensor, "V nodes"]) -> list[float]:
+    """Loss of a circuit for which only these of the outside nodes are shut, one for each variant."""
+    masks = alone.model.space.by_site(shut.to(alone.model.device))
 
     def hook_of(part: slice) -> Hook:
-        return replace_each({site: mask[part] for site, mask in shut.items()}, means)
+        shutting = replace_each({site: mask[part] for site, mask in masks.items()}, alone.means)
+        return compose(shutting, alone.norms)
 
-    return losses(differences(model, prompts, n, hook_of), prompts)
+    return losses(differences(alone.model, alone.prompts, len(shut), hook_of, alone.edges), alone.prompts)
 
 
 def adversary(
-    model: GPT, outside: Masks, means: Means, prompts: Prompts, n_steps: int, generator: torch.Generator
-) -> Masks:
-    """Site -> which outside nodes stay shut in the subset that hurts most on `prompts`.
+    alone: IsolatedCircuit, outside: Bool[Tensor, " nodes"], n_steps: int, generator: torch.Generator
+) -> Bool[Tensor, " nodes"]:
+    """Which outside nodes stay shut in the subset that hurts most on the circuit's prompts.
 
     Every outside node has a score and is open where it is positive. Gradient ascent on the loss moves the scores,
     straight through the step; the subset with the largest loss on the way is kept.
     """
-    sizes = [len(mask) for mask in outside.values()]
-    places = torch.cat(list(outside.values()))
-    scores = 0.1 * torch.randn(len(places), generator=generator).to(places.device)
+    scores = 0.1 * torch.randn(len(outside), generator=generator)
     best, worst_loss = scores.clone(), -1.0
     for _ in range(n_steps):
-        gates = ((scores > 0) | ~places).float().requires_grad_()
-        loss = task_loss(logit_difference(model, prompts, _gate(gates, sizes, outside, means)), prompts.sign)
-        (gradient,) = torch.autograd.grad(loss, gates)
-        if (value := float(loss.detach())) > worst_loss:
-            best, worst_loss = scores.clone(), value
-        gradient = torch.where(places, gradient, 0.0)
+        loss, gradient = _loss_and_gradient(alone, (scores > 0) | ~outside)
+        if loss > worst_loss:
+            best, worst_loss = scores.clone(), loss
+        gradient = torch.where(outside, gradient, 0.0)
         scores = scores + RATE * gradient / (gradient.square().mean().sqrt() + 1e-12)
-    shut = (best <= 0) & places
-    return dict(zip(outside, shut.split(sizes), strict=True))
+    return (best <= 0) & outside
 
 
-def _gate(gates: Tensor, sizes: Sequence[int], sites: Masks, means: Means) -> Hook:
-    by_site = dict(zip(sites, gates.split(list(sizes)), strict=True))
+def _loss_and_gradient(alone: IsolatedCircuit, is_open: Bool[Tensor, " nodes"]) -> tuple[float, Tensor]:
+    """Task loss of the model with these nodes open, and its gradient along the gates."""
+    gates = is_open.float().to(alone.model.device).requires_grad_()
+    by_site = alone.model.space.by_site(gates)
 
-    def hook(site: str, x: Tensor) -> Tensor:
-        return x * by_site[site] + means[site] * (1 - by_site[site]) if site in by_site else x
+    def gate(site: str, x: Tensor) -> Tensor:
+        return x * by_site[site] + alone.means[site] * (1 - by_site[site]) if site in by_site else x
 
-    return hook
+    prompts = alone.prompts
+    loss = task_loss(logit_difference(alone.model, prompts, compose(gate, alone.norms), alone.edges), prompts.sign)
+    (gradient,) = torch.autograd.grad(loss, gates)
+    return float(loss.detach()), gradient.cpu()

@@ -2,26 +2,31 @@
 
 Source: Gao et al. 2025, section 3.1. Two answer tokens alone hide degenerate circuits, so the whole
 vocabulary's KL and the recovered share of the model's logit difference stand beside the task loss, and the same
-circuit is scored in three harsher worlds: zero ablation, resampled activations, frozen RMSNorm scales.
+circuit is scored in harsher worlds: zero ablation, resampled activations, the other kind of RMSNorm scales.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, isolate, remove_edges, zero_means
-from thinwire.circuits.edges import induced_edges
+from thinwire.circuits.ablation import isolate, zero_means
+from thinwire.circuits.graph import Score
+from thinwire.circuits.isolated import IsolatedCircuit
 from thinwire.circuits.prompts import Prompts
 from thinwire.circuits.score import difference_of, last_logits, score
-from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Hook, compose
-from thinwire.verification.claim import Claim
-from thinwire.verification.finding import Finding, percent
-from thinwire.verification.variants import record, sample_pairs
+from thinwire.progress import Progress, silent
+from thinwire.verification.budget import Budget
+from thinwire.verification.finding import Finding
+from thinwire.verification.material import TaskMaterial
+from thinwire.verification.measures import percent
+from thinwire.verification.subject import Subject
+from thinwire.verification.variants import record
 
 ACCURACY = 0.9
 """The whole model, and the circuit, have to be right on this share of the prompts."""
@@ -30,19 +35,21 @@ STANDARD_ERRORS = 2
 
 
 @dataclass(frozen=True)
-class Alone:
-    """The circuit alone, under one way to silence everything else, on at most `n_harsh` test pairs."""
+class AloneScore:
+    """The circuit alone, under one way to silence everything else."""
 
     loss: float
     accuracy: float
     kl: float
+    """KL(full model || circuit) over the whole vocabulary, nats."""
     recovered: float
+    """Share of the model's mean logit difference in favour of the right answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sufficiency(Finding):
     loss: float
-    """Task loss with only the circuit kept, nats, on test pairs, uncalibrated."""
+    """Task loss with only the circuit's nodes and stated edges kept, nats, on test pairs, uncalibrated."""
     loss_error: float
     """Standard error of `loss` over pairs."""
     accuracy: float
@@ -55,97 +62,107 @@ class Sufficiency(Finding):
     recovered: float
     """Share of the model's mean logit difference in favour of the right answer that the circuit reproduces."""
     target_loss: float
-    n_pairs: int
-    stated_edges: Alone | None
-    """Besides, edges between the circuit's nodes that it does not state removed; None where it states all."""
-    zero: Alone
-    """Outside nodes at zero instead of their means."""
-    resampled: Alone
-    """Outside nodes as they are in the whole model on another prompt of the same length."""
-    frozen_norms: Alone
-    """Outside nodes at their means, every RMSNorm scale as it is in the whole model."""
+    all_edges: AloneScore | None
+    """The same nodes with every nonzero weight between them; None where the circuit states all of these."""
+    n_harsh_pairs: int
+    """Pairs behind the harsher worlds."""
+    zero: AloneScore
+    """Nodes outside at zero instead of their means."""
+    resampled: AloneScore
+    """Nodes outside as they are in the whole model on another prompt of the same length."""
+    frozen_norms: AloneScore
+    """Nodes outside at their means, every RMSNorm scale as it is in the whole model."""
+    own_norms: AloneScore
+    """Nodes outside at their means, every RMSNorm scale the circuit's own."""
 
 
-@torch.no_grad()
 def sufficiency(
-    model: GPT, claim: Claim, means: Means, prompts: Prompts, n_harsh: int = 64, seed: int = 0
+    subject: Subject, material: TaskMaterial, budget: Budget, seed: int = 0, progress: Progress = silent
 ) -> Sufficiency:
-    """Keep only the circuit's nodes and score what is left.
+    """Keep only the circuit and score what is left, on all test pairs.
 
-    The harsher worlds are measured on `n_harsh` pairs; `seed` draws these and the prompts of `resampled`.
+    The harsher worlds are measured on `budget.pairs` of them; `seed` draws the prompts of `resampled`.
     """
-    whole = last_logits(model, prompts)
-    logits = last_logits(model, prompts, isolate(model, claim.nodes, means))
-    kept, of_model = score(logits, whole, prompts), score(whole, whole, prompts)
-    recovered = _recovered(logits, whole, prompts)
+    model, claim, prompts = subject.model, subject.claim, material.test
+    whole = _Whole(prompts, last_logits(model, prompts))
+    alone = subject.alone(prompts)
+    logits = alone.logits()
+    kept, of_model = whole.score(logits), score(whole.logits, whole.logits, prompts)
+    induced = whole.score(replace(alone, removed=()).logits()) if alone.removed else None
     error = _standard_error(difference_of(logits, prompts), prompts)
     limit = claim.target_loss + STANDARD_ERRORS * error
-    stated = _stated_edges(model, claim, means, prompts, whole)
-    alone = [kept] if stated is None else [kept, stated]
-    reached = all(found.loss <= limit and found.accuracy >= ACCURACY for found in alone)
-    zero, resampled, frozen = _harsh(model, claim, means, sample_pairs(prompts, n_harsh, seed), seed)
+    few = material.test_pairs(budget.pairs)
+    harsh = _harsh(subject, few, seed)
+    nothing = last_logits(model, prompts, isolate(model, {}, subject.means))
     return Sufficiency(
-        passed=reached and RECOVERED[0] <= recovered <= RECOVERED[1],
+        passed=kept.loss <= limit and kept.accuracy >= ACCURACY and RECOVERED[0] <= kept.recovered <= RECOVERED[1],
         threshold=f"loss at most {limit:.3f} (target {claim.target_loss:g} + {STANDARD_ERRORS} standard errors), "
         f"accuracy at least {percent(ACCURACY)}, {percent(RECOVERED[0])} to {percent(RECOVERED[1])} of the difference "
         f"recovered",
         sentence=f"The circuit alone has a loss of {kept.loss:.3f} (whole model {of_model.loss:.3f}), is right on "
-        f"{percent(kept.accuracy)} of {len(prompts.lengths)} prompts and recovers {percent(recovered)} of the "
+        f"{percent(kept.accuracy)} of {len(prompts.lengths)} prompts and recovers {percent(kept.recovered)} of the "
         f"model's difference."
-        + (
-            ""
-            if stated is None
-            else f" With only the {len(claim.edges)} edges that it states the loss is {stated.loss:.3f}."
-        ),
+        + ("" if induced is None else f" With all weights between its nodes the loss is {induced.loss:.3f}."),
+        n_pairs=prompts.n_pairs,
         loss=kept.loss,
         loss_error=error,
         accuracy=kept.accuracy,
         kl=kept.kl,
-        kl_nothing_kept=score(last_logits(model, prompts, isolate(model, {}, means)), whole, prompts).kl,
+        kl_nothing_kept=score(nothing, whole.logits, prompts).kl,
         model_loss=of_model.loss,
         model_accuracy=of_model.accuracy,
-        recovered=recovered,
+        recovered=kept.recovered,
         target_loss=claim.target_loss,
-        n_pairs=prompts.n_pairs,
-        stated_edges=stated,
-        zero=zero,
-        resampled=resampled,
-        frozen_norms=frozen,
+        all_edges=induced,
+        n_harsh_pairs=few.n_pairs,
+        zero=harsh.zero,
+        resampled=harsh.resampled,
+        frozen_norms=harsh.frozen_norms,
+        own_norms=harsh.own_norms,
     )
 
 
-def _stated_edges(model: GPT, claim: Claim, means: Means, prompts: Prompts, whole: Tensor) -> Alone | None:
-    stated = {edge[:4] for edge in claim.edges}
-    others = [edge for edge in induced_edges(model, claim.nodes) if edge[:4] not in stated]
-    if not others:
-        return None
-    keep, edges = isolate(model, claim.nodes, means), remove_edges(model, others, means)
-    logits = last_logits(model, prompts, keep, edges)
-    found = score(logits, whole, prompts)
-    return Alone(found.loss, found.accuracy, found.kl, _recovered(logits, whole, prompts))
+@dataclass(frozen=True)
+class _Whole:
+    """The whole model on some prompts, which circuits are scored against."""
+
+    prompts: Prompts
+    logits: Float[Tensor, "P V"]
+
+    @cached_property
+    def effect(self) -> float:
+        return self._in_favour(self.logits)
+
+    def _in_favour(self, logits: Tensor) -> float:
+        return float((difference_of(logits, self.prompts) * self.prompts.sign).mean())
+
+    def score(self, logits: Float[Tensor, "P V"]) -> AloneScore:
+        found: Score = score(logits, self.logits, self.prompts)
+        recovered = self._in_favour(logits) / self.effect if self.effect else 0.0
+        return AloneScore(found.loss, found.accuracy, found.kl, recovered)
 
 
-def _harsh(model: GPT, claim: Claim, means: Means, prompts: Prompts, seed: int) -> tuple[Alone, Alone, Alone]:
-    """(zero, resampled, frozen_norms)."""
-    whole, seen = last_logits(model, prompts), record(model, prompts)
-    keep = isolate(model, claim.nodes, means)
-    donors = same_length_donors(prompts.lengths, seed)
+@dataclass(frozen=True)
+class _Harsh:
+    """See `Sufficiency`."""
 
-    def alone(hook: Hook) -> Alone:
-        logits = last_logits(model, prompts, hook)
-        found = score(logits, whole, prompts)
-        return Alone(found.loss, found.accuracy, found.kl, _recovered(logits, whole, prompts))
+    zero: AloneScore
+    resampled: AloneScore
+    frozen_norms: AloneScore
+    own_norms: AloneScore
 
-    return (
-        alone(isolate(model, claim.nodes, zero_means(model))),
-        alone(_resample(model, claim, seen, donors)),
-        alone(compose(keep, _freeze_scales(seen))),
+
+@torch.no_grad()
+def _harsh(subject: Subject, prompts: Prompts, seed: int) -> _Harsh:
+    model, alone = subject.model, subject.alone(prompts)
+    whole, seen = _Whole(prompts, last_logits(model, prompts)), record(model, prompts)
+    resample = compose(_resample(alone, seen, same_length_donors(prompts.lengths, seed)), alone.norms)
+    return _Harsh(
+        zero=whole.score(replace(alone, means=zero_means(model)).logits()),
+        resampled=whole.score(last_logits(model, prompts, resample, alone.edges)),
+        frozen_norms=whole.score(replace(alone, norm_scales="whole").logits()),
+        own_norms=whole.score(replace(alone, norm_scales="own").logits()),
     )
-
-
-def _recovered(logits: Tensor, whole: Tensor, prompts: Prompts) -> float:
-    effect = float((difference_of(whole, prompts) * prompts.sign).mean())
-    return float((difference_of(logits, prompts) * prompts.sign).mean()) / effect if effect else 0.0
 
 
 def _standard_error(difference: Float[Tensor, " P"], prompts: Prompts) -> float:
@@ -165,14 +182,10 @@ def same_length_donors(lengths: Int[Tensor, " P"], seed: int) -> Int[Tensor, " P
     return donors.to(lengths.device)
 
 
-def _resample(model: GPT, claim: Claim, seen: dict[str, Tensor], donors: Tensor) -> Hook:
-    kept = model.space.masks(claim.nodes, model.device)
+def _resample(alone: IsolatedCircuit, seen: dict[str, Tensor], donors: Tensor) -> Hook:
+    kept = alone.model.space.masks(alone.nodes, alone.model.device)
 
     def hook(site: str, x: Tensor) -> Tensor:
         return torch.where(kept[site], x, seen[site][donors]) if site in kept else x
 
     return hook
-
-
-def _freeze_scales(seen: dict[str, Tensor]) -> Hook:
-    return lambda site, x: seen[site] if site.endswith(".scale") else x

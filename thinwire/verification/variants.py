@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from thinwire.circuits.isolated import IsolatedCircuit
 from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Edges, Hook, compose, identity
@@ -74,11 +75,14 @@ def repeat(prompts: Prompts, times: int) -> Prompts:
 
 @torch.no_grad()
 def differences(
-    model: GPT, prompts: Prompts, n_variants: int, hook_of: Callable[[slice], Hook]
+    model: GPT, prompts: Prompts, n_variants: int, hook_of: Callable[[slice], Hook], edges: Edges | None = None
 ) -> Float[Tensor, "V P"]:
-    """logit(answer) - logit(other) of every prompt under every variant; `hook_of` makes the hook of a portion."""
+    """logit(answer) - logit(other) of every prompt under every variant; `hook_of` makes the hook of a portion.
+
+    `edges` are masked in all variants alike.
+    """
     found = [
-        logit_difference(model, repeat(prompts, part.stop - part.start), hook_of(part)).unflatten(
+        logit_difference(model, repeat(prompts, part.stop - part.start), hook_of(part), edges).unflatten(
             0, (part.stop - part.start, -1)
         )
         for part in parts(n_variants, prompts)
@@ -86,16 +90,25 @@ def differences(
     return torch.cat(found) if found else torch.empty(0, len(prompts.lengths), device=prompts.tokens.device)
 
 
-def differences_replacing(
-    model: GPT, prompts: Prompts, variants: Sequence[Nodes], values: Values, base: Hook = identity
-) -> Float[Tensor, "V P"]:
-    """`differences` with each variant's nodes replaced by `values`, on top of `base`."""
+def replace_in_model(model: GPT, prompts: Prompts, variants: Sequence[Nodes], values: Values) -> Float[Tensor, "V P"]:
+    """`differences` of the whole model with each variant's nodes replaced by `values`."""
     return differences(
-        model,
-        prompts,
-        len(variants),
-        lambda part: compose(base, replace_each(stack_nodes(model, variants[part]), values)),
+        model, prompts, len(variants), lambda part: replace_each(stack_nodes(model, variants[part]), values)
     )
+
+
+def replace_in_circuit(alone: IsolatedCircuit, variants: Sequence[Nodes], values: Values) -> Float[Tensor, "V P"]:
+    """`differences` of a circuit alone with each variant's nodes replaced by `values`."""
+
+    def hook_of(part: slice) -> Hook:
+        return compose(alone.hook, replace_each(stack_nodes(alone.model, variants[part]), values))
+
+    return differences(alone.model, alone.prompts, len(variants), hook_of, alone.edges)
+
+
+def single(nodes: Sequence[tuple[str, int]]) -> list[Nodes]:
+    """One variant for each (site, channel)."""
+    return [{site: [channel]} for site, channel in nodes]
 
 
 def losses(differences: Float[Tensor, "V P"], prompts: Prompts) -> list[float]:

@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 
-from thinwire.circuits.ablation import isolate, remove_edges
 from thinwire.circuits.artefact import StoredCircuit, check_belongs, load_circuit
+from thinwire.circuits.isolated import isolate_circuit
 from thinwire.circuits.prompts import Prompts, logit_difference
 from thinwire.errors import UserError
-from thinwire.evidence.effects import without
 from thinwire.progress import Progress, silent
 from thinwire.viewer.live import LiveServer
 from thinwire.viewer.page import render_view
@@ -49,14 +48,13 @@ def _evaluate(item: Chosen, stored: StoredCircuit, request: Mapping[str, Any]) -
     one = torch.ones(1, device=run.device)
     answer, other = circuit.answer_tokens
     prompts = Prompts(tokens, torch.tensor([len(ids)], device=run.device), one, answer, other)
-    means = {site: mean.to(run.device) for site, mean in stored.means.items()}
-    kept = without(circuit.nodes, _nodes(circuit.nodes, request.get("nodes", ())))
+    alone = isolate_circuit(model, circuit, stored.means, prompts)
     removed = [circuit.edges[i] for i in _edges(len(circuit.edges), request.get("edges", ()))]
-    masks = remove_edges(model, removed, means)
+    changed = alone.without(_nodes(circuit.nodes, request.get("nodes", ())), removed)
     differences = {
         "model": logit_difference(model, prompts),
-        "circuit": logit_difference(model, prompts, isolate(model, circuit.nodes, means)),
-        "changed": logit_difference(model, prompts, isolate(model, kept, means), masks),
+        "circuit": alone.difference(),
+        "changed": changed.difference(),
     }
     shares = {name: float(difference.sigmoid()) for name, difference in differences.items()}
     texts = [run.tokenizer.token_text(token) for token in ids]

@@ -3,7 +3,7 @@
 Any directory with a circuit.json will do, ours or another's (docs/verification.md, "The files of a circuit").
 """
 
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,82 +24,68 @@ from thinwire.storage.files import MANIFEST, add_sealed, to_json, write_atomic
 from thinwire.tasks.registry import all_tasks
 from thinwire.tasks.shifts import shifts_of
 from thinwire.tasks.tokens import TaskTokens, tokenize, tokenize_shift
-from thinwire.verification.budget import BUDGETS, Budget, Name
+from thinwire.verification.budget import BUDGETS, Budget, BudgetName
 from thinwire.verification.claim import check_model
-from thinwire.verification.examine import Material, examine
-from thinwire.verification.finding import to_dict
-from thinwire.verification.pruner import Pairs, Pruned, Pruner
+from thinwire.verification.examine import examine
+from thinwire.verification.material import TaskMaterial
+from thinwire.verification.pruner import Pruned, Pruner, SplitPairs
+from thinwire.verification.result import Verification
+from thinwire.verification.subject import Subject
 from thinwire.verification.verdict import judge
-
-SCHEMA_VERSION = 3
-"""1 held sufficiency and necessity only; 2 called the judged edges n_edges, whichever they were."""
 
 
 def verify(
     run: Run,
-    circuit: Circuit | Path,
+    circuit: Circuit | Path | str,
     *,
-    budget: Name = "fast",
+    budget: BudgetName = "fast",
     seed: int = 0,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> Verification:
     """All tests of a circuit of `run`, with the verdict that follows from them.
 
     `circuit` is one that `thinwire.prune` returned, or a directory with a circuit.json. The result is stored there as
     verify.json; the same seed and budget give the same result. Raises `UserError` when the circuit belongs to another
     model, names nodes that the model lacks, or comes without pairs for a task of its own.
     """
-    path = circuit if isinstance(circuit, Path) else directory_of(run, circuit)
+    path = directory_of(run, circuit) if isinstance(circuit, Circuit) else Path(circuit)
     result = check(run, read_circuit_files(path, run), budget=budget, seed=seed, progress=progress)
+    content = to_json(result.to_dict())
     if (path / MANIFEST).exists():
-        add_sealed(path, "verify.json", to_json(result))
+        add_sealed(path, "verify.json", content)
     else:
-        write_atomic(path / "verify.json", to_json(result))
+        write_atomic(path / "verify.json", content)
     return result
 
 
 def verify_job(run_path: str, circuit: Path, seed: int, device: str) -> str:
     """One stored circuit's verify.json, written by another process; returns the verdict."""
-    return verify(load_run(run_path, device), circuit, seed=seed)["verdict"]
+    return verify(load_run(run_path, device), circuit, seed=seed).verdict
 
 
 def check(
-    run: Run, files: CircuitFiles, *, budget: Name = "fast", seed: int = 0, progress: Progress = silent
-) -> dict[str, Any]:
-    """The content of verify.json; writes nothing."""
-    claim, counts = files.claim, BUDGETS[budget]
-    check_model(claim, run.model)
-    material = _material(run, files, counts, progress)
-    findings = examine(run.model, claim, files.means, material, counts, seed, progress)
+    run: Run, files: CircuitFiles, *, budget: BudgetName = "fast", seed: int = 0, progress: Progress = silent
+) -> Verification:
+    """As `verify`; writes nothing."""
+    check_model(files.claim, run.model)
+    counts = BUDGETS[budget]
+    subject = Subject(run.model, files.claim, files.means)
+    findings = examine(subject, _material(run, files, counts, progress), counts, seed, progress)
     verdict, reasons = judge(findings)
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "task": claim.task,
-        "status": claim.status,
-        "n_nodes": claim.n_nodes,
-        "judged_edges": claim.edge_kind,
-        "n_judged_edges": len(claim.edges),
-        "model_fingerprint": claim.model_fingerprint,
-        "seed": seed,
-        "budget": budget,
-        "counts": asdict(counts),
-        "verdict": verdict,
-        "reasons": reasons,
-        **{name: to_dict(finding) for name, finding in findings.items()},
-    }
+    return Verification(files.claim, seed, budget, verdict, reasons, findings)
 
 
-def _material(run: Run, files: CircuitFiles, counts: Budget, progress: Progress) -> Material:
+def _material(run: Run, files: CircuitFiles, counts: Budget, progress: Progress) -> TaskMaterial:
     pairs, device = files.pairs, run.device
     splits = all(split in pairs for split in ("train", "validation", "test"))
-    return Material(
+    return TaskMaterial(
         test=Prompts.of(pairs["test"], device),
         search=Prompts.of(pairs.get("validation", pairs["test"]), device),
         others={name: Prompts.of(tokens, device) for name, tokens in _other_tasks(run, counts).items()},
         shifted={name: Prompts.of(tokens, device) for name, tokens in _shifted(run, files).items()},
         windows=run.windows(counts.text_windows * run.config.model.context),
         pairs=pairs if splits else None,
-        pruner=_pruner(run, files, progress) if splits and counts.prunings else None,
+        pruner=_pruner(run, files, progress) if splits else None,
     )
 
 
@@ -148,7 +134,7 @@ def _pruner(run: Run, files: CircuitFiles, progress: Progress) -> Pruner:
             measured[id(model)] = (model, node_means(model, run.windows(config.means_tokens), progress))
         return measured[id(model)][1]
 
-    def prune_again(model: Any, pairs: Pairs, seed: int, forbidden: Any) -> Pruned:
+    def prune_again(model: Any, pairs: SplitPairs, seed: int, forbidden: Any) -> Pruned:
         settings = replace(config, seed=seed)
         found = prune_model(model, dict(pairs), means_of(model), settings, identity, progress, forbidden=forbidden)
         return Pruned(found.nodes, found.status == "solved", found.scores["test"].loss, found.n_edges)
@@ -160,7 +146,7 @@ def verify_run(
     run_path: Path,
     circuits: list[Path] | None = None,
     *,
-    budget: Name = "fast",
+    budget: BudgetName = "fast",
     seed: int = 0,
     device: str = "auto",
     progress: Progress = silent,
@@ -174,6 +160,6 @@ def verify_run(
     with progress("verify", total=len(paths), unit="circuit") as advance:
         for path in paths:
             found = verify(run, path, budget=budget, seed=seed, progress=progress)
-            results.append({"path": str(path), **found})
+            results.append({"path": str(path), **found.to_dict()})
             advance(1)
     return {"run": str(run_path), "budget": budget, "circuits": results}

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thinwire.circuits.ablation import Means, isolate
 from thinwire.circuits.artefact import StoredCircuit, check_belongs, load_circuit
 from thinwire.circuits.graph import Circuit
+from thinwire.circuits.isolated import IsolatedCircuit, isolate_circuit
 from thinwire.circuits.prompts import Prompts
 from thinwire.errors import MissingFile, UserError
 from thinwire.evidence.effects import edge_effects, effect, node_effects
-from thinwire.evidence.examples import node_examples
+from thinwire.evidence.examples import circuit_examples, node_examples
 from thinwire.evidence.gather import pair_evidence
 from thinwire.evidence.logit_lens import node_words
 from thinwire.interop.neuronpedia import neuronpedia_graph
@@ -201,9 +201,10 @@ def gather_circuit(item: Chosen) -> dict[str, Any]:
     check_belongs(circuit, model)
     prompts = Prompts.of(stored.pairs["test"], run.device)
     means = {site: mean.to(run.device) for site, mean in stored.means.items()}
-    few = _first(prompts, NODE_PAIRS)
-    effects = node_effects(model, circuit.nodes, means, few) if circuit.n_nodes <= NODE_EFFECTS else {}
-    base = effect(model, circuit.nodes, means, few)
+    alone = isolate_circuit(model, circuit, means, prompts)
+    few, fewer = (alone.on(_first(prompts, n)) for n in (NODE_PAIRS, EDGE_PAIRS))
+    effects = node_effects(few) if circuit.n_nodes <= NODE_EFFECTS else {}
+    base = effect(few)
     order = sorted(effects, key=lambda key: -effects[key].loss)
     checked = is_sealed(item.path, "verify.json")
     n_pairs = min(N_PAIRS, prompts.n_pairs)
@@ -215,12 +216,12 @@ def gather_circuit(item: Chosen) -> dict[str, Any]:
         "settings": item.path.resolve().parent.name,
         "circuit": circuit.to_dict(),
         "verification": shown_verification(json.loads(read_sealed(item.path, "verify.json"))) if checked else None,
-        "base": asdict(base) | {"node_prompts": 2 * few.n_pairs, "edge_prompts": 2 * min(EDGE_PAIRS, prompts.n_pairs)},
+        "base": asdict(base) | {"node_prompts": 2 * few.prompts.n_pairs, "edge_prompts": 2 * fewer.prompts.n_pairs},
         "pairs": [_slim(pair) for pair in pairs],
         "graph": neuronpedia_graph(circuit.to_dict(), pairs[0], model.config.n_layer, item.model) if small else None,
-        "nodes": _nodes(item, stored, means, prompts, {key: e.loss - base.loss for key, e in effects.items()}),
-        "edge_effects": _edges(item, circuit, means, _first(prompts, EDGE_PAIRS)),
-        "ladder": _ladder(item, circuit, means, few, order),
+        "nodes": _nodes(item, stored, alone, {key: e.loss - base.loss for key, e in effects.items()}),
+        "edge_effects": _edges(circuit, fewer),
+        "ladder": _ladder(few, order),
     }
 
 
@@ -244,17 +245,14 @@ def _slim(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _nodes(
-    item: Chosen, stored: StoredCircuit, means: Means, prompts: Prompts, effects: Mapping[str, float]
-) -> dict[str, Any]:
+def _nodes(item: Chosen, stored: StoredCircuit, alone: IsolatedCircuit, effects: Mapping[str, float]) -> dict[str, Any]:
     model, circuit, run = item.run.model, stored.circuit, item.run
     words = node_words(model, circuit.nodes)
     shown = _most_effective(circuit, effects)
     text: Tensor = run.windows(TEXT_WINDOWS * run.config.model.context)[:, :-1]
     lengths = torch.full((len(text),), text.shape[1], device=run.device)
     in_text = node_examples(model, shown, text, lengths)
-    keep = isolate(model, circuit.nodes, means)
-    in_task = node_examples(model, shown, prompts.tokens, prompts.lengths, keep)
+    in_task = circuit_examples(alone, shown)
     nodes: dict[str, Any] = {}
     for key, said in words.items():
         site, _, channel = key.partition(":")
@@ -273,16 +271,15 @@ def _most_effective(circuit: Circuit, effects: Mapping[str, float]) -> dict[str,
     return {site: [c for c in channels if (site, c) in kept] for site, channels in circuit.nodes.items()}
 
 
-def _edges(item: Chosen, circuit: Circuit, means: Means, prompts: Prompts) -> dict[str, float]:
+def _edges(circuit: Circuit, alone: IsolatedCircuit) -> dict[str, float]:
     """Position of an edge in the circuit's list -> rise of the loss without it."""
-    model, order = item.run.model, sorted(range(len(circuit.edges)), key=lambda i: -abs(circuit.edges[i].weight))
-    order = order[:EDGE_EFFECTS]
-    base = effect(model, circuit.nodes, means, prompts)
-    found = edge_effects(model, circuit.nodes, [circuit.edges[i] for i in order], means, prompts)
+    order = sorted(range(len(circuit.edges)), key=lambda i: -abs(circuit.edges[i].weight))[:EDGE_EFFECTS]
+    base = effect(alone)
+    found = edge_effects(alone, [circuit.edges[i] for i in order])
     return {str(i): found[circuit.edges[i]].loss - base.loss for i in order}
 
 
-def _ladder(item: Chosen, circuit: Circuit, means: Means, prompts: Prompts, order: Sequence[str]) -> dict[str, Any]:
+def _ladder(alone: IsolatedCircuit, order: Sequence[str]) -> dict[str, Any]:
     """Loss when only the k nodes with the largest effects are kept, at about `LADDER_STEPS` values of k."""
     if not order:
         return {"order": [], "steps": []}
@@ -293,6 +290,6 @@ def _ladder(item: Chosen, circuit: Circuit, means: Means, prompts: Prompts, orde
         for key in order[:k]:
             site, _, channel = key.partition(":")
             kept.setdefault(site, []).append(int(channel))
-        found = effect(item.run.model, kept, means, prompts)
+        found = effect(replace(alone, nodes=kept))
         steps.append({"k": k, "loss": found.loss, "accuracy": found.accuracy})
     return {"order": list(order), "steps": steps}
