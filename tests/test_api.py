@@ -19,7 +19,9 @@ def test_three_lines(tiny_path: Path, tmp_path: Path, own_task: str) -> None:
     assert isinstance(circuit, thinwire.Circuit)
     assert circuit.status == "solved"
     assert circuit.n_edges == len(circuit.edges) > 0
-    assert checked["sufficiency"]["loss"] == pytest.approx(circuit.scores["test"].loss, abs=1e-5)
+    assert circuit.minimal_scores is not None
+    alone = checked.findings["sufficiency"].to_dict()
+    assert alone["loss"] == pytest.approx(circuit.minimal_scores["test"].loss, abs=1e-5)
     (directory,) = run.circuit_directories()
     assert is_sealed(directory, "verify.json")
 
