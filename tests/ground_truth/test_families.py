@@ -23,7 +23,7 @@ from thinwire.pruning.objective import Objective, objective
 from thinwire.pruning.sweep import one_minimal
 from thinwire.tasks.task import SPLITS
 from thinwire.verification.nulls import variances
-from thinwire.verification.variants import differences_replacing, record
+from thinwire.verification.variants import record, replace_in_model
 
 TARGET = 0.15
 COUNTS = {  # family -> (nodes, wires) of the truth, and of each minimal sufficient set
@@ -192,7 +192,7 @@ def test_all_that_lies_outside_carries_nothing_of_the_answer(family: str) -> Non
     outside = [node for node in map(space.node, range(space.n_nodes)) if node not in known.truth.nodes]
     singles = [node for node in outside if not (family == "cancelling_pair" and node[0] == "0.attn.v")]
     variants = [{site: [channel]} for site, channel in singles] + [known.nodes(Parts.of(nodes=outside))]
-    patched = differences_replacing(known.model, prompts, variants, other)
+    patched = replace_in_model(known.model, prompts, variants, other)
     moved = ((whole - patched) * prompts.sign).mean(1).abs() / way
     assert float(moved[:-1].max()) < 0.05, singles[int(moved[:-1].argmax())]
     assert float(moved[-1]) < 0.1
@@ -204,7 +204,7 @@ def test_the_two_of_the_cancelling_pair_move_the_answer_one_at_a_time() -> None:
     prompts, whole = prompts_of(known), difference(known)
     pair = sorted(n for n in known.lookalikes["the pair without the head"].nodes if n[0].endswith(".v"))
     other = {site: x.roll(prompts.n_pairs, 0) for site, x in record(known.model, prompts).items()}
-    one, two, both = differences_replacing(known.model, prompts, [
+    one, two, both = replace_in_model(known.model, prompts, [
         {"0.attn.v": [pair[0][1]]}, {"0.attn.v": [pair[1][1]]}, {"0.attn.v": sorted(c for _, c in pair)}
     ], other)  # fmt: skip
     way = 2 * float((whole * prompts.sign).mean())

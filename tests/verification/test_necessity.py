@@ -1,7 +1,5 @@
 """Necessity: removal of the circuit against matched removals of something else."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from judged import budget_of, material_of, subject_of
@@ -58,7 +56,7 @@ def test_null_sets_are_outside_equally_many_and_of_like_variance() -> None:
     """In a pool with near and far candidates only the ten nearest in variance are ever drawn."""
     hand = bracket_counter()
     subject = subject_of(hand)
-    variance = variances(subject, hand.prompts)
+    variance = variances(hand.model, hand.means, hand.prompts)
     variance["0.mlp.neuron"] = torch.cat([torch.tensor([1.0]), torch.linspace(1.0, 1.01, 10), torch.full((117,), 1e-9)])
     drawn = draw_nodes(subject, variance, 40, torch.Generator().manual_seed(0))
     neurons = {nodes["0.mlp.neuron"][0] for nodes in drawn}
@@ -73,14 +71,14 @@ def test_variance_is_about_the_mean_that_ablation_puts_there() -> None:
     hand = bracket_counter()
     means = {site: mean.clone() for site, mean in hand.means.items()}
     means["embed"][6] = 4.0  # the constant channel is always 6
-    found = variances(replace(subject_of(hand), means=means), hand.prompts)
+    found = variances(hand.model, means, hand.prompts)
     assert float(found["embed"][6]) == pytest.approx(4.0)
 
 
 def test_null_edges_are_nonzero_weights_outside_the_circuit() -> None:
     hand = copy_model()
     claim = subject_of(hand).claim
-    variance = variances(subject_of(hand), hand.prompts)
+    variance = variances(hand.model, hand.means, hand.prompts)
     (drawn,) = draw_edges(subject_of(hand), variance, 1, torch.Generator().manual_seed(0))
     assert len(drawn) == len(claim.edges)
     assert not {edge[:4] for edge in drawn} & {edge[:4] for edge in claim.edges}

@@ -99,7 +99,7 @@ def necessity(
     claim = subject.claim
     whole, few = _Removals(subject, material.test), _Removals(subject, material.test_pairs(budget.pairs))
     generator = torch.Generator().manual_seed(seed)
-    variance = variances(subject, few.prompts)
+    variance = variances(subject.model, subject.means, few.prompts)
     node_sets = draw_nodes(subject, variance, budget.random_sets, generator)
     edge_sets = draw_edges(subject, variance, budget.random_edge_sets if claim.edges else 0, generator)
     nodes_null = _Null.of(few.nodes_loss, few.without_nodes(node_sets), [*map(_size, node_sets)], claim.n_nodes)

@@ -12,8 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from thinwire.circuits.ablation import Means
 from thinwire.circuits.graph import Edge
 from thinwire.circuits.prompts import Prompts
+from thinwire.model.gpt import GPT
 from thinwire.model.sites import FINAL
 from thinwire.verification.subject import Subject
 from thinwire.verification.variants import record
@@ -30,14 +32,14 @@ Variances = dict[str, Float[Tensor, " width"]]
 
 
 @torch.no_grad()
-def variances(subject: Subject, prompts: Prompts) -> Variances:
+def variances(model: GPT, means: Means, prompts: Prompts) -> Variances:
     """Site -> variance of every channel over all tokens of the prompts (`final`: over the last tokens)."""
-    seen = record(subject.model, prompts)
+    seen = record(model, prompts)
     tokens = torch.arange(prompts.tokens.shape[1], device=prompts.lengths.device) < prompts.lengths[:, None]
     found = {}
-    for site in subject.model.space.sites:
+    for site in model.space.sites:
         x = seen[site] if site == FINAL else seen[site][tokens]
-        found[site] = (x - subject.means[site]).square().mean(0).cpu()
+        found[site] = (x - means[site]).square().mean(0).cpu()
     return found
 
 
