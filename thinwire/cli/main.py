@@ -41,8 +41,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    if not argv or argv[0] in ("-h", "--help", "help") or argv[1:] in (["-h"], ["--help"]) and argv[0] not in VERBS:
-        show_verbs({name: verb.summary for name, verb in VERBS.items()})
+    if argv[:1] == ["help"]:
+        argv = [*argv[1:], "--help"]
+    if (group := _asked_for_help(argv)) is not None:
+        show_verbs({name: verb.summary for name, verb in VERBS.items() if name.startswith(group)})
         return 0
     if argv == ["--version"]:
         print(f"thinwire {__version__}")
@@ -59,6 +61,14 @@ def _run(argv: list[str]) -> int:
     else:
         verb.show(new_console(), result)
     return verb.exit_code(result)
+
+
+def _asked_for_help(argv: list[str]) -> str | None:
+    """How the names of the verbs begin that help is asked for: `` for all, `tasks `; None where it is one or none."""
+    if not argv or argv[0] in ("-h", "--help"):
+        return ""
+    group = f"{argv[0]} "
+    return group if argv[1:] in (["-h"], ["--help"]) and any(name.startswith(group) for name in VERBS) else None
 
 
 def _split(argv: list[str]) -> tuple[str, list[str]]:
