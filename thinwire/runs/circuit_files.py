@@ -17,15 +17,15 @@ from torch import Tensor
 
 from thinwire.circuits.ablation import node_means, zero_means
 from thinwire.circuits.artefact import split_pairs
-from thinwire.pruning.config import PruneConfig
 from thinwire.circuits.graph import SCHEMA_VERSION
 from thinwire.errors import CorruptFile, MissingFile, UserError
+from thinwire.pruning.config import PruneConfig
+from thinwire.runs.run import Run
 from thinwire.storage.files import MANIFEST, read_sealed
 from thinwire.tasks.registry import all_tasks, get_task
 from thinwire.tasks.task import SPLITS, Split
 from thinwire.tasks.tokens import TaskTokens, tokenize
 from thinwire.verification.claim import Claim, read_claim
-from thinwire.runs.run import Run
 
 
 @dataclass(frozen=True)

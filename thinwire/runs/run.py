@@ -23,18 +23,18 @@ from thinwire.data.shards import PreparedData
 from thinwire.data.tokenizer import Tokenizer
 from thinwire.errors import MissingFile, UserError
 from thinwire.model.checkpoint import fingerprint, load_model
-from thinwire.storage.tensors import read_tensors
 from thinwire.model.gpt import GPT
 from thinwire.model.structure import linear_shapes
 from thinwire.progress import Progress, silent
+from thinwire.runs.environment import environment, use_threads
 from thinwire.sparsity.costs import CostTable, default_costs, from_rows, measure_costs, to_rows
 from thinwire.storage.files import MANIFEST, is_sealed, new_directory, read_sealed, to_json, write_atomic
+from thinwire.storage.tensors import read_tensors
 from thinwire.training.checkpoint import latest_checkpoint, read_state
 from thinwire.training.config import RunConfig
 from thinwire.training.config_file import from_yaml, to_yaml
 from thinwire.training.evaluate import heldout_loss
 from thinwire.training.metrics import read_metrics
-from thinwire.runs.environment import environment, use_threads
 
 HELDOUT_TOKENS = 1 << 19
 """Held-out tokens that travel with a run (1 MiB): means, losses and statistics need no corpus."""
