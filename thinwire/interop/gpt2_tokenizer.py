@@ -14,8 +14,9 @@ from pathlib import Path
 from tokenizers import models
 
 from thinwire.data.tokenizer import Tokenizer
-from thinwire.data.tokenizer_file import BYTE_OF, END_OF_TEXT
+from thinwire.data.tokenizer_file import BYTE_OF, END_OF_TEXT, SPLIT_PATTERN
 from thinwire.errors import UserError
+from thinwire.storage.files import write_atomic, write_json
 
 ENCODER, MERGES = "encoder.json", "vocab.bpe"
 
@@ -40,6 +41,27 @@ def read_gpt2_tokenizer(directory: Path) -> Tokenizer:
             f"{END_OF_TEXT} should have the ids 0 to {len(ranks)}; fetch both again"
         )
     return Tokenizer.of_bpe(models.BPE({**ranks, END_OF_TEXT: end_of_text}, _all_merges(ranks), ignore_merges=True))
+
+
+def write_gpt2_tokenizer(directory: Path, tokenizer: Tokenizer) -> list[int]:
+    """Write both files; returns the id that each token of the files, in their order, has in `tokenizer`.
+
+    Raises `UserError` when the two files cannot say what the tokenizer does.
+    """
+    values = json.loads(tokenizer.to_json())
+    first, *_ = values["pre_tokenizer"].get("pretokenizers", [{}])
+    if first.get("pattern") != {"Regex": SPLIT_PATTERN}:
+        raise UserError(f"{MERGES} has no room for another split pattern than that of tinypython_2k")
+    ids = values["model"]["vocab"]
+    merges: dict[str, str] = {}
+    for left, right in values["model"]["merges"]:
+        merges.setdefault(left + right, f"{left} {right}")
+    tokens = [*BYTE_OF, *merges, END_OF_TEXT]
+    if sorted(merges, key=ids.__getitem__) != list(merges) or len(tokens) != tokenizer.vocab_size:
+        raise UserError(f"{MERGES} has no room for special tokens, or for ids that are not in the order of the merges")
+    write_json(directory / ENCODER, {token: i for i, token in enumerate(tokens)})
+    write_atomic(directory / MERGES, "\n".join(["#version: 0.2", *merges.values(), ""]))
+    return [tokenizer.end_of_text if token == END_OF_TEXT else ids[token] for token in tokens]
 
 
 def _vocabulary(path: Path) -> dict[str, int]:

@@ -145,7 +145,7 @@ def read_openai(directory: Path) -> Imported:
     bias = tensors.pop(LOGITS_BIAS, None)  # older files have none
     if released.tied_unembed:
         untie(tensors, "transformer.wte.weight", "tied_unembed", str(path))
-    ours = convert(config, tensors, str(path), _written, released.bias, released.ln_bias)
+    ours = convert(config, tensors, str(path), written, released.bias, released.ln_bias)
     if not config.variant.d_positions and not ours["positions.weight"].any():
         config = replace(config, positions="none")
         del ours["positions.weight"]
@@ -158,7 +158,8 @@ def read_openai(directory: Path) -> Imported:
     return Imported(config, ours, "openai", (where, path))
 
 
-def _written(name: str) -> str:
+def written(name: str) -> str:
+    """The file's name of a tensor that GPT-2's descendants share."""
     if name in ("lm_head.weight", "bigram_table"):
         return name
     return f"transformer.{name.replace(*SINK)}"

@@ -1,6 +1,7 @@
-"""State dicts that `torch.save` wrote: read as tensors alone, mapped into memory, so that no code in them can run."""
+"""State dicts of `torch.save`: read as tensors alone, mapped into memory, so that no code in them can run."""
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -33,6 +34,11 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     for name, tensor in state.items():
         check_tensor(tensor, f"{path}: {name}")
     return state
+
+
+def write_state_dict(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write what other people's loaders read; our own files are safetensors."""
+    torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
 
 
 def check_tensor(tensor: object, what: str) -> None:
