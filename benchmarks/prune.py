@@ -18,18 +18,18 @@ import torch.nn.functional as F
 
 from thinwire.circuits.edges import induced_edges
 from thinwire.pruning.config import PruneConfig
-from thinwire.pruning.describe import Identity, Setting
+from thinwire.pruning.describe import Identity, Problem
 from thinwire.pruning.gates import NodeGates
 from thinwire.pruning.prune import BETAS, PairOrder, choose_nodes, finish, learn_gates
 from thinwire.runs.run import load_run
 from thinwire.workflows.prune import means_of, task_pairs
 
 
-def plain_gates(setting: Setting, config: PruneConfig) -> NodeGates:
+def plain_gates(problem: Problem, config: PruneConfig) -> NodeGates:
     """Gates learned by the plain loop: every position of every prompt, padded to the context, all logits."""
-    model, prompts = setting.model, setting.prompts["train"]
+    model, prompts = problem.model, problem.prompts["train"]
     generator = torch.Generator().manual_seed(config.seed)
-    gates = NodeGates(setting.means, generator)
+    gates = NodeGates(problem.means, generator)
     order = PairOrder(prompts.n_pairs, config.batch_pairs, generator)
     adamw = torch.optim.AdamW([gates.tau], lr=config.learning_rate, betas=BETAS, weight_decay=config.weight_decay)
     warmup = max(1, round(config.warmup_frac * config.steps))
@@ -53,17 +53,17 @@ def compare(run_path: Path, task: str, config: PruneConfig) -> dict[str, Any]:
     run = load_run(run_path, "cpu")
     means, pairs = means_of(run, config), task_pairs(run, task)
     identity = Identity(task, 1, run.fingerprint, run.tokenizer.sha256)
-    learn_gates(Setting(run.model, pairs, means, identity).objectives["train"], means, [PruneConfig(steps=2)])
+    learn_gates(Problem(run.model, pairs, means, identity).objectives["train"], means, [PruneConfig(steps=2)])
     began = time.perf_counter()
-    setting = Setting(run.model, pairs, means, identity)
-    (gates,) = learn_gates(setting.objectives["train"], means, [config])
+    problem = Problem(run.model, pairs, means, identity)
+    (gates,) = learn_gates(problem.objectives["train"], means, [config])
     learned = time.perf_counter()
-    found = finish(setting, gates, config)
+    found = finish(problem, gates, config)
     ended = time.perf_counter()
     before = time.perf_counter()
-    reference = plain_gates(setting, config)
+    reference = plain_gates(problem, config)
     plain_seconds = time.perf_counter() - before
-    kept, bisection = choose_nodes(reference, setting.objectives["validation"], config.target_loss)
+    kept, bisection = choose_nodes(reference, problem.objectives["validation"], config.target_loss)
     return {
         "task": task,
         "steps": config.steps,

@@ -24,25 +24,25 @@ from thinwire.pruning.baselines import (
     weight_magnitude,
 )
 from thinwire.pruning.config import PruneConfig
-from thinwire.pruning.describe import Found, Identity, Setting, describe
+from thinwire.pruning.describe import FoundCircuit, Identity, Problem, describe
 from thinwire.pruning.edge_curves import edge_counts, first_gates, follow, node_curve
 from thinwire.runs.run import load_run
 
 
 @cache
-def setting() -> Setting:
+def problem() -> Problem:
     hand = copy_model()
-    return Setting(hand.model, hand.pairs, hand.means, Identity(hand.task, 1, fingerprint(hand.model), "0" * 64))
+    return Problem(hand.model, hand.pairs, hand.means, Identity(hand.task, 1, fingerprint(hand.model), "0" * 64))
 
 
 def an_order(seed: int = 0) -> torch.Tensor:
-    return torch.randperm(setting().model.space.n_nodes, generator=torch.Generator().manual_seed(seed))
+    return torch.randperm(problem().model.space.n_nodes, generator=torch.Generator().manual_seed(seed))
 
 
 def test_attribution_puts_the_true_circuit_first() -> None:
     """Distractors reach the answers through norms and competition alone: their share is small."""
     hand = copy_model()
-    nodes, _ = attribution(setting())
+    nodes, _ = attribution(problem())
     inside = torch.zeros(len(nodes), dtype=torch.bool)
     start = 0
     for site, width in hand.model.space.widths.items():
@@ -53,7 +53,7 @@ def test_attribution_puts_the_true_circuit_first() -> None:
 
 
 def test_magnitude_sums_weights_in_and_out() -> None:
-    model = setting().model
+    model = problem().model
     total = weight_magnitude(model)
     names = ("q", "k", "v")
     expected = sum(float(model.get_parameter(f"blocks.0.attn.{n}.weight")[:, 3].abs().sum()) for n in names)
@@ -62,7 +62,7 @@ def test_magnitude_sums_weights_in_and_out() -> None:
 
 
 def test_edges_are_counted_along_an_order_as_if_each_set_were_listed() -> None:
-    model, order = setting().model, an_order()
+    model, order = problem().model, an_order()
     counts = edge_counts(model, order)
     assert len(counts) == len(order) + 1 and int(counts[0]) == 0
     for k in (1, 7, 40, len(order) // 2, len(order)):
@@ -71,15 +71,15 @@ def test_edges_are_counted_along_an_order_as_if_each_set_were_listed() -> None:
 
 @pytest.mark.parametrize("n_edges", [0, 7, 40])
 def test_a_beginning_of_an_order_has_at_most_so_many_edges_and_is_the_longest(n_edges: int) -> None:
-    model, order = setting().model, an_order()
+    model, order = problem().model, an_order()
     nodes = at_most_edges(model, order, n_edges)
     longer = model.space.nodes(first_gates(order, sum(map(len, nodes.values())) + 1))
     assert len(induced_edges(model, nodes)) <= n_edges < len(induced_edges(model, longer))
 
 
 def test_edges_come_by_falling_score_and_their_nodes_are_kept() -> None:
-    model = setting().model
-    scores = {name: model.get_parameter(name).detach() for name in setting().objectives["train"].model.ends}  # pyright: ignore
+    model = problem().model
+    scores = {name: model.get_parameter(name).detach() for name in problem().objectives["train"].model.ends}  # pyright: ignore
     ordered = edges_by_score(model, scores)
     assert [e.weight for e in ordered] == sorted((e.weight for e in ordered), reverse=True)
     nodes = touched(model, ordered[:5])
@@ -88,7 +88,7 @@ def test_edges_come_by_falling_score_and_their_nodes_are_kept() -> None:
 
 def test_a_curve_ends_in_the_smallest_size_that_it_found_to_meet_the_target() -> None:
     """The true circuit first: its last node decides, so one node less misses the target."""
-    hand, model = copy_model(), setting().model
+    hand, model = copy_model(), problem().model
     inside = torch.cat(
         [
             torch.isin(torch.arange(width), torch.tensor(hand.nodes.get(s, [])))
@@ -96,7 +96,7 @@ def test_a_curve_ends_in_the_smallest_size_that_it_found_to_meet_the_target() ->
         ]
     )
     order = torch.cat([inside.nonzero().flatten(), (~inside).nonzero().flatten()])
-    validation = setting().objectives["validation"]
+    validation = problem().objectives["validation"]
     curve = node_curve(model, validation, order, 0.15, torch.device("cpu"))
     assert curve.n_kept and curve.n_edges and curve.n_kept == int(inside.sum())
     assert curve.n_edges == len(induced_edges(model, hand.nodes))
@@ -116,8 +116,8 @@ def test_a_curve_is_bisected_to_the_size_that_decides() -> None:
 def test_every_baseline_is_an_artefact_of_equal_size() -> None:
     config = PruneConfig(steps=10)
     nodes = copy_model().nodes
-    learned = describe(setting(), Found(nodes, True, []), config)
-    found = choose_otherwise(setting(), learned, config, sweep=True)
+    learned = describe(problem(), FoundCircuit(nodes, True, []), config)
+    found = choose_otherwise(problem(), learned, config, sweep=True)
     assert tuple(found) == METHODS
     for name, baseline in found.items():
         size = baseline.circuit.n_minimal_edges if name == "edge_attribution" else baseline.circuit.n_edges

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from thinwire.model.config import ModelConfig
 from thinwire.model.nodes import node_space
+from thinwire.pruning.engine import PlainEngine
 from thinwire.pruning.gates import NodeGates
-from thinwire.pruning.objective import PlainObjective
 
 SPACE = node_space(SMALL)
 
@@ -68,7 +68,7 @@ def test_there_is_one_gate_per_node() -> None:
 
 def test_the_loss_reaches_the_gates_through_the_objective() -> None:
     model, prompts, g = sparse_model(), random_prompts(), gates()
-    _, rise = PlainObjective(model, prompts, random_means()).gradients(g.open()[None], [torch.arange(4)])
+    _, rise = PlainEngine(model, prompts, random_means()).gradients(g.open()[None], [torch.arange(4)])
     g.open().backward(rise[0])
     assert g.tau.grad is not None
     assert g.tau.grad.count_nonzero() > g.tau.numel() / 4

@@ -9,8 +9,8 @@ from random_model import random_gates, random_means, random_model, random_prompt
 
 from thinwire.circuits.edges import induced_edges
 from thinwire.model.config import Variant
-from thinwire.pruning.forest import Forest
-from thinwire.pruning.objective import FastObjective, PlainObjective, objective
+from thinwire.pruning.prefix_tree import PrefixTree
+from thinwire.pruning.engine import FastEngine, PlainEngine, engine
 
 SHAPES = [
     {},
@@ -35,7 +35,7 @@ def assert_close(actual, expected) -> None:
 def both(request) -> tuple:
     model, prompts = random_model(**request.param), random_prompts()
     means = random_means(model)
-    return model, FastObjective(model, prompts, means), PlainObjective(model, prompts, means)
+    return model, FastEngine(model, prompts, means), PlainEngine(model, prompts, means)
 
 
 @pytest.mark.parametrize("share", SHARES)
@@ -82,12 +82,12 @@ def test_frozen_scales_are_the_whole_models(share) -> None:
     for shape in ({}, {"n_layer": 1}, {"positions": "learned", "n_layer": 3}, others):
         model, prompts = random_model(**shape), random_prompts()
         means, gates = random_means(model), random_gates(model, share)
-        fast, plain = (kind(model, prompts, means, True) for kind in (FastObjective, PlainObjective))
+        fast, plain = (kind(model, prompts, means, True) for kind in (FastEngine, PlainEngine))
         assert fast.loss(gates) == pytest.approx(plain.loss(gates), rel=1e-4)
         rows = [torch.tensor([1, 4, 9])]
         assert_close(fast.gradients(gates[None], rows)[1], plain.gradients(gates[None], rows)[1])
         if share == 0.6:
-            own = FastObjective(model, prompts, means).loss(gates)
+            own = FastEngine(model, prompts, means).loss(gates)
             assert fast.loss(gates) != pytest.approx(own, rel=1e-3)
 
 
@@ -96,7 +96,7 @@ def test_batched_is_one_by_one() -> None:
     model, prompts = random_model(), random_prompts()
     vectors = torch.stack([random_gates(model, share, seed=i) for i, share in enumerate((0.9, 0.5, 0.2))])
     rows = [torch.tensor([0, 1, 2]), torch.tensor([3, 9, 1]), torch.tensor([5, 6, 7])]
-    for kind, check in ((FastObjective, torch.equal), (PlainObjective, torch.allclose)):
+    for kind, check in ((FastEngine, torch.equal), (PlainEngine, torch.allclose)):
         whole = kind(model, prompts, random_means(model))
         losses, gradients = whole.gradients(vectors, rows)
         for i in range(3):
@@ -107,7 +107,7 @@ def test_batched_is_one_by_one() -> None:
 def test_bytes_do_not_depend_on_the_number_of_threads() -> None:
     """Width 64, so that every kernel has several blocks of rows to share out."""
     model, prompts = random_model(d_model=64, density=0.1), random_prompts(40, 10)
-    fast, gates = FastObjective(model, prompts, random_means(model)), random_gates(model, 0.5)
+    fast, gates = FastEngine(model, prompts, random_means(model)), random_gates(model, 0.5)
     results = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
@@ -118,7 +118,7 @@ def test_bytes_do_not_depend_on_the_number_of_threads() -> None:
 
 def test_a_hopeless_loss_is_given_up_and_a_good_one_is_exact() -> None:
     model, prompts = random_model(), random_prompts()
-    fast, gates = FastObjective(model, prompts, random_means(model)), random_gates(model, 0.5)
+    fast, gates = FastEngine(model, prompts, random_means(model)), random_gates(model, 0.5)
     loss = fast.loss(gates)
     assert fast.loss(gates, limit=loss) == loss
     assert fast.loss(gates, limit=loss / 10) == float("inf")
@@ -126,7 +126,7 @@ def test_a_hopeless_loss_is_given_up_and_a_good_one_is_exact() -> None:
 
 def test_the_device_decides_between_fast_and_plain() -> None:
     model, prompts = random_model(), random_prompts()
-    assert isinstance(objective(model, prompts, random_means(model)), FastObjective)
+    assert isinstance(engine(model, prompts, random_means(model)), FastEngine)
 
 
 # --- the forest -----------------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def prefixes(prompts) -> list[tuple[int, ...]]:
 @pytest.mark.parametrize("picked", [None, [3, 0, 8]])
 def test_a_forest_holds_every_distinct_prefix_once(picked) -> None:
     prompts = random_prompts()
-    forest = Forest.of(prompts, with_positions=False)
+    forest = PrefixTree.of(prompts, with_positions=False)
     if picked:
         forest, prompts = forest.pairs(np.array(picked)), prompts.pairs(torch.tensor(picked))
     last = forest.tokens[forest.stem]
@@ -154,14 +154,14 @@ def test_a_forest_holds_every_distinct_prefix_once(picked) -> None:
 
 def test_stems_are_tokens_or_tokens_at_positions() -> None:
     prompts = random_prompts()
-    assert sorted(Forest.of(prompts, False).tokens.tolist()) == sorted({p[-1] for p in prefixes(prompts)})
-    forest = Forest.of(prompts, True)
+    assert sorted(PrefixTree.of(prompts, False).tokens.tolist()) == sorted({p[-1] for p in prefixes(prompts)})
+    forest = PrefixTree.of(prompts, True)
     there = {(p[-1], len(p) - 1) for p in prefixes(prompts)}
     assert sorted(zip(forest.tokens.tolist(), forest.positions.tolist(), strict=True)) == sorted(there)
 
 
 def test_ids_lead_back_to_the_forest_that_was_picked_from() -> None:
-    whole = Forest.of(random_prompts(), with_positions=True)
+    whole = PrefixTree.of(random_prompts(), with_positions=True)
     part = whole.pairs(np.array([9, 1]))
     assert np.array_equal(whole.tokens[part.stem_ids], part.tokens)
     assert np.array_equal(whole.counts[part.prefix_ids], part.counts)

@@ -14,8 +14,8 @@ from thinwire.circuits.overlap import node_overlap
 from thinwire.circuits.prompts import Prompts
 from thinwire.model.checkpoint import fingerprint
 from thinwire.pruning.config import PruneConfig
-from thinwire.pruning.describe import Identity, Setting
-from thinwire.pruning.objective import FastObjective
+from thinwire.pruning.describe import Identity, Problem
+from thinwire.pruning.engine import FastEngine
 from thinwire.pruning.prune import prune_together
 from thinwire.pruning.sweep import one_minimal
 
@@ -24,7 +24,7 @@ CONFIG = PruneConfig(steps=40, learning_rate=3e-2, k_coef=1e-3, batch_pairs=32, 
 
 def pruned(hand: HandModel, *configs: PruneConfig) -> list[Circuit]:
     identity = Identity(hand.task, 1, fingerprint(hand.model), "0" * 64)
-    return prune_together(Setting(hand.model, hand.pairs, hand.means, identity, configs[0].norm_scales), configs)
+    return prune_together(Problem(hand.model, hand.pairs, hand.means, identity, configs[0].norm_scales), configs)
 
 
 @cache
@@ -98,7 +98,7 @@ def test_pruning_finds_a_circuit_inside_the_true_one(make) -> None:
 @pytest.mark.parametrize("make", [copy_model, bracket_counter])
 def test_nodes_and_edges_are_1_minimal_on_validation(make) -> None:
     hand, circuit = hand_and_circuit(make)
-    validation = FastObjective(hand.model, Prompts.of(hand.pairs["validation"]), hand.means)
+    validation = FastEngine(hand.model, Prompts.of(hand.pairs["validation"]), hand.means)
     nodes = [(site, channel) for site, channels in circuit.nodes.items() for channel in channels]
 
     def gates(kept) -> torch.Tensor:

@@ -51,6 +51,20 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Demand:
+    """How a circuit stands to one thing that its pruning asked for, on validation pairs."""
+
+    value: float
+    """In the term's own unit (docs/pruning.md)."""
+    limit: float
+    """The largest value that meets it."""
+
+    @property
+    def met(self) -> bool:
+        return self.value <= self.limit
+
+
+@dataclass(frozen=True)
 class Calibration:
     """Scale and shift of the difference of the two answer logits, fitted on validation pairs."""
 
@@ -107,6 +121,10 @@ class Circuit:
     """(nodes, induced edges) before the sweep; None when no sweep was made."""
     minimal_scores: dict[str, Score] | None = None
     """Split -> score with the minimal edges only; None when no edge sweep was made."""
+    requirement: str = "sufficient"
+    """What was asked for: `sufficient`, `robust`, `faithful`, or the terms themselves, joined by `+`."""
+    demands: dict[str, Demand] = field(default_factory=dict)
+    """Term -> what was asked and found on validation pairs; empty for circuits of before there were terms."""
 
     @property
     def n_nodes(self) -> int:

@@ -57,6 +57,11 @@ class Prompts:
         tokens = self.tokens[both, : int(lengths.max())]
         return Prompts(tokens, lengths, self.sign[both], self.answer, self.other)
 
+    def repeated(self, times: int) -> "Prompts":
+        """The prompts `times` over."""
+        tokens = self.tokens.repeat(times, 1)
+        return Prompts(tokens, self.lengths.repeat(times), self.sign.repeat(times), self.answer, self.other)
+
 
 def logit_difference(
     model: GPT, prompts: Prompts, hook: Hook = identity, edges: Edges | None = None

@@ -26,9 +26,9 @@ from thinwire.model.gpt import GPT
 from thinwire.model.sites import EMBED, FINAL
 from thinwire.progress import Progress, silent
 from thinwire.pruning.config import PruneConfig
-from thinwire.pruning.describe import Found, Setting, describe
+from thinwire.pruning.describe import FoundCircuit, Problem, describe
 from thinwire.pruning.edge_curves import EdgeCurve, Order, edge_counts, edges_curve, first_gates, node_curve
-from thinwire.pruning.objective import PlainObjective
+from thinwire.pruning.engine import PlainEngine
 from thinwire.pruning.prune import learn_gates
 from thinwire.pruning.sweep import sweep_nodes
 
@@ -50,12 +50,12 @@ class Baseline:
     """The smallest beginning that meets the target, after the sweep of nodes; None without one, or for edges."""
 
 
-def attribution(setting: Setting) -> tuple[Float[Tensor, " nodes"], dict[str, Tensor]]:
+def attribution(problem: Problem) -> tuple[Float[Tensor, " nodes"], dict[str, Tensor]]:
     """Integrated gradients: rise of the train loss credited to each node, and to each weight of each matrix."""
-    prompts = setting.prompts["train"]
+    prompts = problem.prompts["train"]
     chosen = prompts.pairs(torch.arange(min(IG_PAIRS, prompts.n_pairs), device=prompts.tokens.device))
-    plain = PlainObjective(setting.model, chosen, setting.means, setting.norm_scales == "whole")
-    everything = torch.ones(setting.model.space.n_nodes, device=setting.model.device)
+    plain = PlainEngine(problem.model, chosen, problem.means, problem.norm_scales == "whole")
+    everything = torch.ones(problem.model.space.n_nodes, device=problem.model.device)
     points = [plain.effects(everything * ((i + 0.5) / IG_STEPS)) for i in range(IG_STEPS)]
     nodes = torch.stack([n for n, _ in points]).mean(0)
     return nodes, {name: torch.stack([e[name] for _, e in points]).mean(0) for name in points[0][1]}
@@ -73,18 +73,18 @@ def weight_magnitude(model: GPT) -> Float[Tensor, " nodes"]:
     return model.space.flat(total)
 
 
-def node_orders(setting: Setting, config: PruneConfig, scores: Tensor, progress: Progress = silent) -> dict[str, Order]:
+def node_orders(problem: Problem, config: PruneConfig, scores: Tensor, progress: Progress = silent) -> dict[str, Order]:
     """Method -> all nodes, the most important first; ties go to the earlier node. `scores` are the attribution's."""
 
     def falling(values: Tensor) -> Order:
         return torch.sort(values, descending=True, stable=True).indices.cpu()
 
-    title = f"gates {setting.identity.task}"
-    (gates,) = learn_gates(setting.objectives["train"], setting.model.space, [config], title, progress)
+    title = f"gates {problem.identity.task}"
+    (gates,) = learn_gates(problem.objective("train", config), problem.model.space, [config], title, progress)
     return {
         "gates": falling(gates.tau.detach()),
         "attribution": falling(scores),
-        "magnitude": falling(weight_magnitude(setting.model)),
+        "magnitude": falling(weight_magnitude(problem.model)),
         "random": torch.randperm(len(scores), generator=torch.Generator().manual_seed(config.seed)),
     }
 
@@ -114,40 +114,40 @@ def touched(model: GPT, edges: Sequence[Edge]) -> dict[str, list[int]]:
 
 
 def choose_otherwise(
-    setting: Setting, learned: Circuit, config: PruneConfig, *, sweep: bool = False, progress: Progress = silent
+    problem: Problem, learned: Circuit, config: PruneConfig, *, sweep: bool = False, progress: Progress = silent
 ) -> dict[str, Baseline]:
     """Method -> its circuit of no more edges than `learned` has, and its curve; with `sweep` also swept.
 
     Gates learn anew under `config`, those of `learned`. Test pairs are read for the scores alone.
     """
-    scores, by_edge = attribution(setting)
-    orders = node_orders(setting, config, scores, progress)
+    scores, by_edge = attribution(problem)
+    orders = node_orders(problem, config, scores, progress)
     found = {}
     with progress(f"baselines {learned.task}", total=len(METHODS), unit="method") as advance:
         for method in METHODS:
             if method in orders:
-                found[method] = _by_nodes(setting, orders[method], learned, config, sweep)
+                found[method] = _by_nodes(problem, orders[method], learned, config, sweep)
             else:
-                found[method] = _by_edges(setting, by_edge, learned, config)
+                found[method] = _by_edges(problem, by_edge, learned, config)
             advance(1)
     return found
 
 
-def _by_nodes(setting: Setting, order: Order, learned: Circuit, config: PruneConfig, sweep: bool) -> Baseline:
-    model, validation = setting.model, setting.objectives["validation"]
+def _by_nodes(problem: Problem, order: Order, learned: Circuit, config: PruneConfig, sweep: bool) -> Baseline:
+    model, validation = problem.model, problem.engines["validation"]
     device = model.device
-    circuit = _judged(setting, Found(at_most_edges(model, order, learned.n_edges), False, []), config)
+    circuit = _judged(problem, FoundCircuit(at_most_edges(model, order, learned.n_edges), False, []), config)
     curve = node_curve(model, validation, order, config.target_loss, device)
     if not sweep or curve.n_kept is None:
         return Baseline(circuit, curve)
     start = first_gates(order, curve.n_kept).to(device)
-    swept = model.space.nodes(sweep_nodes(validation, start, config.target_loss))
+    swept = model.space.nodes(sweep_nodes(problem.objective("validation", config), start))
     unswept = (curve.n_kept, curve.n_edges or 0)
-    return Baseline(circuit, curve, _judged(setting, Found(swept, False, [], unswept), config))
+    return Baseline(circuit, curve, _judged(problem, FoundCircuit(swept, False, [], unswept), config))
 
 
-def _by_edges(setting: Setting, scores: dict[str, Tensor], learned: Circuit, config: PruneConfig) -> Baseline:
-    model, device = setting.model, setting.model.device
+def _by_edges(problem: Problem, scores: dict[str, Tensor], learned: Circuit, config: PruneConfig) -> Baseline:
+    model, device = problem.model, problem.model.device
     ordered = edges_by_score(model, scores)
 
     def gates_of(edges: Sequence[Edge]) -> tuple[Tensor, list[Edge]]:
@@ -157,14 +157,14 @@ def _by_edges(setting: Setting, scores: dict[str, Tensor], learned: Circuit, con
 
     n_edges = learned.n_edges if learned.n_minimal_edges is None else learned.n_minimal_edges
     chosen = sorted(ordered[:n_edges])
-    circuit = _judged(setting, Found(touched(model, chosen), False, [], minimal_edges=chosen), config)
-    curve = edges_curve(setting.objectives["validation"], ordered, gates_of, config.target_loss)
+    circuit = _judged(problem, FoundCircuit(touched(model, chosen), False, [], minimal_edges=chosen), config)
+    curve = edges_curve(problem.engines["validation"], ordered, gates_of, config.target_loss)
     return Baseline(circuit, curve)
 
 
-def _judged(setting: Setting, found: Found, config: PruneConfig) -> Circuit:
+def _judged(problem: Problem, found: FoundCircuit, config: PruneConfig) -> Circuit:
     """Described like a learned circuit; solved or not by the validation loss, which no search has looked at here."""
-    circuit = describe(setting, found, config)
+    circuit = describe(problem, found, config)
     scores = circuit.scores if circuit.minimal_scores is None else circuit.minimal_scores
     loss = scores["validation"].loss
     status = "solved" if loss <= circuit.target_loss else "not_solved"

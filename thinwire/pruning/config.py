@@ -1,9 +1,14 @@
 """PruneConfig: data only, no torch."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from thinwire.pruning.requirement import REQUIREMENTS, Requirement
 from thinwire.storage.files import sha256, to_json
+
+LATER = ("require", "terms")
+"""Settings that came after circuits had been stored."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,11 @@ class PruneConfig:
     """What is taken out one by one after the bisection: nothing, nodes, or nodes and then edges."""
     means_tokens: int = 1 << 17
     """Held-out tokens behind the means."""
+    require: Requirement = "sufficient"
+    """What is asked of the circuit: sufficient, it alone does the task; robust, and does so whatever the rest of the
+    model says; faithful, and its nodes do in it what they do in the model (docs/pruning.md)."""
+    terms: tuple[str, ...] = ()
+    """Terms to ask for in place of the requirement's, each a name or name=weight."""
     seed: int = 0
     """Seed of the gates' initialisation and of the order of the pairs."""
 
@@ -47,7 +57,26 @@ class PruneConfig:
         return sha256(to_json(self.hyperparameters()).encode())[:12]
 
     def hyperparameters(self) -> dict[str, Any]:
-        """All settings but the seed."""
+        """All settings but the seed. Those of `LATER` count where they differ from their defaults: circuits that were
+        found before there were any keep their name."""
         values = asdict(self)
         del values["seed"]
-        return values
+        return {name: v for name, v in values.items() if name not in LATER or v != getattr(PruneConfig, name)}
+
+    @classmethod
+    def of(cls, hyperparameters: Mapping[str, Any], seed: int = 0) -> "PruneConfig":
+        """Inverse of `hyperparameters`. Raises `ValueError` for settings that this version does not know."""
+        values = {name: tuple(v) if isinstance(v, list) else v for name, v in hyperparameters.items()}
+        if unknown := values.keys() - {f.name for f in fields(cls)}:
+            raise ValueError(f"unknown settings of the pruning: {', '.join(sorted(unknown))}")
+        return cls(**values, seed=seed)
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The terms that the circuit has to meet, each a name or name=weight."""
+        return self.terms or REQUIREMENTS[self.require]
+
+    @property
+    def requirement(self) -> str:
+        """Name of what is asked for."""
+        return "+".join(self.terms) or self.require

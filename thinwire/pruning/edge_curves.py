@@ -14,7 +14,7 @@ from torch import Tensor
 from thinwire.circuits.graph import Edge
 from thinwire.model.gpt import GPT
 from thinwire.pruning.discretize import spread_counts
-from thinwire.pruning.objective import Objective
+from thinwire.pruning.engine import Engine
 
 Order = Int[Tensor, " nodes"]
 
@@ -51,7 +51,7 @@ def first_gates(order: Order, count: int) -> Tensor:
     return gates
 
 
-def node_curve(model: GPT, validation: Objective, order: Order, target: float, device: torch.device) -> EdgeCurve:
+def node_curve(model: GPT, validation: Engine, order: Order, target: float, device: torch.device) -> EdgeCurve:
     """The curve of the first nodes of an order with their induced edges."""
     counts = edge_counts(model, order)
     sizes = spread_counts(1, max(1, int(counts[-1])))
@@ -60,7 +60,7 @@ def node_curve(model: GPT, validation: Objective, order: Order, target: float, d
 
 
 def edges_curve(
-    validation: Objective,
+    validation: Engine,
     everything: Sequence[Edge],
     gates_of: Callable[[Sequence[Edge]], tuple[Tensor, list[Edge]]],
     target: float,

@@ -3,7 +3,7 @@
 It computes what `GPT.forward` computes with a hook that puts shut nodes at their means (a test holds the two together),
 and leaves out what changes nothing:
 
-    1. each distinct prefix of the prompts is one row                                   circuits.forest
+    1. each distinct prefix of the prompts is one row                                   pruning.prefix_tree
     2. queries, MLP and output of the last layer only where prompts end, two logits only
     3. a shut node is a constant: it leaves the matrices, its mean goes into the bias    compaction
     4. weights stored sparse; AbsTopK's zeros and unheard gradients skipped              sparsity.kernels.gated
@@ -28,13 +28,12 @@ from thinwire.model.gpt import ACTIVATIONS, GPT, Reader
 from thinwire.model.nodes import Nodes
 from thinwire.model.norm import LAYER_NORM_EPS
 from thinwire.model.sites import EMBED, FINAL
-from thinwire.pruning.forest import Forest
 from thinwire.pruning.gated_ops import Attend, Gate, Keys, Matrix, Norm, Product, Take
 
 Gates = Mapping[str, Tensor]
 """Node site -> 1 for every open gate, 0 for every shut one, float32."""
 Scales = Mapping[str, np.ndarray]
-"""Site of an RMSNorm scale -> its value for every row of a forest."""
+"""Site of an RMSNorm scale -> its value for every row of a tree."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +73,9 @@ class FastModel:
         """Gates that are open at `nodes` only."""
         return {site: mask.float() for site, mask in self.space.masks(nodes).items()}
 
-    def forest(self, prompts: Prompts) -> Forest:
+    def tree(self, prompts: Prompts) -> PrefixTree:
         """The prompts as this model's rows."""
-        return Forest.of(prompts, self.config.positions == "learned")
+        return PrefixTree.of(prompts, self.config.positions == "learned")
 
     def without(self, edges: Iterable[Edge]) -> dict[str, Thinned]:
         """The matrices that lose some of `edges`, without them."""
@@ -99,7 +98,7 @@ class FastModel:
 
     def difference(
         self,
-        forest: Forest,
+        tree: PrefixTree,
         gates: Gates,
         thinned: Mapping[str, Thinned] | None = None,
         scales: Scales | None = None,
@@ -110,33 +109,33 @@ class FastModel:
         `thinned` takes out single edges (and leaves no gradient), `scales` freezes the RMSNorms. `trace` is told what
         went through.
         """
-        x = _Pass(self, forest, gates, thinned or {}, scales, trace or Trace()).final()
-        answer, other = forest.answer, forest.other
+        x = _Pass(self, tree, gates, thinned or {}, scales, trace or Trace()).final()
+        answer, other = tree.answer, tree.other
         difference = x @ (self.weights["unembed.weight"][answer] - self.weights["unembed.weight"][other])
         if "bigram" in self.weights:
-            table = self.weights["bigram"][torch.from_numpy(forest.last_tokens)]
+            table = self.weights["bigram"][torch.from_numpy(tree.last_tokens)]
             difference = difference + table[:, answer] - table[:, other]
         return difference
 
     @torch.no_grad()
     def logits(
         self,
-        forest: Forest,
+        tree: PrefixTree,
         gates: Gates,
         thinned: Mapping[str, Thinned] | None = None,
         scales: Scales | None = None,
     ) -> Float[Tensor, "P V"]:
         """Logits over the whole vocabulary at the end of every prompt."""
-        logits = _Pass(self, forest, gates, thinned or {}, scales, Trace()).final() @ self.weights["unembed.weight"].T
+        logits = _Pass(self, tree, gates, thinned or {}, scales, Trace()).final() @ self.weights["unembed.weight"].T
         if "bigram" in self.weights:
-            logits += self.weights["bigram"][torch.from_numpy(forest.last_tokens)]
+            logits += self.weights["bigram"][torch.from_numpy(tree.last_tokens)]
         return logits
 
-    def scales(self, forest: Forest) -> dict[str, np.ndarray]:
-        """The whole model's RMSNorm scales on a forest's rows."""
+    def scales(self, tree: PrefixTree) -> dict[str, np.ndarray]:
+        """The whole model's RMSNorm scales on a tree's rows."""
         trace = Trace()
         with torch.no_grad():
-            self.difference(forest, self.everything, trace=trace)
+            self.difference(tree, self.everything, trace=trace)
         return trace.scales
 
 
@@ -157,8 +156,8 @@ class Trace:
         self.products: dict[str, tuple[Tensor, Tensor]] = {}
 
 
-def pick_scales(scales: Scales, picked: Forest, n_layer: int) -> dict[str, np.ndarray]:
-    """Scales of a forest's rows, restricted to the rows of one that was picked from it."""
+def pick_scales(scales: Scales, picked: PrefixTree, n_layer: int) -> dict[str, np.ndarray]:
+    """Scales of a tree's rows, restricted to the rows of one that was picked from it."""
     ends = {f"{n_layer - 1}.mlp.scale": picked.prompt_ids, f"{FINAL}.scale": picked.prompt_ids}
     rows = {"0.attn.scale": picked.stem_ids, **ends}
     return {site: scale[rows.get(site, picked.prefix_ids)] for site, scale in scales.items()}
@@ -173,30 +172,30 @@ class _Pass:
     def __init__(
         self,
         model: FastModel,
-        forest: Forest,
+        tree: PrefixTree,
         gates: Gates,
         thinned: Mapping[str, Thinned],
         scales: Scales | None,
         trace: Trace,
     ) -> None:
-        self.model, self.forest, self.gates, self.thinned = model, forest, gates, thinned
+        self.model, self.tree, self.gates, self.thinned = model, tree, gates, thinned
         self.scales, self.trace = scales, trace
         self.lean = not torch.is_grad_enabled()
         self.open = {site: np.flatnonzero(gate.detach().numpy()) for site, gate in gates.items()}
 
     def final(self) -> Float[Tensor, "P D"]:
         """What the unembedding reads at the end of every prompt."""
-        forest, weights = self.forest, self.model.weights
-        x = weights["embed.weight"][torch.from_numpy(forest.tokens)]
+        tree, weights = self.tree, self.model.weights
+        x = weights["embed.weight"][torch.from_numpy(tree.tokens)]
         if "positions.weight" in weights and not self.model.beside:
-            x = x + weights["positions.weight"][torch.from_numpy(forest.positions)]
+            x = x + weights["positions.weight"][torch.from_numpy(tree.positions)]
         x = self.gate(EMBED, x)
         for layer in range(self.model.config.n_layer):
             x = self.attention(layer, self.stream(f"{layer}.resid.pre", x))
             x = self.stream(f"{layer}.resid.mid", x)
             x = self.stream(f"{layer}.resid.post", x + self.mlp(layer, x))
         x = self.gate(FINAL, self.norm(FINAL, "norm", x))
-        return x.expand(len(forest.ends), -1)
+        return x.expand(len(tree.ends), -1)
 
     def stream(self, site: str, x: Tensor) -> Tensor:
         """What a variant does to the residual stream at `site`."""
@@ -216,15 +215,15 @@ class _Pass:
     def positions(self, block: str) -> np.ndarray:
         """Position of every row that `block` reads."""
         if block == "0.attn":
-            return self.forest.positions
-        positions = self.forest.counts - 1
-        return positions[self.forest.ends] if block == f"{self.model.config.n_layer - 1}.mlp" else positions
+            return self.tree.positions
+        positions = self.tree.counts - 1
+        return positions[self.tree.ends] if block == f"{self.model.config.n_layer - 1}.mlp" else positions
 
     def attention(self, layer: int, x: Tensor) -> Tensor:
         """The residual stream after the layer's attention: at every prefix, in the last layer where prompts end."""
-        forest, site = self.forest, f"{layer}.attn"
-        row_of = forest.stem if layer == 0 else np.arange(len(forest.stem))
-        queries = forest.ends if layer == self.model.config.n_layer - 1 else np.arange(len(forest.stem))
+        tree, site = self.tree, f"{layer}.attn"
+        row_of = tree.stem if layer == 0 else np.arange(len(tree.stem))
+        queries = tree.ends if layer == self.model.config.n_layer - 1 else np.arange(len(tree.stem))
         at = row_of[queries]
         if self.unheard(f"{site}.v", f"{site}.out") and not self.model.config.sink:
             mixed, gain = self.model.means[f"{site}.v"][None], None
@@ -232,7 +231,7 @@ class _Pass:
             h = self.read(site, x)
             q = self.linear(f"{site}.q", _take(h, at))
             k, v = (self.linear(f"{site}.{name}", h) for name in ("k", "v"))
-            mixed, gain = self.attend(layer, q, k, v, row_of[forest.keys[queries]], forest.counts[queries])
+            mixed, gain = self.attend(layer, q, k, v, row_of[tree.keys[queries]], tree.counts[queries])
         return _take(x, at) + self.linear(f"{site}.out", mixed, gain)
 
     def attend(

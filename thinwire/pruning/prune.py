@@ -24,7 +24,7 @@ from thinwire.model.gpt import GPT
 from thinwire.model.nodes import Nodes, NodeSpace
 from thinwire.progress import Progress, silent
 from thinwire.pruning.config import PruneConfig
-from thinwire.pruning.describe import Found, Identity, Setting, describe
+from thinwire.pruning.describe import FoundCircuit, Identity, Problem, describe
 from thinwire.pruning.discretize import Bisection, bisect, spread_counts
 from thinwire.pruning.gates import NodeGates
 from thinwire.pruning.objective import Objective
@@ -75,7 +75,7 @@ def learn_gates(
     with progress(title, total=config.steps, unit="step") as advance:
         for step in range(config.steps):
             is_open = torch.stack([g.open() for g in gates])
-            losses, rise = train.gradients(is_open.detach(), [order.next() for order in orders])
+            losses, rise = train.gradients(is_open.detach(), [order.next() for order in orders], generators)
             prices = torch.tensor([c.k_coef for c in configs], device=rise.device)
             for g, gradient in zip(gates, _through_step(is_open, rise + prices[:, None], gates), strict=True):
                 g.tau.grad = gradient / gradient.square().mean().sqrt().clamp(min=1.0)
@@ -96,66 +96,74 @@ def _through_step(
 
 
 @torch.no_grad()
-def choose_nodes(gates: NodeGates, validation: Objective, target: float) -> tuple[Float[Tensor, " nodes"], Bisection]:
-    """The smallest set of nodes, in the order of tau, that reaches `target` on validation pairs, as open gates."""
+def choose_nodes(gates: NodeGates, validation: Objective) -> tuple[Float[Tensor, " nodes"], Bisection]:
+    """The smallest set of nodes, in the order of tau, that meets what is asked on validation pairs, as open gates.
+
+    The curve is that of the task loss, whatever is asked besides.
+    """
     order = torch.sort(gates.tau, descending=True, stable=True).indices
     order = order[~gates.forbidden[order]]
-    n_open, seen = int((gates.tau >= 0).sum()), {}
+    n_open, lacks = int((gates.tau >= 0).sum()), {}
 
     def first(count: int) -> Tensor:
         chosen = torch.zeros_like(gates.tau)
         chosen[order[:count]] = 1
         return chosen
 
-    def loss_at(count: int) -> float:
-        if count not in seen:
-            seen[count] = validation.loss(first(count))
-        return seen[count]
+    def lack_at(count: int) -> float:
+        if count not in lacks:
+            lacks[count] = validation.lack(first(count))
+        return lacks[count]
 
-    found = bisect(loss_at, n_open, len(order), target)
-    for count in spread_counts(n_open, len(order)):
-        loss_at(count)
-    return first(found.n_nodes), replace(found, curve=sorted(seen.items()))
+    found = bisect(lack_at, n_open, len(order), validation.target)
+    looked_at = sorted({*lacks, *spread_counts(n_open, len(order))})
+    alone = validation.asks_for_the_task_alone
+    curve = [(n, lacks[n] if alone and n in lacks else validation.engine.loss(first(n))) for n in looked_at]
+    return first(found.n_nodes), replace(found, curve=curve)
 
 
-def finish(setting: Setting, gates: NodeGates, config: PruneConfig, progress: Progress = silent) -> Found:
+def finish(problem: Problem, gates: NodeGates, config: PruneConfig, progress: Progress = silent) -> FoundCircuit:
     """From learned gates to a circuit: bisect, sweep. Reads validation pairs only."""
-    validation, model = setting.objectives["validation"], setting.model
-    chosen, bisection = choose_nodes(gates, validation, config.target_loss)
+    validation, model = problem.objective("validation", config), problem.model
+    chosen, bisection = choose_nodes(gates, validation)
     nodes = model.space.nodes(chosen)
-    found = Found(nodes, bisection.solved, bisection.curve)
+    found = FoundCircuit(nodes, bisection.solved, bisection.curve)
     if bisection.solved and config.sweep != "none":
         unswept = (sum(map(len, nodes.values())), len(induced_edges(model, nodes)))
-        chosen = sweep_nodes(validation, chosen, config.target_loss, progress)
+        chosen = sweep_nodes(validation, chosen, progress)
         nodes = model.space.nodes(chosen)
         found = replace(found, nodes=nodes, unswept=unswept)
+    removed: list[Edge] = []
     if bisection.solved and config.sweep == "edges":
         edges = induced_edges(model, nodes)
-        minimal = sweep_edges(validation, chosen, edges, config.target_loss, model.space, progress)
+        minimal = sweep_edges(validation, chosen, edges, progress)
+        removed = sorted(set(edges) - set(minimal))
         found = replace(found, minimal_edges=minimal)
-    return found
+    return replace(found, demands=validation.measure(chosen, removed))
 
 
-def find(setting: Setting, config: PruneConfig) -> tuple[Found, list[Edge]]:
+def find(problem: Problem, config: PruneConfig) -> tuple[FoundCircuit, list[Edge]]:
     """A circuit and its induced edges, up to the sweep of nodes and without reading a test pair: a search's trial."""
     config = replace(config, sweep="nodes" if config.sweep == "edges" else config.sweep)
-    (gates,) = learn_gates(setting.objectives["train"], setting.model.space, [config])
-    found = finish(setting, gates, config)
-    return found, induced_edges(setting.model, found.nodes)
+    (gates,) = learn_gates(problem.objective("train", config), problem.model.space, [config])
+    found = finish(problem, gates, config)
+    return found, induced_edges(problem.model, found.nodes)
 
 
 def prune_together(
-    setting: Setting, configs: Sequence[PruneConfig], progress: Progress = silent, forbidden: Nodes | None = None
+    problem: Problem, configs: Sequence[PruneConfig], progress: Progress = silent, forbidden: Nodes | None = None
 ) -> list[Circuit]:
     """Circuits of one task for settings that differ in seed and price alone; `forbidden` nodes are in none of them.
 
     Gates learn on train, the count, the sweep and the calibration come from validation, test is read once for the
     report. A target that cannot be met gives a circuit of status `not_solved`.
     """
-    title = f"prune {setting.identity.task}"
-    learned = learn_gates(setting.objectives["train"], setting.model.space, configs, title, progress, forbidden)
+    title = f"prune {problem.identity.task}"
+    learned = learn_gates(
+        problem.objective("train", configs[0]), problem.model.space, configs, title, progress, forbidden
+    )
     return [
-        describe(setting, finish(setting, gates, config, progress), config)
+        describe(problem, finish(problem, gates, config, progress), config)
         for gates, config in zip(learned, configs, strict=True)
     ]
 
@@ -170,5 +178,5 @@ def prune(
     forbidden: Nodes | None = None,
 ) -> Circuit:
     """Find the circuit of one task; see `prune_together`."""
-    setting = Setting(model, pairs, means, identity, config.norm_scales)
-    return prune_together(setting, [config], progress, forbidden)[0]
+    problem = Problem(model, pairs, means, identity, config.norm_scales)
+    return prune_together(problem, [config], progress, forbidden)[0]

@@ -13,7 +13,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thinwire.circuits.graph import Edge
-from thinwire.model.nodes import NodeSpace
 from thinwire.progress import Progress, silent
 from thinwire.pruning.objective import Objective
 
@@ -53,11 +52,11 @@ def one_minimal(
 
 
 def sweep_nodes(
-    objective: Objective, gates: Float[Tensor, " nodes"], target: float, progress: Progress = silent
+    objective: Objective, gates: Float[Tensor, " nodes"], progress: Progress = silent
 ) -> Float[Tensor, " nodes"]:
-    """Open gates that are 1-minimal at `target`; `gates` meet it."""
-    rise, _ = objective.effects(gates)
-    chosen = gates.nonzero().flatten().tolist()
+    """Open gates of which none can go without missing what is asked; `gates` meet it."""
+    rise, _ = objective.engine.effects(gates)
+    chosen, target = gates.nonzero().flatten().tolist(), objective.target
     chosen.sort(key=lambda node: (float(rise[node]), node))
 
     def vector(nodes: list[int]) -> Tensor:
@@ -68,7 +67,7 @@ def sweep_nodes(
     with progress("sweep nodes", total=len(chosen), unit="node") as advance:
         kept = one_minimal(
             chosen,
-            lambda nodes: objective.loss(vector(nodes), limit=target),
+            lambda nodes: objective.lack(vector(nodes), limit=target),
             target,
             lambda left: advance(0, left=left),
         )
@@ -80,12 +79,11 @@ def sweep_edges(
     objective: Objective,
     gates: Float[Tensor, " nodes"],
     edges: list[Edge],
-    target: float,
-    space: NodeSpace,
     progress: Progress = silent,
 ) -> list[Edge]:
-    """Edges of `edges`, all those between the open gates, that are 1-minimal at `target`, in the order given."""
-    _, rise = objective.effects(gates)
+    """Edges of `edges`, all those between the open gates, of which none can go, in the order given."""
+    _, rise = objective.engine.effects(gates)
+    space, target = objective.engine.model.space, objective.target
 
     def effect(edge: Edge) -> float:
         return float(rise[space.matrix(edge.source_site, edge.target_site)][edge.target, edge.source])
@@ -95,7 +93,7 @@ def sweep_edges(
     with progress("sweep edges", total=len(order), unit="edge") as advance:
         kept = one_minimal(
             order,
-            lambda chosen: objective.loss(gates, [edges[i] for i in everything - set(chosen)], limit=target),
+            lambda chosen: objective.lack(gates, [edges[i] for i in everything - set(chosen)], limit=target),
             target,
             lambda left: advance(0, left=left),
         )

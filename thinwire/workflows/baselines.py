@@ -18,7 +18,7 @@ from thinwire.errors import UserError
 from thinwire.progress import Progress, silent
 from thinwire.pruning.baselines import Baseline, choose_otherwise
 from thinwire.pruning.config import PruneConfig
-from thinwire.pruning.describe import Identity, Setting
+from thinwire.pruning.describe import Identity, Problem
 from thinwire.runs.run import Run, load_run
 from thinwire.runs.stored import smallest_by_task
 from thinwire.storage.files import add_sealed, to_json
@@ -71,8 +71,8 @@ def baselines(run: Run, path: Path, *, sweep: bool = False, progress: Progress =
     stored = load_circuit(path)
     circuit = stored.circuit
     check_belongs(circuit, run.model)
-    config = PruneConfig(**circuit.hyperparameters, seed=circuit.seed)
-    found = choose_otherwise(_setting(run, stored), circuit, config, sweep=sweep, progress=progress)
+    config = PruneConfig.of(circuit.hyperparameters, circuit.seed)
+    found = choose_otherwise(_problem(run, stored), circuit, config, sweep=sweep, progress=progress)
     for method, baseline in found.items():
         home = run.path / "baselines" / circuit.task / f"{config.settings_hash()}-{method}" / str(circuit.seed)
         shutil.rmtree(home, ignore_errors=True)
@@ -82,11 +82,11 @@ def baselines(run: Run, path: Path, *, sweep: bool = False, progress: Progress =
     return {"path": str(path), **result}
 
 
-def _setting(run: Run, stored: StoredCircuit) -> Setting:
+def _problem(run: Run, stored: StoredCircuit) -> Problem:
     circuit = stored.circuit
     identity = Identity(circuit.task, circuit.task_version, circuit.model_fingerprint, circuit.tokenizer_sha256)
     means = {site: mean.to(run.device) for site, mean in stored.means.items()}
-    return Setting(run.model, stored.pairs, means, identity, circuit.norm_scales)
+    return Problem(run.model, stored.pairs, means, identity, circuit.norm_scales)
 
 
 def _result(learned: Circuit, found: dict[str, Baseline]) -> dict[str, Any]:

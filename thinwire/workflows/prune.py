@@ -16,7 +16,7 @@ from thinwire.circuits.overlap import node_overlap
 from thinwire.errors import CorruptFile, UserError
 from thinwire.progress import Progress, silent
 from thinwire.pruning.config import PruneConfig
-from thinwire.pruning.describe import Setting
+from thinwire.pruning.describe import Problem
 from thinwire.pruning.prune import Identity, find
 from thinwire.pruning.prune import prune_together as prune_model
 from thinwire.pruning.search import Size, search
@@ -106,16 +106,16 @@ def prune_settings(
     for config in configs if resume else ():
         if (stored := _stored(paths[config], run, found.version)) is not None:
             done[config] = stored.circuit
-    settings: dict[tuple, Setting] = {}
+    settings: dict[tuple, Problem] = {}
     batched = run.device.type != "cpu" if together is None else together
     for group in _groups([config for config in paths if config not in done], batched):
         shared = (group[0].ablation, group[0].means_tokens, group[0].norm_scales)
         if shared not in settings:
-            settings[shared] = _setting(run, found, group[0], means, progress)
-        setting = settings[shared]
-        for config, circuit in zip(group, prune_model(setting, group, progress), strict=True):
+            settings[shared] = _problem(run, found, group[0], means, progress)
+        problem = settings[shared]
+        for config, circuit in zip(group, prune_model(problem, group, progress), strict=True):
             shutil.rmtree(paths[config], ignore_errors=True)
-            save_circuit(paths[config], circuit, setting.means, setting.pairs)
+            save_circuit(paths[config], circuit, problem.means, problem.pairs)
             done[config] = circuit
     return [done[config] for config in configs]
 
@@ -128,14 +128,14 @@ def _groups(configs: Sequence[PruneConfig], together: bool) -> list[list[PruneCo
     return [group[i : i + TOGETHER] for group in groups.values() for i in range(0, len(group), TOGETHER)]
 
 
-def _setting(run: Run, task: Task, config: PruneConfig, means: Means | None, progress: Progress) -> Setting:
+def _problem(run: Run, task: Task, config: PruneConfig, means: Means | None, progress: Progress) -> Problem:
     pairs = task_pairs(run, task)
     if config.ablation == "task_mean":
         means = task_means(run.model, pairs["train"])
     elif means is None:
         means = means_of(run, config, progress)
     identity = Identity(task.name, task.version, run.fingerprint, run.tokenizer.sha256)
-    return Setting(run.model, pairs, means, identity, config.norm_scales)
+    return Problem(run.model, pairs, means, identity, config.norm_scales)
 
 
 def _stored(path: Path, run: Run, task_version: int) -> StoredCircuit | None:
@@ -230,11 +230,11 @@ def search_settings(
     The study is a journal in the run's directory: other processes may work on it, and a later call goes on with it.
     """
     found = resolve_task(task)
-    setting = _setting(run, found, config, means, silent)
+    problem = _problem(run, found, config, means, silent)
     study = f"{found.name}-{found.version}-{run.fingerprint[:12]}-{config.settings_hash()}-{config.seed}"
 
     def measure(proposed: PruneConfig) -> Size:
-        outcome, edges = find(setting, proposed)
+        outcome, edges = find(problem, proposed)
         return Size(outcome.solved, len(edges), min(loss for _, loss in outcome.curve))
 
     return search(run.path / "search" / f"{found.name}.journal", study, n_trials, config, measure)

@@ -3,7 +3,7 @@
 Any directory with a circuit.json will do, ours or another's (docs/verification.md, "The files of a circuit").
 """
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +119,10 @@ def _shifted(run: Run, files: CircuitFiles) -> dict[str, TaskTokens]:
 def _pruner(run: Run, files: CircuitFiles, progress: Progress) -> Pruner:
     """The pruning with the circuit's own settings, where it has some that this version knows, else the defaults."""
     claim = files.claim
-    known = {field.name for field in fields(PruneConfig)} - {"seed"}
-    settings: dict[str, Any] = (
-        files.hyperparameters if files.hyperparameters.keys() == known else {"target_loss": claim.target_loss}
-    )
-    config = PruneConfig(**settings)
+    try:
+        config = PruneConfig.of(files.hyperparameters or {"target_loss": claim.target_loss})
+    except ValueError:  # another tool's settings
+        config = PruneConfig(target_loss=claim.target_loss)
     identity = Identity(claim.task, 0, claim.model_fingerprint, run.tokenizer.sha256)
     measured: dict[int, tuple[Any, dict[str, Tensor]]] = {}
 

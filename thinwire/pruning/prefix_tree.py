@@ -1,4 +1,4 @@
-"""Prompts as a forest of distinct prefixes.
+"""Prompts as a tree of distinct prefixes.
 
 Attention is causal, so what a model computes at a position depends on the tokens up to it alone. Prompts of a task
 share most of their beginnings; each distinct prefix is one row here and is computed once. Before the first attention
@@ -14,7 +14,7 @@ from thinwire.circuits.prompts import Prompts
 
 
 @dataclass(frozen=True)
-class Forest:
+class PrefixTree:
     """P prompts as N distinct prefixes over U stems; T is the longest prompt."""
 
     tokens: Int64[np.ndarray, " U"]
@@ -34,13 +34,13 @@ class Forest:
     answer: int
     other: int
     stem_ids: Int64[np.ndarray, " U"]
-    """Row of each stem in the forest that this one was picked from; likewise for prefixes and prompts."""
+    """Row of each stem in the tree that this one was picked from; likewise for prefixes and prompts."""
     prefix_ids: Int64[np.ndarray, " N"]
     prompt_ids: Int64[np.ndarray, " P"]
 
     @classmethod
-    def of(cls, prompts: Prompts, with_positions: bool) -> "Forest":
-        """The forest of all prompts. `with_positions` keeps stems of different positions apart."""
+    def of(cls, prompts: Prompts, with_positions: bool) -> "PrefixTree":
+        """The tree of all prompts. `with_positions` keeps stems of different positions apart."""
         tokens, lengths = prompts.tokens.cpu().numpy(), prompts.lengths.cpu().numpy()
         chains = _chains(tokens, lengths)
         reached = chains >= 0
@@ -74,8 +74,8 @@ class Forest:
         """Last token of each prompt."""
         return self.tokens[self.stem[self.ends]]
 
-    def pairs(self, rows: Int64[np.ndarray, " n"]) -> "Forest":
-        """The forest of the pairs of the given numbers, both sides of each."""
+    def pairs(self, rows: Int64[np.ndarray, " n"]) -> "PrefixTree":
+        """The tree of the pairs of the given numbers, both sides of each."""
         prompts = np.concatenate([rows, rows + self.n_pairs])
         chains = self.keys[self.ends[prompts]]
         prefixes, end = np.unique(chains, return_inverse=True)
@@ -85,7 +85,7 @@ class Forest:
         to_new[prefixes] = np.arange(len(prefixes))
         longest = int(self.counts[prefixes].max())
         stems, stem = np.unique(self.stem[prefixes], return_inverse=True)
-        return Forest(
+        return PrefixTree(
             tokens=self.tokens[stems],
             positions=self.positions[stems],
             stem=stem.astype(np.int64),

@@ -1,0 +1,55 @@
+"""The circuit decides, whatever the outside says: outside nodes take the activations of the pair's other side.
+
+Source: adversarial subsets of what is ablated, from the discussion of Drori 2026; `carried` of the interchange test.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from thinwire.circuits.graph import Demand, Edge
+from thinwire.circuits.patching import other_side
+from thinwire.circuits.prompts import logit_difference, task_loss
+from thinwire.pruning.engine import Engine
+from thinwire.pruning.terms.sides import Sides, way
+from thinwire.pruning.terms.stochastic import draw_opened, reopened
+
+CARRIED = 0.7
+"""Share of the way that the circuit has to carry against everything else; the judge asks for half, on other pairs."""
+
+
+class Counterfactual:
+    """Share of the way between the sides that the outside carries when it stands on the other side."""
+
+    name: ClassVar[str] = "counterfactual"
+
+    def __init__(self, engine: Engine, target: float) -> None:
+        self.sides, self.model = Sides(engine), engine.model
+
+    def losses(
+        self, gates: Float[Tensor, "S nodes"], rows: Sequence[Int[Tensor, " n"]], generators: Sequence[torch.Generator]
+    ) -> Float[Tensor, " S"]:
+        """Half of the steps with all outside nodes on the other side, half with a random share of them reopened."""
+        losses = []
+        for vector, chosen, generator in zip(gates, rows, generators, strict=True):
+            prompts = self.sides.batch(chosen)
+            seen, _ = self.sides.run(prompts)
+            alone = bool(torch.rand((), generator=generator) < 0.5)
+            opened = draw_opened(vector, generator)
+            mixed = vector if alone else reopened(vector, opened)
+            hook = self.sides.engine.gated(mixed[None], prompts, other_side(seen, prompts.n_pairs))
+            losses.append(task_loss(logit_difference(self.model, prompts, hook), prompts.sign))
+        return torch.stack(losses)
+
+    @torch.no_grad()
+    def measure(
+        self, gates: Float[Tensor, " nodes"], removed: Iterable[Edge] = (), stop: float = float("inf")
+    ) -> Demand:
+        prompts, (seen, whole) = self.sides.judged, self.sides.whole
+        hook = self.sides.engine.gated(gates[None], prompts, other_side(seen, prompts.n_pairs))
+        stays = way(logit_difference(self.model, prompts, hook, self.sides.engine.without(removed)))
+        carried = (1 + float(stays) / float(way(whole))) / 2
+        return Demand(1 - carried, 1 - CARRIED)

@@ -1,0 +1,165 @@
+"""Nodes do in the circuit what they do in the model: patched from the other side, the answer moves equally far.
+
+The effect of a set S of nodes is (difference before - after S is patched from the pair's other side) x sign / way, once
+in the circuit with its own activations and once in the whole model. Source: interchange interventions, Geiger et al.
+2021; against pruned circuits, Drori 2026.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from thinwire.circuits.graph import Demand, Edge
+from thinwire.circuits.patching import Activations, other_side, patch, record
+from thinwire.circuits.prompts import Prompts, logit_difference
+from thinwire.model.gpt import GPT
+from thinwire.model.hooks import Edges, Hook, compose, identity
+from thinwire.pruning.engine import Engine
+from thinwire.pruning.terms.sides import Sides, bounded_way
+
+SHARES = (0.02, 0.04, 0.1, 0.5)
+"""Shares of the open nodes that are patched together."""
+SINGLES = 16
+"""Open nodes that are patched one at a time: those with the largest first-order effect in the whole model."""
+MATTERS = 0.05
+"""A single node with a smaller effect, both in the circuit and in the model, is left out."""
+LIMIT = 0.4
+"""Sum of |circuit - model| over sum of |model|; the judge allows 0.5, on other pairs."""
+TOKENS_AT_ONCE = 1 << 13
+
+
+class Interchange:
+    """Normalised error between effects in the circuit and in the model, over subsets and over single nodes."""
+
+    name: ClassVar[str] = "interchange"
+
+    def __init__(self, engine: Engine, target: float) -> None:
+        self.sides, self.model = Sides(engine), engine.model
+        self.single_effects: dict[int, float] = {}
+        """Exact effects of single nodes in the whole model, by their place; they do not depend on the gates."""
+
+    def losses(
+        self, gates: Float[Tensor, "S nodes"], rows: Sequence[Int[Tensor, " n"]], generators: Sequence[torch.Generator]
+    ) -> Float[Tensor, " S"]:
+        """Squared difference of the effects of a random set of open nodes, mean over prompts."""
+        space, losses = self.model.space, []
+        for vector, chosen, generator in zip(gates, rows, generators, strict=True):
+            prompts = self.sides.batch(chosen)
+            share = SHARES[int(torch.randint(len(SHARES), (), generator=generator))]
+            order = torch.rand(space.n_nodes, generator=generator).to(vector.device)
+            chosen_nodes = subset(vector, order, share)[None]
+            in_circuit = effects(self.model, prompts, chosen_nodes, self._circuit(vector))[0]
+            with torch.no_grad():
+                in_model = effects(self.model, prompts, chosen_nodes)[0]
+            losses.append((in_circuit - in_model).square().mean())
+        return torch.stack(losses)
+
+    def _circuit(self, gates: Float[Tensor, " nodes"]) -> Callable[[Prompts], Hook]:
+        return lambda prompts: self.sides.engine.gated(gates[None], prompts)
+
+    @cached_property
+    def orders(self) -> Float[Tensor, "shares nodes"]:
+        """Fixed random orders of all nodes, one for each share."""
+        return torch.rand(len(SHARES), self.model.space.n_nodes, generator=torch.Generator().manual_seed(2)).to(
+            self.sides.engine.device
+        )
+
+    @cached_property
+    def first_order(self) -> Float[Tensor, " nodes"]:
+        """Magnitude of each node's effect in the whole model, to first order."""
+        prompts, (seen, _) = self.sides.judged, self.sides.whole
+        other, leaves = other_side(seen, prompts.n_pairs), {}
+
+        def keep(site: str, x: Tensor) -> Tensor:
+            if site in self.model.space.widths:
+                leaves[site] = x = x if x.requires_grad else x.detach().requires_grad_()
+            return x
+
+        with torch.enable_grad():
+            moved = (logit_difference(self.model, prompts, keep) * prompts.sign).mean()
+            slopes = dict(zip(leaves, torch.autograd.grad(moved, list(leaves.values())), strict=True))
+        effect = {
+            site: ((other[site] - seen[site]) * slope).flatten(0, -2).sum(0).abs() for site, slope in slopes.items()
+        }
+        return self.model.space.flat(effect)
+
+    @torch.no_grad()
+    def measure(
+        self, gates: Float[Tensor, " nodes"], removed: Iterable[Edge] = (), stop: float = float("inf")
+    ) -> Demand:
+        edges = self.sides.engine.without(removed)
+        sets = torch.stack([subset(gates, order, share) for order, share in zip(self.orders, SHARES, strict=True)])
+        error = self._error_of_sets(gates, sets, edges)
+        if error > stop * LIMIT:
+            return Demand(error, LIMIT)
+        return Demand(max(error, self._error_of_singles(gates, edges)), LIMIT)
+
+    def _error_of_sets(self, gates: Tensor, sets: Tensor, edges: Edges) -> float:
+        prompts = self.sides.judged
+        in_circuit = effects(self.model, prompts, sets, self._circuit(gates), edges).mean(1)
+        in_model = effects(self.model, prompts, sets, recorded=self.sides.whole).mean(1)
+        return normalised_error(in_circuit, in_model)
+
+    def _error_of_singles(self, gates: Tensor, edges: Edges) -> float:
+        prompts = self.sides.judged
+        strength = torch.where(gates > 0, self.first_order, -1.0)
+        nodes = strength.topk(min(SINGLES, int((gates > 0).sum()))).indices
+        if not len(nodes):
+            return 0.0
+        masks = torch.zeros(len(nodes), len(gates), dtype=torch.bool, device=gates.device)
+        masks[torch.arange(len(nodes), device=gates.device), nodes] = True
+        in_circuit = effects(self.model, prompts, masks, self._circuit(gates), edges).mean(1)
+        in_model = self._singles_in_model(nodes, masks, prompts).to(in_circuit)
+        matter = torch.maximum(in_circuit.abs(), in_model.abs()) >= MATTERS
+        return normalised_error(in_circuit[matter], in_model[matter])
+
+    def _singles_in_model(self, nodes: Tensor, masks: Tensor, prompts: Prompts) -> Tensor:
+        new = [i for i, node in enumerate(nodes.tolist()) if node not in self.single_effects]
+        if new:
+            found = effects(self.model, prompts, masks[new], recorded=self.sides.whole).mean(1)
+            self.single_effects |= dict(zip(nodes[new].tolist(), found.tolist(), strict=True))
+        return torch.tensor([self.single_effects[node] for node in nodes.tolist()])
+
+
+def subset(gates: Float[Tensor, " nodes"], order: Float[Tensor, " nodes"], share: float) -> Bool[Tensor, " nodes"]:
+    """The open nodes that come first in a random order: the given share of them, at least one."""
+    place = torch.where(gates.detach() > 0, order, torch.inf)
+    n_open = int((gates.detach() > 0).sum())
+    chosen = torch.zeros_like(place, dtype=torch.bool)
+    if n_open:
+        chosen[place.topk(max(1, round(share * n_open)), largest=False).indices] = True
+    return chosen
+
+
+def effects(
+    model: GPT,
+    prompts: Prompts,
+    sets: Bool[Tensor, "V nodes"],
+    base: Callable[[Prompts], Hook] = lambda prompts: identity,
+    edges: Edges | None = None,
+    recorded: tuple[Activations, Tensor] | None = None,
+) -> Float[Tensor, "V P"]:
+    """Shift of every prompt's difference towards the other side's when each set is patched, as a share of the way.
+
+    On top of the hook that `base` makes for a batch, and of `edges`; with the activations that a pass under these has,
+    which `recorded` holds where it was made already.
+    """
+    seen, before = recorded or record(model, prompts, base(prompts), edges)
+    other, n = other_side(seen, prompts.n_pairs), len(prompts.lengths)
+    after = []
+    for part in sets.split(max(1, TOKENS_AT_ONCE // prompts.tokens.numel())):
+        masks = {site: mask for site, mask in model.space.by_site(part).items() if mask.any()}
+        batch = prompts.repeated(len(part))
+        hook = compose(base(batch), patch(masks, other))
+        after.append(logit_difference(model, batch, hook, edges).unflatten(0, (-1, n)))
+    return (before - torch.cat(after)) * prompts.sign / bounded_way(before)
+
+
+def normalised_error(circuit: Float[Tensor, " V"], model: Float[Tensor, " V"]) -> float:
+    """Sum of |circuit - model| over sum of |model|; infinite where only the circuit has effects, 0 where none has."""
+    wrong, total = float((circuit - model).abs().sum()), float(model.abs().sum())
+    return wrong / total if total else float("inf") if wrong else 0.0
