@@ -79,7 +79,7 @@ def test_a_beginning_of_an_order_has_at_most_so_many_edges_and_is_the_longest(n_
 
 def test_edges_come_by_falling_score_and_their_nodes_are_kept() -> None:
     model = problem().model
-    scores = {name: model.get_parameter(name).detach() for name in problem().objectives["train"].model.ends}  # pyright: ignore
+    scores = {name: model.get_parameter(name).detach() for name in problem().model.space.matrices}  # pyright: ignore
     ordered = edges_by_score(model, scores)
     assert [e.weight for e in ordered] == sorted((e.weight for e in ordered), reverse=True)
     nodes = touched(model, ordered[:5])
@@ -96,7 +96,7 @@ def test_a_curve_ends_in_the_smallest_size_that_it_found_to_meet_the_target() ->
         ]
     )
     order = torch.cat([inside.nonzero().flatten(), (~inside).nonzero().flatten()])
-    validation = problem().objectives["validation"]
+    validation = problem().engines["validation"]
     curve = node_curve(model, validation, order, 0.15, torch.device("cpu"))
     assert curve.n_kept and curve.n_edges and curve.n_kept == int(inside.sum())
     assert curve.n_edges == len(induced_edges(model, hand.nodes))

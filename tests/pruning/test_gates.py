@@ -12,6 +12,7 @@ from thinwire.model.config import ModelConfig
 from thinwire.model.nodes import node_space
 from thinwire.pruning.engine import PlainEngine
 from thinwire.pruning.gates import NodeGates
+from thinwire.pruning.objective import Objective
 
 SPACE = node_space(SMALL)
 
@@ -68,7 +69,8 @@ def test_there_is_one_gate_per_node() -> None:
 
 def test_the_loss_reaches_the_gates_through_the_objective() -> None:
     model, prompts, g = sparse_model(), random_prompts(), gates()
-    _, rise = PlainEngine(model, prompts, random_means()).gradients(g.open()[None], [torch.arange(4)])
+    objective = Objective(PlainEngine(model, prompts, random_means()), {"mean": 1.0}, 0.15)
+    _, rise = objective.gradients(g.open()[None], [torch.arange(4)], [torch.Generator()])
     g.open().backward(rise[0])
     assert g.tau.grad is not None
     assert g.tau.grad.count_nonzero() > g.tau.numel() / 4

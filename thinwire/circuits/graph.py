@@ -18,6 +18,8 @@ from thinwire.tasks.task import SPLITS
 SCHEMA_VERSION = 1
 
 Status = Literal["solved", "not_solved"]
+Ablation = Literal["mean", "task_mean", "zero"]
+"""What a removed node's activation becomes: its mean over held-out text, or over the task's train prompts, or 0."""
 
 
 Channel = Annotated[int, Meta(ge=0, lt=1 << 31)]
@@ -108,7 +110,7 @@ class Circuit:
     model_scores: dict[str, Score]
     """Split -> score of the whole model."""
     calibration: Calibration
-    ablation: Literal["mean", "task_mean", "zero"]
+    ablation: Ablation
     loss_curve: Annotated[list[tuple[Count, Loss]], Meta(min_length=1)]
     """(number of nodes, validation loss) in the order of tau: at counts spread over all sizes and at every count that
     the bisection looked at, ascending in the count. The sweep's circuit is not on this curve."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from thinwire.circuits.graph import Ablation
 from thinwire.pruning.requirement import REQUIREMENTS, Requirement
 from thinwire.storage.files import sha256, to_json
 
@@ -29,7 +30,7 @@ class PruneConfig:
     """Decoupled decay of the gate parameters."""
     batch_pairs: int = 64
     """Pairs of prompts per step."""
-    ablation: Literal["mean", "task_mean", "zero"] = "mean"
+    ablation: Ablation = "mean"
     """What a removed node's activation becomes: its mean over held-out text, or over the task's train prompts, or 0."""
     norm_scales: Literal["own", "whole"] = "own"
     """RMSNorm scales inside the circuit: its own, or held at the whole model's."""
@@ -66,7 +67,7 @@ class PruneConfig:
     @classmethod
     def of(cls, hyperparameters: Mapping[str, Any], seed: int = 0) -> "PruneConfig":
         """Inverse of `hyperparameters`. Raises `ValueError` for settings that this version does not know."""
-        values = {name: tuple(v) if isinstance(v, list) else v for name, v in hyperparameters.items()}
+        values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in hyperparameters.items()}
         if unknown := values.keys() - {f.name for f in fields(cls)}:
             raise ValueError(f"unknown settings of the pruning: {', '.join(sorted(unknown))}")
         return cls(**values, seed=seed)

@@ -7,7 +7,6 @@ elsewhere) goes through `plain` on either.
 """
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from thinwire.circuits.ablation import Means, remove_edges
 from thinwire.circuits.graph import Edge
+from thinwire.circuits.patching import Activations
 from thinwire.circuits.prompts import Prompts, logit_difference, task_loss
 from thinwire.circuits.scales import freeze_scales, record_scales
 from thinwire.circuits.score import last_logits
@@ -76,6 +76,7 @@ class FastEngine:
 
     def __init__(self, model: GPT, prompts: Prompts, means: Means, whole_scales: bool = False) -> None:
         self.model, self.prompts, self.means, self.whole_scales = model, prompts, means, whole_scales
+        self.plain = PlainEngine(model, prompts, means, whole_scales)
         self.fast = FastModel(model, means)
         self.tree = self.fast.tree(prompts)
         self.scales = self.fast.scales(self.tree) if whole_scales else None
@@ -89,10 +90,6 @@ class FastEngine:
 
     def by_site(self, gates: Tensor) -> dict[str, Tensor]:
         return self.fast.space.by_site(gates)
-
-    @cached_property
-    def plain(self) -> "PlainEngine":
-        return PlainEngine(self.model, self.prompts, self.means, self.whole_scales)
 
     def differences(
         self, gates: Float[Tensor, "S nodes"], rows: Sequence[Int[Tensor, " n"]]
@@ -158,8 +155,9 @@ class PlainEngine:
     def plain(self) -> "PlainEngine":
         return self
 
-    def gated(self, gates: Float[Tensor, "S nodes"], prompts: Prompts, stand_ins: Means | None = None) -> Hook:
-        """Row r of the batch is gated by vector r // (rows / S); shut nodes are at their means, or at `stand_ins`."""
+    def gated(self, gates: Float[Tensor, "S nodes"], prompts: Prompts, stand_ins: Activations | None = None) -> Hook:
+        """Row r of the batch is gated by vector r // (rows / S); shut nodes are at their means, or where
+        `stand_ins` has them, prompt by prompt."""
         each = len(prompts.lengths) // len(gates)
         by_site, values = self.model.space.by_site(gates), stand_ins or self.means
 

@@ -29,6 +29,7 @@ from thinwire.model.nodes import Nodes
 from thinwire.model.norm import LAYER_NORM_EPS
 from thinwire.model.sites import EMBED, FINAL
 from thinwire.pruning.gated_ops import Attend, Gate, Keys, Matrix, Norm, Product, Take
+from thinwire.pruning.prefix_tree import PrefixTree
 
 Gates = Mapping[str, Tensor]
 """Node site -> 1 for every open gate, 0 for every shut one, float32."""

@@ -15,9 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from thinwire.circuits.ablation import node_means, zero_means
+from thinwire.circuits.ablation import node_means
 from thinwire.circuits.artefact import split_pairs
-from thinwire.circuits.graph import SCHEMA_VERSION
+from thinwire.circuits.graph import SCHEMA_VERSION, Ablation
+from thinwire.circuits.stand_ins import stand_ins
 from thinwire.errors import CorruptFile, MissingFile, UserError
 from thinwire.pruning.config import PruneConfig
 from thinwire.runs.run import Run
@@ -54,8 +55,9 @@ def read_circuit_files(path: Path, run: Run) -> CircuitFiles:
         version = values["schema_version"]
         raise CorruptFile(f"{path / 'circuit.json'} has schema_version {version}, this thinwire reads {SCHEMA_VERSION}")
     claim = read_claim(values, run.model)
-    means = _means(path, run, values.get("ablation", "mean"))
-    return CircuitFiles(claim, means, _pairs(path, run, claim.task), values.get("hyperparameters", {}))
+    pairs = _pairs(path, run, claim.task)
+    means = _means(path, run, values.get("ablation", "mean"), pairs)
+    return CircuitFiles(claim, means, pairs, values.get("hyperparameters", {}))
 
 
 def read_pairs(path: Path) -> dict[Split, TaskTokens]:
@@ -78,11 +80,11 @@ def _pairs(path: Path, run: Run, task: str) -> dict[Split, TaskTokens]:
     return {split: tokenize(found, run.tokenizer, split, run.config.model.context) for split in SPLITS}
 
 
-def _means(path: Path, run: Run, ablation: str) -> dict[str, Tensor]:
+def _means(path: Path, run: Run, ablation: Ablation, pairs: dict[Split, TaskTokens]) -> dict[str, Tensor]:
     if not (path / "means.safetensors").exists():
-        if ablation == "zero":
-            return zero_means(run.model)
-        return node_means(run.model, run.windows(PruneConfig().means_tokens))
+        windows = run.windows(PruneConfig().means_tokens)
+        train = pairs.get("train", pairs["test"])
+        return dict(stand_ins(ablation, run.model, lambda model: node_means(model, windows), train))
     means = {site: mean.to(run.device) for site, mean in _read_tensors(path, "means.safetensors").items()}
     if {site: len(mean) for site, mean in means.items()} != run.model.space.widths:
         raise CorruptFile(f"{path / 'means.safetensors'} does not have this model's sites and widths; measure it again")

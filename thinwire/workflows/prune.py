@@ -9,16 +9,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from thinwire.circuits.ablation import Means, node_means, task_means, zero_means
+from thinwire.circuits.ablation import Means, node_means
 from thinwire.circuits.artefact import StoredCircuit, load_circuit, save_circuit
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.overlap import node_overlap
+from thinwire.circuits.stand_ins import stand_ins
 from thinwire.errors import CorruptFile, UserError
+from thinwire.model.gpt import GPT
 from thinwire.progress import Progress, silent
 from thinwire.pruning.config import PruneConfig
 from thinwire.pruning.describe import Problem
 from thinwire.pruning.prune import Identity, find
 from thinwire.pruning.prune import prune_together as prune_model
+from thinwire.pruning.requirement import ladder
 from thinwire.pruning.search import Size, search
 from thinwire.runs.jobs import local_pool, run_jobs
 from thinwire.runs.run import Run, load_run
@@ -45,17 +48,12 @@ def task_pairs(run: Run, task: str | Task) -> dict[Split, TaskTokens]:
 
 
 def means_of(run: Run, config: PruneConfig, progress: Progress = silent) -> Means:
-    """What stands in for removed nodes under `config.ablation`; for `task_mean`, means over text until a task is known.
-
-    Means over text are measured once and kept in the run's directory.
-    """
-    if config.ablation == "zero":
-        return zero_means(run.model)
+    """Means over `config.means_tokens` of held-out text: measured once and kept in the run's directory."""
     path = run.path / "means" / f"{run.fingerprint[:12]}-{config.means_tokens}"
     if (path / MANIFEST).exists():
         try:
             stored = read_tensors(path, "means.safetensors")
-            return {site: stored[site].to(run.device) for site in zero_means(run.model)}
+            return {site: mean.to(run.device) for site, mean in run.model.space.ordered(stored).items()}
         except CorruptFile:
             pass
     means = node_means(run.model, run.windows(config.means_tokens), progress)
@@ -79,10 +77,17 @@ def prune(
     `task` is a name (`thinwire tasks list`), a .jsonl file of own pairs or an object that is a `Task`. With `resume` a
     circuit that is stored already for this model, task, settings and seed is returned as it is: these decide it, so a
     second search would find the same. (The command line looks anew unless it is told to `--resume`, like every verb.)
-    `means` saves reading them again for many tasks. Raises `UserError` for an unknown task or one whose answers are no
-    tokens here.
+    `means` (over text) saves reading them again for many tasks. A requirement brings the weaker ones along: circuits of
+    the whole ladder are stored (see `rungs`), the one that `config` asks for is returned. Raises `UserError` for an
+    unknown task or one whose answers are no tokens here.
     """
-    return prune_settings(run, task, [config or PruneConfig()], means=means, resume=resume, progress=progress)[0]
+    configs = rungs(config or PruneConfig())
+    return prune_settings(run, task, configs, means=means, resume=resume, progress=progress)[-1]
+
+
+def rungs(config: PruneConfig) -> list[PruneConfig]:
+    """The same settings for every requirement up to the one asked for, the weakest first. Terms have no ladder."""
+    return [config] if config.terms else [replace(config, require=name) for name in ladder(config.require)]
 
 
 def prune_settings(
@@ -130,12 +135,13 @@ def _groups(configs: Sequence[PruneConfig], together: bool) -> list[list[PruneCo
 
 def _problem(run: Run, task: Task, config: PruneConfig, means: Means | None, progress: Progress) -> Problem:
     pairs = task_pairs(run, task)
-    if config.ablation == "task_mean":
-        means = task_means(run.model, pairs["train"])
-    elif means is None:
-        means = means_of(run, config, progress)
+
+    def over_text(model: GPT) -> Means:
+        return means_of(run, config, progress) if means is None else means
+
+    standing_in = stand_ins(config.ablation, run.model, over_text, pairs["train"])
     identity = Identity(task.name, task.version, run.fingerprint, run.tokenizer.sha256)
-    return Problem(run.model, pairs, means, identity, config.norm_scales)
+    return Problem(run.model, pairs, standing_in, identity, config.norm_scales)
 
 
 def _stored(path: Path, run: Run, task_version: int) -> StoredCircuit | None:
@@ -185,7 +191,10 @@ def prune_run(
     for name, configs in zip(names, chosen, strict=True):
         circuits = prune_settings(run, name, configs, means=means, resume=True)
         results += [summarise(c, circuit_directory(run, c.task, s)) for c, s in zip(circuits, configs, strict=True)]
-        summaries[circuits[0].task] = over_seeds(circuits)
+        summaries[circuits[0].task] = {
+            requirement: over_seeds([c for c in circuits if c.requirement == requirement])
+            for requirement in dict.fromkeys(c.requirement for c in circuits)
+        }
     return {"run": str(run_path), "circuits": results, "tasks": summaries, "unavailable": unavailable}
 
 
@@ -214,10 +223,11 @@ def _prune_seeds(
     means: Means | None = None,
     progress: Progress = silent,
 ) -> list[PruneConfig]:
-    """Make one task's circuits; returns their settings, one for each seed."""
+    """Make one task's circuits; returns their settings: every requirement up to the one asked for, with every seed."""
     if n_trials:
         config = search_settings(run, task, config, n_trials, means=means)
-    configs = [replace(config, seed=seed) for seed in range(config.seed, config.seed + seeds)]
+    over_seeds = [replace(config, seed=seed) for seed in range(config.seed, config.seed + seeds)]
+    configs = [rung for rungs_of_seed in zip(*map(rungs, over_seeds), strict=True) for rung in rungs_of_seed]
     prune_settings(run, task, configs, means=means, resume=resume, together=together, progress=progress)
     return configs
 
@@ -276,7 +286,9 @@ def summarise(circuit: Circuit, path: Path) -> dict[str, Any]:
     return {
         "task": circuit.task,
         "seed": circuit.seed,
+        "requirement": circuit.requirement,
         "status": circuit.status,
+        "demands": {term: {**asdict(demand), "met": demand.met} for term, demand in circuit.demands.items()},
         "n_nodes": circuit.n_nodes,
         "n_edges": circuit.n_edges,
         "n_minimal_edges": circuit.n_minimal_edges,

@@ -4,15 +4,16 @@ Any directory with a circuit.json will do, ours or another's (docs/verification.
 """
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from thinwire.circuits.ablation import Means, node_means
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.prompts import Prompts
+from thinwire.circuits.stand_ins import stand_ins
 from thinwire.errors import UserError
+from thinwire.model.gpt import GPT
 from thinwire.progress import Progress, silent
 from thinwire.pruning.config import PruneConfig
 from thinwire.pruning.prune import Identity
@@ -124,18 +125,18 @@ def _pruner(run: Run, files: CircuitFiles, progress: Progress) -> Pruner:
     except ValueError:  # another tool's settings
         config = PruneConfig(target_loss=claim.target_loss)
     identity = Identity(claim.task, 0, claim.model_fingerprint, run.tokenizer.sha256)
-    measured: dict[int, tuple[Any, dict[str, Tensor]]] = {}
 
-    def means_of(model: Any) -> Means:
-        if model is run.model:
-            return files.means
-        if id(model) not in measured:
-            measured[id(model)] = (model, node_means(model, run.windows(config.means_tokens), progress))
-        return measured[id(model)][1]
+    @cache
+    def over_text(model: GPT) -> Means:
+        return node_means(model, run.windows(config.means_tokens), progress)
 
-    def prune_again(model: Any, pairs: SplitPairs, seed: int, forbidden: Any) -> Pruned:
-        settings = replace(config, seed=seed)
-        found = prune_model(model, dict(pairs), means_of(model), settings, identity, progress, forbidden=forbidden)
+    def means_of(model: GPT, pairs: SplitPairs) -> Means:
+        same = model is run.model
+        return files.means if same else stand_ins(config.ablation, model, over_text, pairs["train"])
+
+    def prune_again(model: GPT, pairs: SplitPairs, seed: int, forbidden: Any) -> Pruned:
+        settings, means = replace(config, seed=seed), means_of(model, pairs)
+        found = prune_model(model, dict(pairs), means, settings, identity, progress, forbidden=forbidden)
         return Pruned(found.nodes, found.status == "solved", found.scores["test"].loss, found.n_edges)
 
     return prune_again

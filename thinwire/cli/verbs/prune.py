@@ -49,7 +49,7 @@ def _run(arguments: Namespace) -> dict[str, Any]:
 
 def show(console: Console, result: Result) -> None:
     """One row for each circuit, its test loss beside the whole model's; then sizes over seeds."""
-    names = ("task", "seed", "status", "n_nodes", "n_edges")
+    names = ("task", "requirement", "seed", "status", "n_nodes", "n_edges")
     rows = [
         {name: circuit[name] for name in names}
         | {"minimal edges": circuit["n_minimal_edges"]}
@@ -59,16 +59,29 @@ def show(console: Console, result: Result) -> None:
         for circuit in result["circuits"]
     ]
     console.print(table("circuits", rows))
-    if any(over["n_seeds"] > 1 for over in result["tasks"].values()):
-        console.print(table("over seeds", [_over_seeds(task, over) for task, over in result["tasks"].items()]))
+    if missed := [row for circuit in result["circuits"] for row in _missed(circuit)]:
+        console.print(table("what was asked for and not met, on validation pairs", missed))
+    seeds = [_over_seeds(task, name, over) for task, asked in result["tasks"].items() for name, over in asked.items()]
+    if any(circuit["seed"] != result["circuits"][0]["seed"] for circuit in result["circuits"]):
+        console.print(table("over seeds", seeds))
     if result["unavailable"]:
         console.print(fields({f"{task}: unavailable": reason for task, reason in result["unavailable"].items()}))
     console.print(fields({circuit["task"]: circuit["path"] for circuit in result["circuits"]}))
 
 
-def _over_seeds(task: str, over: Row) -> Row:
+def _missed(circuit: Row) -> list[Row]:
+    """Which terms a circuit fails, and by how much."""
+    names = {"task": circuit["task"], "requirement": circuit["requirement"], "seed": circuit["seed"]}
+    return [
+        names | {"term": term, "found": demand["value"], "at most": demand["limit"]}
+        for term, demand in circuit["demands"].items()
+        if not demand["met"]
+    ]
+
+
+def _over_seeds(task: str, requirement: str, over: Row) -> Row:
     """Median (smallest to largest) of each size."""
-    row = {"task": task, "solved": f"{over['n_solved']} of {over['n_seeds']}"}
+    row = {"task": task, "requirement": requirement, "solved": f"{over['n_solved']} of {over['n_seeds']}"}
     for name in ("n_nodes", "n_edges", "n_minimal_edges", "n_edges_unswept"):
         sizes = over[name]
         row[name] = sizes and f"{sizes['median']:g} ({sizes['smallest']} to {sizes['largest']})"
@@ -80,6 +93,7 @@ VERB = Verb(
     summary="Find the smallest circuit of a run that still does a task.",
     usage="RUN TASK [TASK ...] [--KEY VALUE ...]",
     example="thinwire prune runs/demo/sparse single_double_quote\n"
+    "thinwire prune runs/demo/sparse single_double_quote --require faithful\n"
     "thinwire prune runs/demo/sparse all --seeds 3 --workers 2\n"
     "thinwire prune runs/demo/sparse bracket_brace else_elif --target_loss 0.1 --seed 1",
     add_arguments=_arguments,
