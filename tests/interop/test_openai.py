@@ -15,7 +15,8 @@ from thinwire.model.checkpoint import load_model
 from thinwire.model.config import ModelConfig
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import identity
-from thinwire.pruning.objective import FastObjective, PlainObjective
+from thinwire.pruning.engine import FastEngine, PlainEngine
+from thinwire.pruning.objective import Objective
 
 NAMES = sorted(records("openai"))
 WITH_ACTIVATIONS = [name for name in NAMES if len(recorded("openai", name)) > 3]
@@ -61,10 +62,12 @@ def test_nodes_are_what_the_released_hooks_save(name: str, tmp_path: Path) -> No
 def test_pruning_sees_the_same_model_on_its_fast_path(name: str, tmp_path: Path) -> None:
     model, prompts = imported(tmp_path, name), random_prompts()
     means = random_means(model)
-    fast, plain = FastObjective(model, prompts, means), PlainObjective(model, prompts, means)
+    engines = FastEngine(model, prompts, means), PlainEngine(model, prompts, means)
+    fast, plain = (Objective(engine, {"mean": 1.0}, 0.15) for engine in engines)
     for share in (1.0, 0.6):
         gates, rows = random_gates(model, share)[None], [torch.tensor([7, 2, 3, 0])]
-        (loss, gradient), (expected, expected_gradient) = fast.gradients(gates, rows), plain.gradients(gates, rows)
+        found, wanted = (objective.gradients(gates, rows, [torch.Generator()]) for objective in (fast, plain))
+        (loss, gradient), (expected, expected_gradient) = found, wanted
         torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(gradient, expected_gradient, rtol=2e-4, atol=2e-5)
 

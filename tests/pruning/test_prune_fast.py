@@ -135,7 +135,7 @@ def test_the_device_decides_between_fast_and_plain() -> None:
     assert isinstance(engine(model, prompts, random_means(model)), FastEngine)
 
 
-# --- the forest -----------------------------------------------------------------------------------------------------
+# --- the tree -----------------------------------------------------------------------------------------------------
 
 
 def prefixes(prompts) -> list[tuple[int, ...]]:
@@ -146,24 +146,24 @@ def prefixes(prompts) -> list[tuple[int, ...]]:
 @pytest.mark.parametrize("picked", [None, [3, 0, 8]])
 def test_a_forest_holds_every_distinct_prefix_once(picked) -> None:
     prompts = random_prompts()
-    forest = PrefixTree.of(prompts, with_positions=False)
+    tree = PrefixTree.of(prompts, with_positions=False)
     if picked:
-        forest, prompts = forest.pairs(np.array(picked)), prompts.pairs(torch.tensor(picked))
-    last = forest.tokens[forest.stem]
-    rows = [tuple(last[keys[:count]].tolist()) for keys, count in zip(forest.keys, forest.counts, strict=True)]
+        tree, prompts = tree.pairs(np.array(picked)), prompts.pairs(torch.tensor(picked))
+    last = tree.tokens[tree.stem]
+    rows = [tuple(last[keys[:count]].tolist()) for keys, count in zip(tree.keys, tree.counts, strict=True)]
     assert sorted(rows) == sorted(set(prefixes(prompts)))
     whole = zip(prompts.tokens.tolist(), prompts.lengths.tolist(), strict=True)
-    assert [rows[end] for end in forest.ends] == [tuple(row[:length]) for row, length in whole]
-    assert np.array_equal(forest.sign, prompts.sign.numpy())
-    assert all(keys[count - 1] == row for row, (keys, count) in enumerate(zip(forest.keys, forest.counts, strict=True)))
+    assert [rows[end] for end in tree.ends] == [tuple(row[:length]) for row, length in whole]
+    assert np.array_equal(tree.sign, prompts.sign.numpy())
+    assert all(keys[count - 1] == row for row, (keys, count) in enumerate(zip(tree.keys, tree.counts, strict=True)))
 
 
 def test_stems_are_tokens_or_tokens_at_positions() -> None:
     prompts = random_prompts()
     assert sorted(PrefixTree.of(prompts, False).tokens.tolist()) == sorted({p[-1] for p in prefixes(prompts)})
-    forest = PrefixTree.of(prompts, True)
+    tree = PrefixTree.of(prompts, True)
     there = {(p[-1], len(p) - 1) for p in prefixes(prompts)}
-    assert sorted(zip(forest.tokens.tolist(), forest.positions.tolist(), strict=True)) == sorted(there)
+    assert sorted(zip(tree.tokens.tolist(), tree.positions.tolist(), strict=True)) == sorted(there)
 
 
 def test_ids_lead_back_to_the_forest_that_was_picked_from() -> None:
