@@ -66,7 +66,11 @@ def show(console: Console, result: Result) -> None:
         console.print(table("over seeds", seeds))
     if result["unavailable"]:
         console.print(fields({f"{task}: unavailable": reason for task, reason in result["unavailable"].items()}))
-    console.print(fields({circuit["task"]: circuit["path"] for circuit in result["circuits"]}))
+    console.print(fields({_called(circuit): circuit["path"] for circuit in result["circuits"]}))
+
+
+def _called(circuit: Row) -> str:
+    return f"{circuit['task']}, {circuit['requirement']}, seed {circuit['seed']}"
 
 
 def _missed(circuit: Row) -> list[Row]:
