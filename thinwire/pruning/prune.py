@@ -28,6 +28,7 @@ from thinwire.pruning.describe import FoundCircuit, Identity, Problem, describe
 from thinwire.pruning.discretize import Bisection, bisect, spread_counts
 from thinwire.pruning.gates import NodeGates
 from thinwire.pruning.objective import Objective
+from thinwire.pruning.reach import on_a_path
 from thinwire.pruning.sweep import sweep_edges, sweep_nodes
 from thinwire.tasks.task import Split
 from thinwire.tasks.tokens import TaskTokens
@@ -133,13 +134,33 @@ def finish(problem: Problem, gates: NodeGates, config: PruneConfig, progress: Pr
         chosen = sweep_nodes(validation, chosen, progress)
         nodes = model.space.nodes(chosen)
         found = replace(found, nodes=nodes, unswept=unswept)
-    removed: list[Edge] = []
     if bisection.solved and config.sweep == "edges":
         edges = induced_edges(model, nodes)
-        minimal = sweep_edges(validation, chosen, edges, progress)
-        removed = sorted(set(edges) - set(minimal))
-        found = replace(found, minimal_edges=minimal)
-    return replace(found, demands=validation.measure(chosen, removed))
+        found = replace(found, minimal_edges=sweep_edges(validation, chosen, edges, progress))
+    return _without_dead_ends(problem, validation, found)
+
+
+def _without_dead_ends(problem: Problem, validation: Objective, found: FoundCircuit) -> FoundCircuit:
+    """Nodes on no path from a token to an answer go, where what is asked stays met; with what is met in the end."""
+    model = problem.model
+    edges = induced_edges(model, found.nodes)
+    stated = edges if found.minimal_edges is None else found.minimal_edges
+
+    def removed_from(nodes: Nodes) -> list[Edge]:
+        return sorted(set(induced_edges(model, nodes)) - set(stated))
+
+    if found.solved and found.unswept is not None:
+        nodes = on_a_path(model.space, found.nodes, stated)
+        gates = model.space.mask(nodes, model.device).float()
+        if nodes != found.nodes and validation.lack(gates, removed_from(nodes)) <= validation.target:
+            inside = [edge for edge in stated if _is_inside(edge, nodes)]
+            found = replace(found, nodes=nodes, minimal_edges=None if found.minimal_edges is None else inside)
+    gates = model.space.mask(found.nodes, model.device).float()
+    return replace(found, demands=validation.measure(gates, removed_from(found.nodes)))
+
+
+def _is_inside(edge: Edge, nodes: Nodes) -> bool:
+    return edge.source in nodes.get(edge.source_site, ()) and edge.target in nodes.get(edge.target_site, ())
 
 
 def find(problem: Problem, config: PruneConfig) -> tuple[FoundCircuit, list[Edge]]:
