@@ -13,6 +13,9 @@ from thinwire.circuits.graph import Demand, Edge
 from thinwire.pruning.engine import Engine
 from thinwire.pruning.terms.registry import TERMS
 
+WORST = 1e9
+"""Stands for infinity where a demand is written down."""
+
 
 class Objective:
     """Terms over one split, with their weights."""
@@ -58,6 +61,7 @@ class Objective:
         return worst
 
     def measure(self, gates: Float[Tensor, " nodes"], removed: Iterable[Edge] = ()) -> dict[str, Demand]:
-        """Every term's value and limit."""
+        """Every term's value and limit; values are finite, as files hold them."""
         removed = list(removed)
-        return {name: term.measure(gates, removed) for name, term in self.terms.items()}
+        found = {name: term.measure(gates, removed) for name, term in self.terms.items()}
+        return {name: Demand(min(demand.value, WORST), demand.limit) for name, demand in found.items()}
