@@ -15,7 +15,7 @@ from torch import Tensor
 from thinwire.errors import UserError
 from thinwire.interop.gpt2_names import convert
 from thinwire.interop.imported import Imported
-from thinwire.interop.keys import read_json_keys, take_keys
+from thinwire.interop.keys import read_keys, take_keys
 from thinwire.interop.torch_file import check_tensor
 from thinwire.model.config import ModelConfig, Variant
 from thinwire.model.norm import LAYER_NORM_EPS
@@ -40,13 +40,18 @@ class Gpt2Config:
     activation_function: Literal["gelu_new", "gelu_pytorch_tanh", "gelu", "relu"] = "gelu_new"
     layer_norm_epsilon: float = LAYER_NORM_EPS
     tie_word_embeddings: bool = True
-    scale_attn_weights: Literal[True] = True
-    scale_attn_by_inverse_layer_idx: Literal[False] = False
-    add_cross_attention: Literal[False] = False
+    scale_attn_weights: bool = True
+    scale_attn_by_inverse_layer_idx: bool = False
+    add_cross_attention: bool = False
 
     def __post_init__(self) -> None:
         if self.layer_norm_epsilon != LAYER_NORM_EPS:
             raise ValueError(f"layer_norm_epsilon is {self.layer_norm_epsilon}; thinwire has GPT-2's {LAYER_NORM_EPS}")
+        for name, usual in (("scale_attn_weights", True), ("scale_attn_by_inverse_layer_idx", False)):
+            if getattr(self, name) is not usual:
+                raise ValueError(f"{name} is {getattr(self, name)}; thinwire divides by the root of the head's width")
+        if self.add_cross_attention:
+            raise ValueError("add_cross_attention is true; thinwire has decoders without")
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd {self.n_embd} is not a multiple of n_head {self.n_head}")
 
@@ -57,7 +62,7 @@ def read_gpt2(directory: Path) -> Imported:
     Raises `UserError` naming the file and the key or tensor that does not fit.
     """
     where = directory / CONFIG
-    values = read_json_keys(where)
+    values = read_keys(where)
     known = {key: value for key, value in values.items() if key in Gpt2Config.__dataclass_fields__}
     gpt2 = take_keys(Gpt2Config, known, str(where))
     width, n_inner = gpt2.n_embd, gpt2.n_inner or 4 * gpt2.n_embd

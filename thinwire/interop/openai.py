@@ -16,7 +16,7 @@ import torch
 from thinwire.errors import UserError
 from thinwire.interop.gpt2_names import convert, drop_masks, untie
 from thinwire.interop.imported import Imported
-from thinwire.interop.keys import read_json_keys, take_keys
+from thinwire.interop.keys import read_keys, take_keys
 from thinwire.interop.torch_file import read_state_dict
 from thinwire.model.config import ModelConfig, Variant
 from thinwire.model.nodes import node_space
@@ -134,7 +134,7 @@ def read_openai(directory: Path) -> Imported:
     Raises `UserError` naming the file and the key or tensor that does not fit.
     """
     where = directory / CONFIG
-    released = take_keys(ReleasedConfig, read_json_keys(where), str(where), RENAMED, WITHOUT_EFFECT)
+    released = take_keys(ReleasedConfig, read_keys(where), str(where), RENAMED, WITHOUT_EFFECT)
     try:
         config = released.model_config()
     except ValueError as error:

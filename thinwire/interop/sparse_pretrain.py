@@ -14,7 +14,7 @@ import yaml
 from thinwire.errors import UserError
 from thinwire.interop.gpt2_names import convert, drop_masks, untie
 from thinwire.interop.imported import Imported
-from thinwire.interop.keys import read_json_keys, take_keys
+from thinwire.interop.keys import read_keys, take_keys
 from thinwire.interop.torch_file import read_state_dict
 from thinwire.model.config import ModelConfig, Variant
 from thinwire.model.sites import LAYER_SITES, RESIDUAL_SITES
@@ -88,7 +88,7 @@ def read_sparse_pretrain(directory: Path) -> Imported:
     Raises `UserError` naming the file and the key or tensor that does not fit.
     """
     where = directory / CONFIG
-    sections = take_keys(Sections, read_json_keys(where), str(where))
+    sections = take_keys(Sections, read_keys(where), str(where))
     shape = take_keys(Shape, sections.model_config, f"{where}: model_config", without_effect={"dropout"})
     sparsity = take_keys(
         ActivationSparsity, sections.sparsity_config, f"{where}: sparsity_config", without_effect=TRAINING_ONLY
