@@ -2,8 +2,10 @@
 
 import pytest
 
+from thinwire.cli.console import duration
 from thinwire.cli.tables import new_console
 from thinwire.cli.verbs.demo import show
+from thinwire.cli.verbs.train import show as show_train
 
 CELL = {"solved": True, "model_does": True, "circuit_does": True, "why_not": [], "verdict": "sufficient only"}
 CELL |= {"n_test_pairs": 256, "n_nodes": 28, "n_edges": 22, "n_edges_unswept": 30, "n_minimal_edges": 20}
@@ -41,3 +43,22 @@ def test_the_demo_ends_with_tables_and_the_path_of_the_report(capsys: pytest.Cap
     assert any("train sparse" in line and "4:21" in line for line in lines)
     assert any("runs/demo/report.html" in line for line in lines)
     assert "n_edges_unswept" not in out and "budget_seconds" not in out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.84, "0.8s"), (42, "42s"), (125, "2:05"), (3723, "1:02:03"), (3 * 86_400, "3.0 days"), (2.925e8, "9.3 years")],
+)
+def test_times_are_written_in_units_that_a_person_grasps(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_a_dry_run_says_how_long_and_how_much_memory_in_all(capsys: pytest.CaptureFixture[str]) -> None:
+    memory = {"weights, gradients and moments": 3 << 30, "activations": 9 << 30}
+    plan = {"recipe": "paper-4x", "parameters": 100_000_000, "memory_bytes": memory, "seconds": 2.925e8}
+    show_train(new_console(), plan)
+    out = capsys.readouterr().out
+    assert "about 9.3 years" in out and "seconds" not in out
+    assert "12.0 GiB for each process: 3,072.0 MiB weights, gradients and moments, 9,216.0 MiB activations" in out
+    show_train(new_console(), plan | {"seconds": None})
+    assert "does not fit in memory" in capsys.readouterr().out

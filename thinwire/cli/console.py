@@ -11,6 +11,9 @@ from rich.text import Text
 
 from thinwire.progress import Advance
 
+DAY = 86_400.0
+YEAR = 365.25 * DAY
+
 
 def announce(words: str) -> None:
     """One line on stderr while a verb goes on, such as the address of a live page."""
@@ -115,7 +118,9 @@ def quantity(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """0.8s, 42s, 2:05, 1:02:03."""
+    """0.8s, 42s, 2:05, 1:02:03, 3.4 days, 9.3 years."""
+    if seconds >= 2 * DAY:
+        return f"{seconds / YEAR:,.1f} years" if seconds >= YEAR else f"{seconds / DAY:.1f} days"
     if seconds < 9.95:
         return f"{seconds:.1f}s"
     whole = round(seconds)
@@ -132,7 +137,7 @@ def value_text(value: Any, name: str = "") -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float) and name.split("_")[-1] == "bytes":
-        return f"{value / (1 << 20):,.1f} MiB"
+        return f"{value / (1 << 30):,.1f} GiB" if value >= 10 << 30 else f"{value / (1 << 20):,.1f} MiB"
     if isinstance(value, int | float) and name == "seconds":
         return duration(value)
     if isinstance(value, int):

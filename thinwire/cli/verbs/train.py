@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse import Namespace
+from rich.console import Console
 
 from thinwire.cli.arguments import Parser, add_config, add_device, add_dry_run, add_resume, flat, load_yaml
-from thinwire.cli.console import RichProgress
+from thinwire.cli.console import RichProgress, duration, value_text
+from thinwire.cli.tables import Result, show_any
 from thinwire.cli.verb import Verb
 from thinwire.errors import UserError
 from thinwire.storage.files import is_sealed, read_sealed
@@ -92,6 +94,18 @@ def _run(arguments: Namespace) -> dict[str, Any]:
         )
 
 
+def show(console: Console, result: Result) -> None:
+    """The numbers of a training; of a dry run also what the memory adds up to and how long it would take."""
+    values = dict(result)
+    memory = values.pop("memory_bytes", None)
+    if memory is not None:
+        took = values.pop("seconds")
+        values["time"] = "does not fit in memory" if took is None else f"about {duration(took)}"
+        parts = ", ".join(f"{value_text(n, 'bytes')} {name}" for name, n in memory.items())
+        values["memory"] = f"{value_text(sum(memory.values()), 'bytes')} for each process: {parts}"
+    show_any(console, values)
+
+
 @contextmanager
 def _one_voice(heard: type[UserError]) -> Iterator[None]:
     """Of the processes that torchrun started only the first tells what came out, whatever went wrong but `heard`."""
@@ -126,5 +140,6 @@ VERB = Verb(
     "thinwire train --out runs/sparse --resume",
     add_arguments=_arguments,
     run=_run,
+    show=show,
     resumes=True,
 )
