@@ -43,7 +43,7 @@ IMPORTS = {
         *("circuits", "data", "errors", "evidence", "frontier", "interop", "model", "progress", "pruning", "runs"),
         *("sparsity", "storage", "tasks", "training", "verification", "viewer"),
     },
-    "cli": {"errors", "progress", "pruning", "storage", "training", "version", "workflows"},
+    "cli": {"data", "errors", "progress", "pruning", "storage", "training", "version", "workflows"},
     "__main__": {"cli"},
     "__init__": {"circuits", "runs", "version", "workflows"},
 }

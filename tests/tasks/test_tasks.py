@@ -1,7 +1,6 @@
 """The built-in tasks as text, the registry, and tasks from files."""
 
 import re
-import runpy
 from importlib.resources import files
 from random import Random
 
@@ -29,7 +28,7 @@ def test_the_papers_twenty_tasks_come_first_and_every_data_file_is_registered():
     assert tuple(all_tasks()) == NAMES
     assert all(load_family(name).paper == (name in PAPER) for name in NAMES)
     shipped = {entry.name for entry in (files("thinwire.tasks") / "templates").iterdir()}
-    assert shipped == {f"{name}.toml" for name in NAMES} | {"names.toml", "shifts.toml"}
+    assert shipped == {f"{name}.toml" for name in NAMES} | {"contexts.toml", "names.toml", "shifts.toml"}
 
 
 def test_fill_puts_each_side_of_a_contrast_into_its_prompt():
@@ -182,13 +181,3 @@ def test_the_pages_own_line_is_one(tmp_path):
     path.write_text(line)
     with pytest.raises(UserError, match="none of its 1 pairs falls into"):  # read, and too few
         get_task(str(path))
-
-
-@pytest.mark.slow
-def test_real_code_goes_on_as_the_tasks_say():
-    rows = runpy.run_path(str(PAGE.parent.parent / "benchmarks" / "task_contexts.py"))["measure"]()
-    assert [row["task"] for row in rows] == list(NAMES)
-    sides = [(row["task"], row[side]) for row in rows for side in ("clean", "corrupt")]
-    seen = [(name, found) for name, found in sides if found["places"] >= 20]
-    assert len(seen) >= 36
-    assert [name for name, found in seen if found["right"] <= found["wrong"]] == []

@@ -5,6 +5,7 @@ from typing import Any
 from thinwire.cli.verb import Verb
 from thinwire.cli.verbs import (
     baselines,
+    data_inspect,
     demo,
     doctor,
     eval,
@@ -23,6 +24,7 @@ VERBS: dict[str, Verb[Any]] = {
     module.VERB.name: module.VERB
     for module in (
         demo,
+        data_inspect,
         train,
         eval,
         tasks_list,
