@@ -17,15 +17,14 @@ from thinwire.model.checkpoint import fingerprint
 from thinwire.pruning.baselines import (
     METHODS,
     at_most_edges,
-    attribution,
     choose_otherwise,
     edges_by_score,
     touched,
-    weight_magnitude,
 )
 from thinwire.pruning.config import PruneConfig
 from thinwire.pruning.describe import FoundCircuit, Identity, Problem, describe
 from thinwire.pruning.edge_curves import edge_counts, first_gates, follow, node_curve
+from thinwire.pruning.importance import attribution, weight_magnitude
 from thinwire.runs.run import load_run
 
 

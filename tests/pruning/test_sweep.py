@@ -6,6 +6,8 @@ from itertools import combinations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from micro_model import HandModel, bracket_counter, copy_model
 
 from thinwire.circuits.artefact import StoredCircuit, evaluate_circuit
@@ -17,7 +19,7 @@ from thinwire.pruning.config import PruneConfig
 from thinwire.pruning.describe import Identity, Problem
 from thinwire.pruning.engine import FastEngine
 from thinwire.pruning.prune import prune_together
-from thinwire.pruning.sweep import one_minimal
+from thinwire.pruning.sweep import Minimiser, one_minimal
 
 CONFIG = PruneConfig(steps=40, learning_rate=3e-2, k_coef=1e-3, batch_pairs=32, means_tokens=1024)
 
@@ -162,3 +164,21 @@ def test_frozen_scales_are_part_of_the_artefact() -> None:
 def test_only_seed_and_price_may_differ_in_one_pass() -> None:
     with pytest.raises(ValueError, match="seed and k_coef"):
         pruned(copy_model(), CONFIG, replace(CONFIG, steps=7))
+
+
+@given(st.sets(st.integers(0, 29), min_size=1), st.integers(1, 7))
+def test_a_sweep_that_was_interrupted_ends_like_one_that_was_not(needed: set[int], n_trials: int) -> None:
+    def loss(kept: list[int]) -> float:
+        return float(len(needed - set(kept)))
+
+    pieces = Minimiser(range(30), loss, 0.0)
+    while not pieces.done:
+        pieces.run(n_trials)
+    assert pieces.kept == one_minimal(range(30), loss, 0.0) == sorted(needed)
+
+
+@pytest.mark.parametrize("starts", [2, 4])
+def test_several_starts_end_in_a_circuit_no_larger(starts: int) -> None:
+    hand, circuit = hand_and_circuit(copy_model)
+    (best,) = pruned(hand, replace(CONFIG, starts=starts))
+    assert best.n_edges <= circuit.n_edges and best.nodes == hand.nodes

@@ -8,7 +8,7 @@ from thinwire.circuits.graph import Ablation
 from thinwire.pruning.requirement import REQUIREMENTS, Requirement
 from thinwire.storage.files import sha256, to_json
 
-LATER = ("require", "terms")
+LATER = ("require", "terms", "starts")
 """Settings that came after circuits had been stored."""
 
 
@@ -43,6 +43,9 @@ class PruneConfig:
     model says; faithful, and its nodes do in it what they do in the model (docs/pruning.md)."""
     terms: tuple[str, ...] = ()
     """Terms to ask for in place of the requirement's, each a name or name=weight."""
+    starts: int = 1
+    """Starts of the sweep of nodes, which share one budget, the smallest wins: 1, the learned gates; 2, and gates with
+    another seed; 3, and integrated gradients; 4, and weight magnitude."""
     seed: int = 0
     """Seed of the gates' initialisation and of the order of the pairs."""
 
@@ -50,6 +53,8 @@ class PruneConfig:
         for name in ("target_loss", "steps", "learning_rate", "batch_pairs", "means_tokens"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} {getattr(self, name)} is not positive")
+        if self.starts not in range(1, 5):
+            raise ValueError(f"starts {self.starts} is not 1, 2, 3 or 4")
         if self.k_coef < 0:
             raise ValueError(f"k_coef {self.k_coef} is negative")
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from thinwire.circuits.ablation import Means
@@ -27,13 +27,16 @@ from thinwire.pruning.config import PruneConfig
 from thinwire.pruning.describe import FoundCircuit, Identity, Problem, describe
 from thinwire.pruning.discretize import Bisection, bisect, spread_counts
 from thinwire.pruning.gates import NodeGates
+from thinwire.pruning.importance import attribution, weight_magnitude
 from thinwire.pruning.objective import Objective
 from thinwire.pruning.reach import on_a_path
-from thinwire.pruning.sweep import sweep_edges, sweep_nodes
+from thinwire.pruning.sweep import sweep_best, sweep_edges
 from thinwire.tasks.task import Split
 from thinwire.tasks.tokens import TaskTokens
 
 BETAS = (0.9, 0.95)
+OTHER_SEED = 1_000_003
+"""Added to the seed for the second gates of `starts`."""
 
 
 class PairOrder:
@@ -98,16 +101,24 @@ def _through_step(
 
 @torch.no_grad()
 def choose_nodes(gates: NodeGates, validation: Objective) -> tuple[Float[Tensor, " nodes"], Bisection]:
-    """The smallest set of nodes, in the order of tau, that meets what is asked on validation pairs, as open gates.
+    """The smallest set of nodes, in the order of tau, that meets what is asked on validation pairs, as open gates."""
+    return first_that_meets(gates.tau.detach(), gates.forbidden, int((gates.tau >= 0).sum()), validation)
+
+
+@torch.no_grad()
+def first_that_meets(
+    scores: Float[Tensor, " nodes"], forbidden: Bool[Tensor, " nodes"], n_first: int, validation: Objective
+) -> tuple[Float[Tensor, " nodes"], Bisection]:
+    """The fewest nodes, by falling score, that meet what is asked, as open gates; the search starts at `n_first`.
 
     The curve is that of the task loss, whatever is asked besides.
     """
-    order = torch.sort(gates.tau, descending=True, stable=True).indices
-    order = order[~gates.forbidden[order]]
-    n_open, lacks = int((gates.tau >= 0).sum()), {}
+    order = torch.sort(scores, descending=True, stable=True).indices
+    order = order[~forbidden[order]]
+    n_open, lacks = n_first, {}
 
     def first(count: int) -> Tensor:
-        chosen = torch.zeros_like(gates.tau)
+        chosen = torch.zeros_like(scores)
         chosen[order[:count]] = 1
         return chosen
 
@@ -131,13 +142,28 @@ def finish(problem: Problem, gates: NodeGates, config: PruneConfig, progress: Pr
     found = FoundCircuit(nodes, bisection.solved, bisection.curve)
     if bisection.solved and config.sweep != "none":
         unswept = (sum(map(len, nodes.values())), len(induced_edges(model, nodes)))
-        chosen = sweep_nodes(validation, chosen, progress)
+        chosen = sweep_best(validation, [chosen, *_other_starts(problem, gates, config, validation)], progress)
         nodes = model.space.nodes(chosen)
         found = replace(found, nodes=nodes, unswept=unswept)
     if bisection.solved and config.sweep == "edges":
         edges = induced_edges(model, nodes)
         found = replace(found, minimal_edges=sweep_edges(validation, chosen, edges, progress))
     return _without_dead_ends(problem, validation, found)
+
+
+def _other_starts(problem: Problem, gates: NodeGates, config: PruneConfig, validation: Objective) -> list[Tensor]:
+    """Open gates from which the sweep may start besides, of as many ways as `config.starts` allows; those that meet."""
+    space, found = problem.model.space, []
+    if config.starts > 1:
+        forbidden = space.nodes(gates.forbidden)
+        other = replace(config, seed=config.seed + OTHER_SEED)
+        (again,) = learn_gates(problem.objective("train", config), space, [other], forbidden=forbidden)
+        found.append(choose_nodes(again, validation))
+    scores = (lambda: attribution(problem)[0], lambda: weight_magnitude(problem.model))
+    for score in scores[: max(0, config.starts - 2)]:
+        values = score().detach().to(gates.tau)
+        found.append(first_that_meets(values, gates.forbidden, len(values), validation))
+    return [chosen for chosen, bisection in found if bisection.solved]
 
 
 def _without_dead_ends(problem: Problem, validation: Objective, found: FoundCircuit) -> FoundCircuit:

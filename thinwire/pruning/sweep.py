@@ -6,8 +6,8 @@ after later removals, near misses first, until all have failed against what is k
 without missing the target.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -19,60 +19,116 @@ from thinwire.pruning.objective import Objective
 Item = TypeVar("Item")
 
 
+class Minimiser(Generic[Item]):
+    """A sweep that can be interrupted: `run` goes on with it, `kept` is what it has come to."""
+
+    def __init__(self, items: Sequence[Item], loss_of: Callable[[list[Item]], float], target: float) -> None:
+        """`items` as a whole is taken to meet the target; they come least important first."""
+        self.items, self.loss_of, self.target = items, loss_of, target
+        self.places = list(range(len(items)))
+        self.done = False
+        self._trials = self._sweep()
+
+    @property
+    def kept(self) -> list[Item]:
+        """Items that are left, in the order given."""
+        return [self.items[i] for i in self.places]
+
+    def run(self, n_trials: int | None = None, tried: Callable[[int], None] = lambda left: None) -> None:
+        """Try removals, at most `n_trials` of them, or to the end. `tried` hears after each how many are kept."""
+        while n_trials is None or n_trials > 0:
+            if next(self._trials, None) is None:
+                self.done = True
+                return
+            tried(len(self.places))
+            n_trials = None if n_trials is None else n_trials - 1
+
+    def _sweep(self) -> Iterator[bool]:
+        """One trial after the other, until every single item has failed against what is kept."""
+        failed: dict[int, tuple[int, float]] = {}
+        n_kept = -1
+        while n_kept != len(self.places):
+            n_kept, size = len(self.places), 1
+            queue = [i for i in self.places if i not in failed or failed[i][0] != n_kept]
+            queue.sort(key=lambda i: failed[i][1] if i in failed else -1.0)
+            while queue:
+                batch = set(queue[:size])
+                rest = [i for i in self.places if i not in batch]
+                loss = self.loss_of([self.items[i] for i in rest])
+                if loss <= self.target:
+                    self.places, queue, size = rest, queue[size:], size * 2
+                elif len(batch) > 1:
+                    size = len(batch) // 2
+                else:
+                    failed[queue.pop(0)] = (len(self.places), loss)
+                yield True
+
+
 def one_minimal(
     items: Sequence[Item],
     loss_of: Callable[[list[Item]], float],
     target: float,
     tried: Callable[[int], None] = lambda left: None,
 ) -> list[Item]:
-    """A subset of `items` that meets the target and misses it with any single item less, in the order given.
+    """A subset of `items` that meets the target and misses it with any single item less, in the order given."""
+    minimiser = Minimiser(items, loss_of, target)
+    minimiser.run(tried=tried)
+    return minimiser.kept
 
-    `items` as a whole is taken to meet it; they come least important first. `tried` hears after each trial how many
-    are kept.
-    """
-    kept = list(range(len(items)))
-    failed: dict[int, tuple[int, float]] = {}
-    n_kept = -1
-    while n_kept != len(kept):
-        n_kept, size = len(kept), 1
-        queue = [i for i in kept if i not in failed or failed[i][0] != n_kept]
-        queue.sort(key=lambda i: failed[i][1] if i in failed else -1.0)
-        while queue:
-            batch = set(queue[:size])
-            rest = [i for i in kept if i not in batch]
-            loss = loss_of([items[i] for i in rest])
-            if loss <= target:
-                kept, queue, size = rest, queue[size:], size * 2
-            elif len(batch) > 1:
-                size = len(batch) // 2
-            else:
-                failed[queue.pop(0)] = (len(kept), loss)
-            tried(len(kept))
-    return [items[i] for i in kept]
+
+def node_minimiser(objective: Objective, gates: Float[Tensor, " nodes"]) -> Minimiser[int]:
+    """The sweep of the open gates' nodes, the least effect first."""
+    rise, _ = objective.engine.effects(gates)
+    chosen = gates.nonzero().flatten().tolist()
+    chosen.sort(key=lambda node: (float(rise[node]), node))
+    target = objective.target
+    return Minimiser(chosen, lambda nodes: objective.lack(opened(gates, nodes), limit=target), target)
+
+
+def opened(like: Float[Tensor, " nodes"], nodes: Sequence[int]) -> Float[Tensor, " nodes"]:
+    """1 at the given places, 0 elsewhere."""
+    gates = like.new_zeros(like.shape)
+    gates[list(nodes)] = 1
+    return gates
 
 
 def sweep_nodes(
     objective: Objective, gates: Float[Tensor, " nodes"], progress: Progress = silent
 ) -> Float[Tensor, " nodes"]:
     """Open gates of which none can go without missing what is asked; `gates` meet it."""
-    rise, _ = objective.engine.effects(gates)
-    chosen, target = gates.nonzero().flatten().tolist(), objective.target
-    chosen.sort(key=lambda node: (float(rise[node]), node))
+    sweep = node_minimiser(objective, gates)
+    with progress("sweep nodes", total=len(sweep.items), unit="node") as advance:
+        sweep.run(tried=lambda left: advance(0, left=left))
+        advance(len(sweep.items))
+    return opened(gates, sweep.kept)
 
-    def vector(nodes: list[int]) -> Tensor:
-        swept = gates.new_zeros(gates.shape)
-        swept[nodes] = 1
-        return swept
 
-    with progress("sweep nodes", total=len(chosen), unit="node") as advance:
-        kept = one_minimal(
-            chosen,
-            lambda nodes: objective.lack(vector(nodes), limit=target),
-            target,
-            lambda left: advance(0, left=left),
-        )
-        advance(len(chosen))
-    return vector(kept)
+FIRST_TRIALS = 64
+"""Removals that each start may try before the first starts are given up; twice as many in every later round."""
+
+
+def sweep_best(
+    objective: Objective, starts: Sequence[Float[Tensor, " nodes"]], progress: Progress = silent
+) -> Float[Tensor, " nodes"]:
+    """The smallest of several starts' sweeps, under one budget: after each round the larger half is given up.
+
+    Every start meets what is asked. One start is `sweep_nodes`.
+    """
+    if len(starts) == 1:
+        return sweep_nodes(objective, starts[0], progress)
+    running, n_trials = [node_minimiser(objective, gates) for gates in starts], FIRST_TRIALS
+    with progress("sweep nodes of several starts", total=len(starts), unit="start") as advance:
+        while len(running) > 1 and not all(sweep.done for sweep in running):
+            for sweep in running:
+                sweep.run(n_trials)
+            running.sort(key=lambda sweep: len(sweep.places))
+            half = (len(running) + 1) // 2
+            advance(len(running) - half, left=len(running[0].places))
+            running, n_trials = running[:half], 2 * n_trials
+        best = min(running, key=lambda sweep: len(sweep.places))
+        best.run(tried=lambda left: advance(0, left=left))
+        advance(len(running))
+    return opened(starts[0], best.kept)
 
 
 def sweep_edges(

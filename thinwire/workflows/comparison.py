@@ -35,7 +35,31 @@ def _summary(out: Path, journal: dict[str, Any]) -> dict[str, Any]:
         }
         for name, paths in journal["chosen"].items()
     }
-    return summarise(journal["heldout_loss"], cells, sum(journal["seconds"].values()))
+    summary = summarise(journal["heldout_loss"], cells, sum(journal["seconds"].values()))
+    return {**summary, "ladder": _ladder(out, journal)}
+
+
+def _ladder(out: Path, journal: dict[str, Any]) -> list[dict[str, Any]]:
+    """The sparse model's circuits at each requirement, the weakest first: edges, verdict, what was not met."""
+    rungs = []
+    for name, paths in journal["chosen"].items():
+        for path in (paths["sparse"], *journal.get("ladder", {}).get(name, {}).values()):
+            circuit, found = load_circuit(out / path).circuit, json.loads(read_sealed(out / path, "verify.json"))
+            rungs.append(
+                {
+                    "task": name,
+                    "requirement": circuit.requirement,
+                    "met": circuit.status == "solved",
+                    "not_met": [term for term, demand in circuit.demands.items() if not demand.met],
+                    "n_nodes": circuit.n_nodes,
+                    "n_edges": circuit.n_edges,
+                    "n_minimal_edges": circuit.n_minimal_edges,
+                    "test_loss": circuit.scores["test"].loss,
+                    "model_test_loss": circuit.model_scores["test"].loss,
+                    "verdict": found["verdict"],
+                }
+            )
+    return rungs
 
 
 def _twin_rule(candidates: list[Any], first: list[int]) -> str:

@@ -21,6 +21,7 @@ from thinwire.errors import UserError
 from thinwire.frontier.compare import nearest_twin, next_twins, smallest
 from thinwire.progress import Progress, silent
 from thinwire.pruning.config import PruneConfig
+from thinwire.pruning.requirement import REQUIREMENTS
 from thinwire.runs.jobs import local_pool, run_jobs
 from thinwire.runs.run import Run, load_run
 from thinwire.storage.files import MANIFEST, add_sealed, is_sealed, read_sealed, seal, to_json
@@ -43,7 +44,15 @@ K_COEFS = (3e-4, 1e-3)
 """Prices of a gate that are tried for every task and model: the search budget, the same on both sides."""
 WORKERS = 2
 """Processes that train twins, prune and check side by side, one thread each: results are the same with any number."""
-BUDGET = {"train sparse": 280, "train dense": 50, "choose tasks": 15, "prune": 110, "check": 70, "report": 5}
+BUDGET = {
+    "train sparse": 280,
+    "train dense": 50,
+    "choose tasks": 15,
+    "prune": 110,
+    "check": 70,
+    "ladder": 120,
+    "report": 5,
+}
 """Seconds on two cores, with `N_TASKS` tasks. Tokenising is part of the first stage."""
 SELECTION_RULE = (
     f"A model does a task when it is right on at least {MODEL_ACCURACY:.0%} of its validation prompts, at "
@@ -121,6 +130,12 @@ def _demo(journal: Journal, device: str, pool: Executor | None, progress: Progre
     with journal.stage("check"):
         jobs = [(str(runs[kind].path), path, seed, device) for paths in chosen.values() for kind, path in paths.items()]
         _side_by_side(pool, verify_job, jobs, "check", progress)
+    with journal.stage("ladder"):
+        rungs = _climb(runs["sparse"], names, seed, pool, progress)
+        journal.values["ladder"] = {
+            name: {requirement: str(path.relative_to(journal.out)) for requirement, path in paths.items()}
+            for name, paths in rungs.items()
+        }
     with journal.stage("report"):
         summary = write_comparison(journal.out, runs)
     return {**summary, "report": str(journal.out / "report.html"), "stages": journal.values["stages"]}
@@ -257,6 +272,23 @@ def _prune(
 def prune_prices(run_path: Path, task: str, settings: list[PruneConfig], device: str) -> None:
     """One task's circuits at every price of a gate, found and stored by another process."""
     prune_settings(load_run(run_path, device), task, settings)
+
+
+def _climb(
+    run: Run, names: list[str], seed: int, pool: Executor | None, progress: Progress
+) -> dict[str, dict[str, Path]]:
+    """The sparse model's circuits for every requirement beyond `sufficient`, verified: what demands cost in edges."""
+    asked = [PruneConfig(k_coef=K_COEFS[-1], seed=seed, require=name) for name in REQUIREMENTS if name != "sufficient"]
+    jobs = [(run.path, name, [config], run.device.type) for config in reversed(asked) for name in names]
+    if pool is not None:
+        run_jobs(pool, prune_prices, jobs, "prune for more", progress)
+    paths = {}
+    for name in names:
+        prune_settings(run, name, asked, progress=progress)
+        paths[name] = {str(config.require): circuit_directory(run, name, config) for config in asked}
+    jobs = [(str(run.path), path, seed, run.device.type) for rungs in paths.values() for path in rungs.values()]
+    _side_by_side(pool, verify_job, jobs, "check what was asked for", progress)
+    return paths
 
 
 def demo_plan() -> dict[str, Any]:

@@ -39,7 +39,7 @@ def show(console: Console, result: Result) -> None:
     """One row for each task and model, means over tasks, time; the rest as fields. A dry run has no tasks yet."""
     if "tasks" not in result:
         return show_any(console, result)
-    told = ("geomean_edges", "edge_ratio", "tasks_compared", "tasks_left_out")
+    told = ("geomean_edges", "edge_ratio", "tasks_compared", "tasks_left_out", "ladder")
     rest = {name: value for name, value in result.items() if name not in told}
     tasks, sweeps, stages = (rest.pop(name) for name in ("tasks", "sweeps", "stages"))
     rows = [_row(task, model, cell) for task, models in tasks.items() for model, cell in models.items()]
@@ -48,6 +48,7 @@ def show(console: Console, result: Result) -> None:
     compared = f"{len(result['tasks_compared'])} of {len(tasks)} tasks, those that both whole models do"
     console.print(table(f"dense over sparse, over {compared}", means))
     console.print(grid([f"{task} is left out", why] for task, why in result["tasks_left_out"].items()))
+    console.print(table("sparse: what each demand costs", [_rung(rung) for rung in result["ladder"]]))
     console.print(table("time", stages))
     console.print(fields(rest))
 
@@ -66,6 +67,20 @@ def _row(task: str, model: str, cell: Row) -> Row:
         "test loss": cell["heldout_loss"],
         "accuracy": cell["heldout_accuracy"],
         "test pairs": cell["n_test_pairs"],
+    }
+
+
+def _rung(rung: Row) -> Row:
+    return {
+        "task": rung["task"],
+        "asked": rung["requirement"],
+        "met": rung["met"] or f"no: {', '.join(rung['not_met'])}",
+        "verdict": rung["verdict"],
+        "nodes": rung["n_nodes"],
+        "edges": rung["n_edges"],
+        "minimal": rung["n_minimal_edges"],
+        "test loss": rung["test_loss"],
+        "model": rung["model_test_loss"],
     }
 
 
