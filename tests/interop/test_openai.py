@@ -149,7 +149,7 @@ def test_tensors_that_nobody_asked_for_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_config_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"beeg_config\.json cannot be read"):
+    with pytest.raises(UserError, match=r"beeg_config\.json is missing"):
         read_openai(tmp_path)
     path = tmp_path / "beeg_config.json"
     for content, message in (("{", "is not valid JSON"), ("[]", "holds no keys"), (json.dumps({}), "final_model")):

@@ -5,17 +5,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from thinwire.errors import UserError
-from thinwire.storage.records import convert, parse_json
+from thinwire.storage.files import read_json
+from thinwire.storage.records import convert
 
 Keys = TypeVar("Keys")
 
 
 def read_keys(path: Path) -> dict[str, Any]:
-    """The object that a JSON file holds. Raises `UserError` when there is none."""
-    try:
-        values = parse_json(path.read_bytes(), path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); give the folder that holds it") from None
+    """The object that a JSON file holds. Raises `UserError` when there is none, or no such file."""
+    values = read_json(path)
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no keys; fetch it again")
     return values
@@ -37,6 +35,5 @@ def take_keys(
     for old, new in renamed.items():
         if old in values and new in values:
             raise UserError(f"{where} has both {old} and {new}, its name today; remove one")
-    return convert(
-        cls, {renamed.get(key, key): value for key, value in values.items() if key not in without_effect}, where
-    )
+    known = {renamed.get(key, key): value for key, value in values.items() if key not in without_effect}
+    return convert(cls, known, where)
