@@ -5,12 +5,13 @@ whose embeddings have the largest products with it. A writing node is likewise h
 AbsTopK and every block on the way are left out, so this tells what weights say, not what happens.
 """
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from thinwire.model.gpt import GPT
 from thinwire.model.nodes import Nodes
-from thinwire.model.sites import EMBED, FINAL
+from thinwire.model.sites import is_residual
 
 N_WORDS = 6
 Words = list[tuple[int, float]]
@@ -18,14 +19,16 @@ Words = list[tuple[int, float]]
 
 
 def read_words(model: GPT, site: str, channels: list[int]) -> list[Words]:
-    """For each channel, the tokens whose embeddings it reads most; empty at sites that only write."""
+    """For each channel, the tokens whose embeddings it reads most; empty at sites that only write, and for channels of
+    concatenated positions."""
     if site.endswith(".out"):
         return [[] for _ in channels]
     into = {target: name for name, (_, target) in model.space.matrices.items()}
-    if site in (EMBED, FINAL) or site.endswith(".in"):
-        products = model.embed.weight[:, channels]
+    if is_residual(site):
+        d_positions = model.space.widths[site] - model.config.d_model
+        products = F.pad(model.embed.weight, (0, d_positions))[:, channels]
     else:
-        products = model.embed.weight @ model.get_parameter(into[site])[channels].T
+        products = model.embed.weight @ model.get_parameter(into[site])[channels, : model.config.d_model].T
     return _top(products)
 
 
@@ -34,7 +37,7 @@ def write_words(model: GPT, site: str, channels: list[int]) -> list[Words]:
     if site.endswith((".in", ".q", ".k")):
         return [[] for _ in channels]
     out_of = {source: name for name, (source, _) in model.space.matrices.items()}
-    if site in (EMBED, FINAL) or site.endswith(".out"):
+    if is_residual(site):
         products = model.unembed.weight[:, channels]
     else:
         products = model.unembed.weight @ model.get_parameter(out_of[site])[:, channels]
