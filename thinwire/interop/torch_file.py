@@ -3,6 +3,7 @@
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,21 +15,29 @@ ROWS = 1 << 22
 """Entries that are checked at a time."""
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Name -> tensor of float32, float16 or bfloat16, backed by the file.
+def load_plain(path: Path) -> Any:
+    """What a file of `torch.save` holds: tensors, numbers, texts, lists and dicts, mapped into memory.
 
-    Raises `UserError` for a file that is missing, cut short, of another kind, that holds anything but such tensors
-    (code in it is not run), and for entries that are no finite numbers.
+    Raises `UserError` for a file that is missing, cut short, of another kind, or that holds anything else; code in it
+    is not run.
     """
     if not path.is_file():
         raise UserError(f"{path} is missing; give the folder that holds it")
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is cut short or no file of torch.save (a zip since torch 1.6); fetch it again")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # noqa: BLE001 - a hostile file can raise anything
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise UserError(f"{path} is damaged or holds more than tensors ({reason}); nothing of it was run") from None
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Name -> tensor of finite float32, float16 or bfloat16, backed by the file.
+
+    Raises `UserError` as `load_plain` does, and for a tensor of another kind.
+    """
+    state = load_plain(path)
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise UserError(f"{path} holds no state dict; save model.state_dict() with torch.save")
     for name, tensor in state.items():
