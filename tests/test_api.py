@@ -13,7 +13,7 @@ from thinwire.storage.files import is_sealed
 
 def test_three_lines(tiny_path: Path, tmp_path: Path, own_task: str) -> None:
     path = shutil.copytree(tiny_path, tmp_path / "run")
-    run = thinwire.load_run(path)
+    run = thinwire.load(path)
     circuit = thinwire.prune(run, task=own_task, config=quick())
     checked = thinwire.verify(run, circuit)
     assert isinstance(circuit, thinwire.Circuit)
@@ -32,7 +32,8 @@ def test_a_path_that_holds_no_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_public_names_are_listed_and_there() -> None:
-    assert {"Circuit", "load_run", "prune", "verify"} <= set(thinwire.__all__) <= set(dir(thinwire))
+    names = {"load", "train", "prune", "verify", "show", "record", "PruneConfig", "Task", "Pair", "Circuit", "load_run"}
+    assert names | {"__version__"} == set(thinwire.__all__) <= set(dir(thinwire))
     assert all(getattr(thinwire, name) is not None for name in thinwire.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = thinwire.nonsense

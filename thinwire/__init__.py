@@ -1,6 +1,6 @@
 """Weight-sparse transformers: train them, find their task circuits, check them, show them.
 
-    run = thinwire.load_run("runs/demo/sparse")
+    run = thinwire.load("runs/demo/sparse")
     circuit = thinwire.prune(run, task="single_double_quote")
     thinwire.verify(run, circuit)
     thinwire.show(run, circuit)  # in a notebook
@@ -16,8 +16,12 @@ from thinwire.version import __version__
 
 if TYPE_CHECKING:
     from thinwire.circuits.graph import Circuit
-    from thinwire.runs.run import load_run
+    from thinwire.model.record import record
+    from thinwire.pruning.config import PruneConfig
+    from thinwire.runs.run import load, load_run
+    from thinwire.tasks.task import Pair, Task
     from thinwire.workflows.prune import prune
+    from thinwire.workflows.train import train
     from thinwire.workflows.verify import verify
     from thinwire.workflows.view import show
 
@@ -25,13 +29,32 @@ if TYPE_CHECKING:
 # training step took four times as long. Read when torch is loaded; without effect where torch was imported first.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-__all__ = ["Circuit", "__version__", "load_run", "prune", "show", "verify"]
+__all__ = [
+    "Circuit",
+    "Pair",
+    "PruneConfig",
+    "Task",
+    "__version__",
+    "load",
+    "load_run",
+    "prune",
+    "record",
+    "show",
+    "train",
+    "verify",
+]
 
 _HOME = {
     "Circuit": "thinwire.circuits.graph",
+    "Pair": "thinwire.tasks.task",
+    "PruneConfig": "thinwire.pruning.config",
+    "Task": "thinwire.tasks.task",
+    "load": "thinwire.runs.run",
     "load_run": "thinwire.runs.run",
     "prune": "thinwire.workflows.prune",
+    "record": "thinwire.model.record",
     "show": "thinwire.workflows.view",
+    "train": "thinwire.workflows.train",
     "verify": "thinwire.workflows.verify",
 }
 

@@ -14,11 +14,12 @@ from thinwire.data.config import DataConfig
 from thinwire.data.shards import PreparedData, prepare
 from thinwire.errors import CorruptFile, MissingFile, UserError
 from thinwire.model.config import ModelConfig
-from thinwire.runs.environment import use_threads
-from thinwire.runs.run import create_run, load_run, pick_device
-from thinwire.storage.files import add_sealed, read_sealed
+from thinwire.runs.device import pick_device
+from thinwire.runs.run import create_run, load, load_run, open_run
+from thinwire.storage.files import add_sealed, read_sealed, seal
 from thinwire.training.checkpoint import latest_checkpoint
 from thinwire.training.config import RunConfig, TrainConfig
+from thinwire.training.threads import use_threads
 from thinwire.workflows.train import resolve, train
 
 
@@ -89,6 +90,25 @@ def test_an_altered_file_is_refused_when_it_is_read(trained: Path, tmp_path: Pat
     with pytest.raises(CorruptFile, match=f"{name} does not match its checksum; restore it or make it again"):
         run = load_run(tmp_path / "run")
         _ = (run.tokenizer, run.corpus, run.heldout, run.environment)
+
+
+def test_reading_a_run_changes_nothing_and_a_verb_takes_its_threads(trained: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        run = load(str(trained), "cpu")
+        _ = (run.model, run.fingerprint, run.heldout_loss(), run.tokenizer, run.windows(32), run.density)
+        assert torch.get_num_threads() == 3
+        assert open_run(trained).threads == torch.get_num_threads() == 1
+    finally:
+        use_threads(before)
+
+
+def test_a_demo_is_no_run_and_its_runs_are_named(tmp_path: Path) -> None:
+    (tmp_path / "demo.json").write_text("{}")
+    seal(tmp_path, ["demo.json"])
+    with pytest.raises(MissingFile, match="holds a demo of two runs; name one of them: .*/sparse or .*/dense"):
+        load(tmp_path)
 
 
 def test_where_no_run_is_the_remedy_is_named(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ CALLS = {
     "training": "from thinwire.sparsity.topk import abs_topk; abs_topk(torch.ones(4, 8), 2)",
     "pruning": "from thinwire.kernels.gated import gate_few; "
     "gate_few(np.ones((2, 4), np.float32), 1, np.array([0]), np.ones(4, np.float32))",
-    "a run": "from thinwire.runs.environment import use_threads; use_threads(1)",
+    "a run": "from thinwire.training.threads import use_threads; use_threads(1)",
 }
 
 

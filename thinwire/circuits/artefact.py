@@ -7,7 +7,7 @@ templates have changed.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -37,8 +37,8 @@ class StoredCircuit:
     pairs: dict[Split, TaskTokens]
 
 
-def save_circuit(path: Path, circuit: Circuit, means: Means, pairs: dict[Split, TaskTokens]) -> None:
-    """Write a circuit's directory, whole or not at all."""
+def save_circuit(path: Path, circuit: Circuit, means: Means, pairs: dict[Split, TaskTokens]) -> Circuit:
+    """Write a circuit's directory, whole or not at all; returns the circuit that knows it."""
     arrays = {
         f"{split}.{name}": torch.from_numpy(np.array(array))  # a copy: bytes of one letter are one object in Python
         for split, tokens in pairs.items()
@@ -48,13 +48,13 @@ def save_circuit(path: Path, circuit: Circuit, means: Means, pairs: dict[Split, 
         write_atomic(directory / "circuit.json", to_json(circuit.to_dict()))
         write_tensors(directory / "means.safetensors", dict(means))
         write_tensors(directory / "pairs.safetensors", arrays)
+    return replace(circuit, directory=path)
 
 
 def load_circuit(path: Path) -> StoredCircuit:
     """Read a circuit's directory. Raises `MissingFile` or `CorruptFile`."""
-    circuit = Circuit.from_dict(
-        parse_json(read_sealed(path, "circuit.json"), path / "circuit.json"), path / "circuit.json"
-    )
+    content = parse_json(read_sealed(path, "circuit.json"), path / "circuit.json")
+    circuit = replace(Circuit.from_dict(content, path / "circuit.json"), directory=path)
     pairs = split_pairs(read_tensors(path, "pairs.safetensors"))
     if missing := [split for split in SPLITS if split not in pairs]:
         raise CorruptFile(f"{path / 'pairs.safetensors'} has no {missing[0]} pairs; prune again")

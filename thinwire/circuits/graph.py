@@ -127,6 +127,8 @@ class Circuit:
     """What was asked for: `sufficient`, `robust`, `faithful`, or the terms themselves, joined by `+`."""
     demands: dict[str, Demand] = field(default_factory=dict)
     """Term -> what was asked and found on validation pairs; empty for circuits of before there were terms."""
+    directory: Path | None = field(default=None, compare=False, repr=False)
+    """Where the circuit is stored; None for one that is not. No part of circuit.json."""
 
     @property
     def n_nodes(self) -> int:
@@ -144,6 +146,7 @@ class Circuit:
     def to_dict(self) -> dict[str, Any]:
         """The content of `circuit.json`."""
         values = asdict(self)
+        del values["directory"]
         values["edges"] = [list(edge) for edge in self.edges]
         values["minimal_edges"] = None if self.minimal_edges is None else [list(edge) for edge in self.minimal_edges]
         return {"schema_version": SCHEMA_VERSION, "n_nodes": self.n_nodes, "n_edges": self.n_edges, **values}
@@ -155,6 +158,8 @@ class Circuit:
         """
         values = of_version(values, SCHEMA_VERSION, where)
         counts = [values.pop(name, None) for name in ("n_nodes", "n_edges")]
+        if "directory" in values:
+            raise CorruptFile(f"{where}: unknown keys: directory; was it made by a newer version?")
         circuit = convert(cls, values, where)
         if counts != [circuit.n_nodes, circuit.n_edges]:
             raise CorruptFile(f"{where} states counts that its own lists do not have; restore it or prune again")

@@ -27,6 +27,7 @@ from thinwire.tasks.registry import all_tasks, get_task
 from thinwire.tasks.task import SPLITS, Split
 from thinwire.tasks.tokens import TaskTokens, tokenize
 from thinwire.verification.claim import Claim, read_claim
+from thinwire.runs.trained import Trained
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class CircuitFiles:
     """Settings of the pruning; empty when the file does not state them."""
 
 
-def read_circuit_files(path: Path, run: Run) -> CircuitFiles:
+def read_circuit_files(path: Path, run: Trained) -> CircuitFiles:
     """Read a circuit's directory.
 
     Raises `MissingFile` without a circuit.json, `CorruptFile` when a file is damaged or does not fit the run's model,
@@ -68,7 +69,7 @@ def read_pairs(path: Path) -> dict[Split, TaskTokens]:
     return pairs
 
 
-def _pairs(path: Path, run: Run, task: str) -> dict[Split, TaskTokens]:
+def _pairs(path: Path, run: Trained, task: str) -> dict[Split, TaskTokens]:
     if (path / "pairs.safetensors").exists():
         return read_pairs(path)
     if task not in all_tasks():
@@ -77,10 +78,10 @@ def _pairs(path: Path, run: Run, task: str) -> dict[Split, TaskTokens]:
             f"beside circuit.json as docs/verification.md says"
         )
     found = get_task(task)
-    return {split: tokenize(found, run.tokenizer, split, run.config.model.context) for split in SPLITS}
+    return {split: tokenize(found, run.tokenizer, split, run.context) for split in SPLITS}
 
 
-def _means(path: Path, run: Run, ablation: Ablation, pairs: dict[Split, TaskTokens]) -> dict[str, Tensor]:
+def _means(path: Path, run: Trained, ablation: Ablation, pairs: dict[Split, TaskTokens]) -> dict[str, Tensor]:
     if not (path / "means.safetensors").exists():
         windows = run.windows(PruneConfig().means_tokens)
         train = pairs.get("train", pairs["test"])

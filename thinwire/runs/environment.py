@@ -7,7 +7,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from thinwire.training.allocator import keep_freed_memory
 from thinwire.version import __version__
 
 PACKAGES = ("torch", "numpy", "numba", "tokenizers", "safetensors")
@@ -75,20 +74,6 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def use_threads(n: int) -> None:
-    """Compute with `n` CPU threads: exactly in torch, whose sums depend on it, at most in our kernels, which do not."""
-    import numba
-    import torch
-
-    from thinwire.kernels.blocks import start_threads
-
-    keep_freed_memory()
-    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore - nothing reads such memory
-    start_threads()
-    torch.set_num_threads(n)
-    numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))  # pyright: ignore
 
 
 def memory_bytes() -> int | None:

@@ -19,8 +19,9 @@ from thinwire.progress import Progress, silent
 from thinwire.pruning.baselines import Baseline, choose_otherwise
 from thinwire.pruning.config import PruneConfig
 from thinwire.pruning.describe import Identity, Problem
-from thinwire.runs.run import Run, load_run
+from thinwire.runs.run import open_run
 from thinwire.runs.stored import smallest_by_task
+from thinwire.runs.trained import Trained
 from thinwire.storage.files import add_sealed, to_json
 
 LEARNED = "gates and sweep"
@@ -29,7 +30,7 @@ FILE = "baselines.json"
 
 
 def baselines_run(
-    run_path: Path,
+    run_path: str | Path,
     tasks: Sequence[str] = (),
     *,
     sweep: bool = False,
@@ -41,7 +42,7 @@ def baselines_run(
     Without `tasks` every task with a solved circuit is taken. `sweep` also sweeps the smallest sets of nodes with which
     the baselines meet the target. Raises `UserError` when there is no solved circuit.
     """
-    run = load_run(run_path, device)
+    run = open_run(run_path, device)
     found = solved_circuits(run, tasks)
     compared = []
     with progress("baselines", total=len(found), unit="task") as advance:
@@ -51,7 +52,7 @@ def baselines_run(
     return {"run": str(run_path), "tasks": compared}
 
 
-def solved_circuits(run: Run, tasks: Sequence[str]) -> dict[str, Path]:
+def solved_circuits(run: Trained, tasks: Sequence[str]) -> dict[str, Path]:
     """Task -> directory of its smallest solved circuit. Raises `UserError` naming a task that has none."""
     smallest = smallest_by_task(list(run.circuit_directories()))
     found = {task: path for task, path in smallest.items() if load_circuit(path).circuit.status == "solved"}
@@ -66,7 +67,7 @@ def solved_circuits(run: Run, tasks: Sequence[str]) -> dict[str, Path]:
     return {task: found[task] for task in wanted}
 
 
-def baselines(run: Run, path: Path, *, sweep: bool = False, progress: Progress = silent) -> dict[str, Any]:
+def baselines(run: Trained, path: Path, *, sweep: bool = False, progress: Progress = silent) -> dict[str, Any]:
     """The learned circuit at `path` and its baselines; everything is stored in the run."""
     stored = load_circuit(path)
     circuit = stored.circuit
@@ -74,7 +75,7 @@ def baselines(run: Run, path: Path, *, sweep: bool = False, progress: Progress =
     config = PruneConfig.of(circuit.hyperparameters, circuit.seed)
     found = choose_otherwise(_problem(run, stored), circuit, config, sweep=sweep, progress=progress)
     for method, baseline in found.items():
-        home = run.path / "baselines" / circuit.task / f"{config.settings_hash()}-{method}" / str(circuit.seed)
+        home = run.home / "baselines" / circuit.task / f"{config.settings_hash()}-{method}" / str(circuit.seed)
         shutil.rmtree(home, ignore_errors=True)
         save_circuit(home, baseline.circuit, stored.means, stored.pairs)
     result = _result(circuit, found)
@@ -82,7 +83,7 @@ def baselines(run: Run, path: Path, *, sweep: bool = False, progress: Progress =
     return {"path": str(path), **result}
 
 
-def _problem(run: Run, stored: StoredCircuit) -> Problem:
+def _problem(run: Trained, stored: StoredCircuit) -> Problem:
     circuit = stored.circuit
     identity = Identity(circuit.task, circuit.task_version, circuit.model_fingerprint, circuit.tokenizer_sha256)
     means = {site: mean.to(run.device) for site, mean in stored.means.items()}

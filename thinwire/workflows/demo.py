@@ -23,11 +23,12 @@ from thinwire.progress import Progress, silent
 from thinwire.pruning.config import PruneConfig
 from thinwire.pruning.requirement import REQUIREMENTS
 from thinwire.runs.jobs import local_pool, run_jobs
-from thinwire.runs.run import Run, load_run
+from thinwire.runs.run import Run, load_run, open_run
 from thinwire.storage.files import MANIFEST, add_sealed, is_sealed, read_sealed, seal, to_json
 from thinwire.tasks.registry import all_tasks
 from thinwire.training import recipes
 from thinwire.training.config import RunConfig
+from thinwire.training.threads import use_threads
 from thinwire.workflows.comparison import write_comparison
 from thinwire.workflows.prune import circuit_directory, means_of, prune_settings
 from thinwire.workflows.tasks import check_task
@@ -103,7 +104,7 @@ class Journal:
             self.write()
 
 
-def demo(out: Path, *, seed: int = 0, device: str = "auto", progress: Progress = silent) -> dict[str, Any]:
+def demo(out: str | Path, *, seed: int = 0, device: str = "auto", progress: Progress = silent) -> dict[str, Any]:
     """Run the whole pipeline into `out`, or go on with a demo of the same seed that was stopped there.
 
     Returns summary.json's content with the path of the report. Raises `UserError` when `out` holds something else.
@@ -255,6 +256,7 @@ def _prune(
 ) -> dict[str, dict[str, Path]]:
     """Prune every task at every price of a gate; keep the smallest circuit that validation calls solved."""
     settings = [PruneConfig(k_coef=k_coef, seed=seed) for k_coef in K_COEFS]
+    use_threads(1)  # as the workers do, so that means have the same bytes on every machine
     for run in runs.values():
         means_of(run, settings[0], progress)  # measured here, read by the workers
     kinds = ("dense", "sparse")  # the longest jobs first
@@ -271,7 +273,7 @@ def _prune(
 
 def prune_prices(run_path: Path, task: str, settings: list[PruneConfig], device: str) -> None:
     """One task's circuits at every price of a gate, found and stored by another process."""
-    prune_settings(load_run(run_path, device), task, settings)
+    prune_settings(open_run(run_path, device), task, settings)
 
 
 def _climb(

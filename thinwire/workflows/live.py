@@ -64,7 +64,7 @@ def _evaluate(item: Chosen, stored: StoredCircuit, request: Mapping[str, Any]) -
 def _tokens(item: Chosen, prompt: object) -> list[int]:
     if not isinstance(prompt, str) or not prompt:
         raise UserError("the prompt is empty; type some Python")
-    ids, context = item.run.tokenizer.encode(prompt), item.run.config.model.context
+    ids, context = item.run.tokenizer.encode(prompt), item.run.context
     if len(ids) > context:
         raise UserError(f"the prompt has {len(ids)} tokens, the model reads at most {context}; shorten it")
     return ids
@@ -84,7 +84,7 @@ def _edges(n_edges: int, asked: object) -> list[int]:
 
 
 def live_server(
-    paths: Sequence[Path], *, port: int = 0, device: str = "auto", progress: Progress = silent
+    paths: Sequence[str | Path], *, port: int = 0, device: str = "auto", progress: Progress = silent
 ) -> LiveServer:
     """The server of a live page of the circuits under `paths`, not yet serving: call its `serve_forever()`.
 

@@ -10,7 +10,8 @@ from thinwire.circuits.graph import Circuit
 from thinwire.errors import MissingExtra, UserError
 from thinwire.model.config import ModelConfig
 from thinwire.progress import Progress, silent
-from thinwire.runs.run import Run, load_run
+from thinwire.runs.run import Run, open_run
+from thinwire.runs.trained import Trained
 from thinwire.storage.files import is_sealed, read_sealed
 from thinwire.viewer.layout import Layout, layout
 from thinwire.viewer.markup import visible
@@ -34,8 +35,8 @@ STYLE: Any = {
 
 
 def plot_run(
-    run_path: Path,
-    out: Path | None = None,
+    run_path: str | Path,
+    out: str | Path | None = None,
     *,
     formats: Sequence[str] = ("svg",),
     device: str = "auto",
@@ -47,7 +48,7 @@ def plot_run(
     """
     if unknown := set(formats) - set(FORMATS):
         raise UserError(f"unknown format {', '.join(sorted(unknown))}; there are: {', '.join(FORMATS)}")
-    run = load_run(run_path, device)
+    run = open_run(run_path, device)
     out = Path(out) if out else Path(run_path) / "figures"
     out.mkdir(parents=True, exist_ok=True)
     try:
@@ -65,14 +66,14 @@ def plot_run(
     return {"run": str(run_path), "figures": files}
 
 
-def _figures(run: Run) -> dict[str, "Figure"]:
+def _figures(run: Trained) -> dict[str, "Figure"]:
     """File name without its ending -> figure."""
-    figures = {"training": training_figure(run)}
+    figures = {"training": training_figure(run)} if isinstance(run, Run) else {}
     for path in run.circuit_directories():
         circuit = load_circuit(path).circuit
         name = f"{circuit.task}-{path.parent.name[:6]}-{circuit.seed}"
         figures[f"loss-{name}"] = ladder_figure(circuit)
-        figures[f"circuit-{name}"] = circuit_figure(circuit, run.config.model)
+        figures[f"circuit-{name}"] = circuit_figure(circuit, run.model_config)
         if is_sealed(path, BASELINES):
             figures[f"baselines-{name}"] = baselines_figure(json.loads(read_sealed(path, BASELINES)))
     return figures

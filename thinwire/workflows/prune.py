@@ -24,7 +24,8 @@ from thinwire.pruning.prune import prune_together as prune_model
 from thinwire.pruning.requirement import ladder
 from thinwire.pruning.search import Size, search
 from thinwire.runs.jobs import local_pool, run_jobs
-from thinwire.runs.run import Run, load_run
+from thinwire.runs.run import open_run, opened
+from thinwire.runs.trained import Trained
 from thinwire.storage.files import MANIFEST, new_directory
 from thinwire.storage.tensors import read_tensors, write_tensors
 from thinwire.tasks.answers import Unavailable
@@ -37,19 +38,19 @@ TOGETHER = 8
 """Settings that share one batched forward, at most: memory does not grow with the number of seeds beyond these."""
 
 
-def circuit_directory(run: Run, task: str, config: PruneConfig) -> Path:
+def circuit_directory(run: Trained, task: str, config: PruneConfig) -> Path:
     """Where the circuit of a task, settings and seed lives."""
-    return run.path / "circuits" / task / config.settings_hash() / str(config.seed)
+    return run.home / "circuits" / task / config.settings_hash() / str(config.seed)
 
 
-def task_pairs(run: Run, task: str | Task) -> dict[Split, TaskTokens]:
+def task_pairs(run: Trained, task: str | Task) -> dict[Split, TaskTokens]:
     """The three splits of a task in the run's tokens. Raises `Unavailable` when the vocabulary has no answers."""
-    return tokenize_splits(resolve_task(task), run.tokenizer, run.config.model.context)
+    return tokenize_splits(resolve_task(task), run.tokenizer, run.context)
 
 
-def means_of(run: Run, config: PruneConfig, progress: Progress = silent) -> Means:
+def means_of(run: Trained, config: PruneConfig, progress: Progress = silent) -> Means:
     """Means over `config.means_tokens` of held-out text: measured once and kept in the run's directory."""
-    path = run.path / "means" / f"{run.fingerprint[:12]}-{config.means_tokens}"
+    path = run.home / "means" / f"{run.fingerprint[:12]}-{config.means_tokens}"
     if (path / MANIFEST).exists():
         try:
             stored = read_tensors(path, "means.safetensors")
@@ -64,8 +65,8 @@ def means_of(run: Run, config: PruneConfig, progress: Progress = silent) -> Mean
 
 
 def prune(
-    run: Run,
-    task: str | Task,
+    run: Trained | str | Path,
+    task: str | Path | Task,
     config: PruneConfig | None = None,
     *,
     means: Means | None = None,
@@ -74,15 +75,22 @@ def prune(
 ) -> Circuit:
     """Find the circuit of `task` in the model of `run` and store it under `circuit_directory`.
 
-    `task` is a name (`thinwire tasks list`), a .jsonl file of own pairs or an object that is a `Task`. With `resume` a
-    circuit that is stored already for this model, task, settings and seed is returned as it is: these decide it, so a
-    second search would find the same. (The command line looks anew unless it is told to `--resume`, like every verb.)
-    `means` (over text) saves reading them again for many tasks. A requirement brings the weaker ones along: circuits of
-    the whole ladder are stored (see `rungs`), the one that `config` asks for is returned. Raises `UserError` for an
-    unknown task or one whose answers are no tokens here.
+    `run` is what `thinwire.load` gave, or its directory. `task` is a name (`thinwire tasks list`), a .jsonl file of own
+    pairs or an object that is a `Task`. With `resume` a circuit that is stored already for this model, task, settings
+    and seed is returned as it is: these decide it, so a second search would find the same. (The command line looks
+    anew unless it is told to `--resume`, like every verb.) `means` (over text) saves reading them again for many tasks.
+    A requirement brings the weaker ones along: circuits of the whole ladder are stored (see `rungs`), the one that
+    `config` asks for is returned.
+
+    Raises `UserError` for an unknown task, one whose answers are no tokens here, or a `config` that is none.
     """
+    if not isinstance(config, PruneConfig | None):
+        raise UserError(
+            f"config is a {type(config).__name__}; give a thinwire.PruneConfig, such as PruneConfig(seed=1)"
+        )
+    task = str(task) if isinstance(task, Path) else task
     configs = rungs(config or PruneConfig())
-    return prune_settings(run, task, configs, means=means, resume=resume, progress=progress)[-1]
+    return prune_settings(opened(run), task, configs, means=means, resume=resume, progress=progress)[-1]
 
 
 def rungs(config: PruneConfig) -> list[PruneConfig]:
@@ -91,7 +99,7 @@ def rungs(config: PruneConfig) -> list[PruneConfig]:
 
 
 def prune_settings(
-    run: Run,
+    run: Trained,
     task: str | Task,
     configs: Sequence[PruneConfig],
     *,
@@ -120,8 +128,7 @@ def prune_settings(
         problem = settings[shared]
         for config, circuit in zip(group, prune_model(problem, group, progress), strict=True):
             shutil.rmtree(paths[config], ignore_errors=True)
-            save_circuit(paths[config], circuit, problem.means, problem.pairs)
-            done[config] = circuit
+            done[config] = save_circuit(paths[config], circuit, problem.means, problem.pairs)
     return [done[config] for config in configs]
 
 
@@ -133,7 +140,7 @@ def _groups(configs: Sequence[PruneConfig], together: bool) -> list[list[PruneCo
     return [group[i : i + TOGETHER] for group in groups.values() for i in range(0, len(group), TOGETHER)]
 
 
-def _problem(run: Run, task: Task, config: PruneConfig, means: Means | None, progress: Progress) -> Problem:
+def _problem(run: Trained, task: Task, config: PruneConfig, means: Means | None, progress: Progress) -> Problem:
     pairs = task_pairs(run, task)
 
     def over_text(model: GPT) -> Means:
@@ -144,7 +151,7 @@ def _problem(run: Run, task: Task, config: PruneConfig, means: Means | None, pro
     return Problem(run.model, pairs, standing_in, identity, config.norm_scales)
 
 
-def _stored(path: Path, run: Run, task_version: int) -> StoredCircuit | None:
+def _stored(path: Path, run: Trained, task_version: int) -> StoredCircuit | None:
     """The circuit at `path` if it is whole and of this model and task version."""
     if not (path / MANIFEST).exists():
         return None
@@ -157,7 +164,7 @@ def _stored(path: Path, run: Run, task_version: int) -> StoredCircuit | None:
 
 
 def prune_run(
-    run_path: Path,
+    run_path: str | Path,
     tasks: Sequence[str],
     config: PruneConfig,
     *,
@@ -176,12 +183,12 @@ def prune_run(
     `executor`, tasks run beside each other in processes that read and write the run's directory. `n_trials` searches
     each task's settings first; `together` is as in `prune_settings`.
     """
-    run = load_run(run_path, device)
+    run = open_run(run_path, device)
     if seeds < 1:
         raise UserError(f"--seeds {seeds} is not positive")
     names, unavailable = _available(run) if list(tasks) == [ALL] else (list(tasks), {})
     means = means_of(run, config, progress)
-    jobs = [(str(run_path.resolve()), name, config, seeds, resume, n_trials, device, together) for name in names]
+    jobs = [(str(run.path.resolve()), name, config, seeds, resume, n_trials, device, together) for name in names]
     if executor is None and workers <= 1:
         chosen = [_prune_seeds(run, name, config, seeds, resume, n_trials, together, means, progress) for name in names]
     else:
@@ -209,11 +216,11 @@ def prune_job(
     together: bool | None = None,
 ) -> list[PruneConfig]:
     """One task's circuits, found and stored by another process; done twice it changes nothing."""
-    return _prune_seeds(load_run(run_path, device), task, config, seeds, resume, n_trials, together)
+    return _prune_seeds(open_run(run_path, device), task, config, seeds, resume, n_trials, together)
 
 
 def _prune_seeds(
-    run: Run,
+    run: Trained,
     task: str,
     config: PruneConfig,
     seeds: int,
@@ -233,7 +240,7 @@ def _prune_seeds(
 
 
 def search_settings(
-    run: Run, task: str | Task, config: PruneConfig, n_trials: int, *, means: Means | None = None
+    run: Trained, task: str | Task, config: PruneConfig, n_trials: int, *, means: Means | None = None
 ) -> PruneConfig:
     """The settings that give the smallest circuit on validation pairs, of `n_trials` tried (see `circuits.search`).
 
@@ -247,10 +254,10 @@ def search_settings(
         outcome, edges = find(problem, proposed)
         return Size(outcome.solved, len(edges), min(loss for _, loss in outcome.curve))
 
-    return search(run.path / "search" / f"{found.name}.journal", study, n_trials, config, measure)
+    return search(run.home / "search" / f"{found.name}.journal", study, n_trials, config, measure)
 
 
-def _available(run: Run) -> tuple[list[str], dict[str, str]]:
+def _available(run: Trained) -> tuple[list[str], dict[str, str]]:
     """Built-in tasks whose answers are tokens of the run, and the reason for each of the others."""
     names, reasons = [], {}
     for name, task in all_tasks().items():

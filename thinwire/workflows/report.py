@@ -14,7 +14,7 @@ from thinwire.evidence.gather import evidence
 from thinwire.frontier.compare import cell, summarise
 from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
-from thinwire.runs.run import Run, load_run
+from thinwire.runs.run import Run, load_run, take_threads
 from thinwire.runs.stored import smallest_by_task
 from thinwire.storage.files import add_sealed, is_sealed, read_sealed, write_atomic
 from thinwire.tasks.answers import PREFIX
@@ -120,13 +120,13 @@ def task_report(stored: StoredCircuit, tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def report_run(
-    run_path: Path, out: Path | None = None, *, device: str = "auto", progress: Progress = silent
+    run_path: str | Path, out: str | Path | None = None, *, device: str = "auto", progress: Progress = silent
 ) -> dict[str, Any]:
     """Write the report of one run's circuits to `out`, by default report.html inside the run.
 
     Raises `UserError` when the run holds no circuits.
     """
-    run = load_run(run_path, device)
+    run = take_threads(load_run(run_path, device))
     found = smallest_by_task(list(run.circuit_directories()))
     if not found:
         raise UserError(f"{run_path} holds no circuits; find some with: thinwire prune {run_path} single_double_quote")
@@ -135,6 +135,7 @@ def report_run(
     if out is None:
         add_sealed(run.path, "report.html", page)
     else:
+        out = Path(out)
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(out, page)
     return {
@@ -154,7 +155,7 @@ def _run_report(run: Run, found: dict[str, Path], loss: float) -> dict[str, Any]
         cells[name] = {kind: cell(stored.circuit, shown["verification"])}
     summary = summarise({kind: loss}, cells, run.metrics[-1]["seconds"])
     return {
-        "title": f"Circuits of {run.path.name}",
+        "title": f"Circuits of {run.name}",
         "command": f"thinwire report {run.path}",
         "view_command": f"thinwire view {run.path}",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

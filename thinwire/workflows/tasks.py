@@ -10,7 +10,8 @@ from thinwire.circuits.score import two_way_score
 from thinwire.circuits.solved import MODEL_ACCURACY, MODEL_LOSS, model_does
 from thinwire.errors import UserError
 from thinwire.progress import Progress, silent
-from thinwire.runs.run import Run, load_run
+from thinwire.runs.run import open_run
+from thinwire.runs.trained import Trained
 from thinwire.tasks.registry import all_tasks, get_task, resolve_task
 from thinwire.tasks.shifts import shifts_of
 from thinwire.tasks.task import SPLITS, Split, Task
@@ -69,14 +70,14 @@ class TaskChecks:
     tasks: tuple[TaskCheck, ...]
 
 
-def check_task(run: Run, task: str | Task, split: Split = "validation") -> TaskCheck:
+def check_task(run: Trained, task: str | Task, split: Split = "validation") -> TaskCheck:
     """How the whole model does on one task; a task that this run cannot be asked has a `reason`.
 
     Raises `UserError` for an unknown name or a broken file.
     """
     task = resolve_task(task)
     try:
-        pairs = tokenize(task, run.tokenizer, split, run.config.model.context)
+        pairs = tokenize(task, run.tokenizer, split, run.context)
     except UserError as error:
         return TaskCheck(task.name, reason=str(error))
     prompts = Prompts.of(pairs, run.device)
@@ -93,14 +94,14 @@ def check_task(run: Run, task: str | Task, split: Split = "validation") -> TaskC
 
 
 def check_tasks(
-    run_path: Path, tasks: Sequence[str] = (), *, device: str = "auto", progress: Progress = silent
+    run_path: str | Path, tasks: Sequence[str] = (), *, device: str = "auto", progress: Progress = silent
 ) -> TaskChecks:
     """`check_task` on validation pairs for the named tasks and files, or for every built-in task.
 
     A name or file that is wrong costs the others nothing: it is a row with its reason, `refused`. Raises `UserError`
     where there are no others.
     """
-    run = load_run(run_path, device)
+    run = open_run(run_path, device)
     rows = []
     names = list(tasks) or list(all_tasks())
     with progress("check tasks", total=len(names), unit="task") as advance:

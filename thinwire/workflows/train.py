@@ -15,8 +15,10 @@ from thinwire.model.checkpoint import fingerprint, load_model
 from thinwire.model.gpt import GPT
 from thinwire.model.structure import count_parameters, sparse_parameters
 from thinwire.progress import Progress, silent
-from thinwire.runs.environment import memory_bytes, usable_cores, use_threads
-from thinwire.runs.run import FINAL_TOKENS, create_run, load_run, pick_device
+from thinwire.runs.device import pick_device
+from thinwire.runs.environment import memory_bytes, usable_cores
+from thinwire.runs.run import create_run, load_run
+from thinwire.runs.trained import FINAL_TOKENS
 from thinwire.sparsity.projection import count_nonzero
 from thinwire.storage.files import add_sealed, sha256, to_json
 from thinwire.storage.tensors import read_tensors
@@ -29,6 +31,7 @@ from thinwire.training.evaluate import heldout_loss
 from thinwire.training.loop import train as train_loop
 from thinwire.training.modes import Optimizer, optimizer_for
 from thinwire.training.savings import summary
+from thinwire.training.threads import use_threads
 from thinwire.training.watchers import Watch, watching
 
 CURVE_TOKENS = 1 << 15

@@ -3,6 +3,7 @@
 Any directory with a circuit.json will do, ours or another's (docs/verification.md, "The files of a circuit").
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -19,8 +20,9 @@ from thinwire.pruning.config import PruneConfig
 from thinwire.pruning.prune import Identity
 from thinwire.pruning.prune import prune as prune_model
 from thinwire.runs.circuit_files import CircuitFiles, read_circuit_files, read_pairs
-from thinwire.runs.run import Run, load_run
+from thinwire.runs.run import open_run, opened
 from thinwire.runs.stored import directory_of
+from thinwire.runs.trained import Trained
 from thinwire.storage.files import MANIFEST, add_sealed, to_json, write_atomic
 from thinwire.tasks.registry import all_tasks
 from thinwire.tasks.shifts import shifts_of
@@ -36,8 +38,8 @@ from thinwire.verification.verdict import judge
 
 
 def verify(
-    run: Run,
-    circuit: Circuit | Path | str,
+    run: Trained | str | Path,
+    circuit: Circuit | str | Path,
     *,
     budget: BudgetName = "fast",
     seed: int = 0,
@@ -45,11 +47,13 @@ def verify(
 ) -> Verification:
     """All tests of a circuit of `run`, with the verdict that follows from them.
 
-    `circuit` is one that `thinwire.prune` returned, or a directory with a circuit.json. The result is stored there as
-    verify.json; the same seed and budget give the same result. Raises `UserError` when the circuit belongs to another
-    model, names nodes that the model lacks, or comes without pairs for a task of its own.
+    `run` is what `thinwire.load` gave, or its directory; `circuit` one that `thinwire.prune` returned, or a directory
+    with a circuit.json. The result is stored there as verify.json; the same seed and budget give the same result.
+    Raises `UserError` when the circuit belongs to another model, names nodes that the model lacks, or comes without
+    pairs for a task of its own.
     """
-    path = directory_of(run, circuit) if isinstance(circuit, Circuit) else Path(circuit)
+    run = opened(run)
+    path = directory_of(run, circuit)
     result = check(run, read_circuit_files(path, run), budget=budget, seed=seed, progress=progress)
     content = to_json(result.to_dict())
     if (path / MANIFEST).exists():
@@ -61,11 +65,11 @@ def verify(
 
 def verify_job(run_path: str, circuit: Path, seed: int, device: str) -> str:
     """One stored circuit's verify.json, written by another process; returns the verdict."""
-    return verify(load_run(run_path, device), circuit, seed=seed).verdict
+    return verify(open_run(run_path, device), circuit, seed=seed).verdict
 
 
 def check(
-    run: Run, files: CircuitFiles, *, budget: BudgetName = "fast", seed: int = 0, progress: Progress = silent
+    run: Trained, files: CircuitFiles, *, budget: BudgetName = "fast", seed: int = 0, progress: Progress = silent
 ) -> Verification:
     """As `verify`; writes nothing."""
     check_model(files.claim, run.model)
@@ -76,7 +80,7 @@ def check(
     return Verification(files.claim, seed, budget, verdict, reasons, findings)
 
 
-def _material(run: Run, files: CircuitFiles, counts: Budget, progress: Progress) -> TaskMaterial:
+def _material(run: Trained, files: CircuitFiles, counts: Budget, progress: Progress) -> TaskMaterial:
     pairs, device = files.pairs, run.device
     splits = all(split in pairs for split in ("train", "validation", "test"))
     return TaskMaterial(
@@ -84,13 +88,13 @@ def _material(run: Run, files: CircuitFiles, counts: Budget, progress: Progress)
         search=Prompts.of(pairs.get("validation", pairs["test"]), device),
         others={name: Prompts.of(tokens, device) for name, tokens in _other_tasks(run, counts).items()},
         shifted={name: Prompts.of(tokens, device) for name, tokens in _shifted(run, files).items()},
-        windows=run.windows(counts.text_windows * run.config.model.context),
+        windows=run.windows(counts.text_windows * run.context),
         pairs=pairs if splits else None,
         pruner=_pruner(run, files, progress) if splits else None,
     )
 
 
-def _other_tasks(run: Run, counts: Budget) -> dict[str, TaskTokens]:
+def _other_tasks(run: Trained, counts: Budget) -> dict[str, TaskTokens]:
     """Test pairs of every built-in task that the tokenizer can answer, or of those that the run has circuits for."""
     if not counts.all_tasks:
         newest = {path.parent.parent.name: path for path in run.circuit_directories()}
@@ -98,26 +102,26 @@ def _other_tasks(run: Run, counts: Budget) -> dict[str, TaskTokens]:
     found = {}
     for name, task in all_tasks().items():
         try:
-            found[name] = tokenize(task, run.tokenizer, "test", run.config.model.context)
+            found[name] = tokenize(task, run.tokenizer, "test", run.context)
         except UserError:  # no such answers in this vocabulary, or prompts longer than the context
             continue
     return found
 
 
-def _shifted(run: Run, files: CircuitFiles) -> dict[str, TaskTokens]:
+def _shifted(run: Trained, files: CircuitFiles) -> dict[str, TaskTokens]:
     """Kind of shift -> pairs, for a built-in task whose answers are still those of the circuit."""
     task, found = all_tasks().get(files.claim.task), {}
     if task is None:
         return found
     for shift in shifts_of(task):
         try:
-            found[shift] = tokenize_shift(task, shift, run.tokenizer, files.pairs["test"], run.config.model.context)
+            found[shift] = tokenize_shift(task, shift, run.tokenizer, files.pairs["test"], run.context)
         except UserError:  # too few pairs fit, or the answers are not the task's
             continue
     return found
 
 
-def _pruner(run: Run, files: CircuitFiles, progress: Progress) -> Pruner:
+def _pruner(run: Trained, files: CircuitFiles, progress: Progress) -> Pruner:
     """The pruning with the circuit's own settings, where it has some that this version knows, else the defaults."""
     claim = files.claim
     try:
@@ -143,8 +147,8 @@ def _pruner(run: Run, files: CircuitFiles, progress: Progress) -> Pruner:
 
 
 def verify_run(
-    run_path: Path,
-    circuits: list[Path] | None = None,
+    run_path: str | Path,
+    circuits: Sequence[str | Path] | None = None,
     *,
     budget: BudgetName = "fast",
     seed: int = 0,
@@ -152,7 +156,7 @@ def verify_run(
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Verify the given circuits, or all that the run holds. Raises `UserError` when there are none."""
-    run = load_run(run_path, device)
+    run = open_run(run_path, device)
     paths = circuits or list(run.circuit_directories())
     if not paths:
         raise UserError(f"{run_path} holds no circuits; find some with: thinwire prune {run_path} TASK")

@@ -21,8 +21,9 @@ from thinwire.evidence.gather import pair_evidence
 from thinwire.evidence.logit_lens import node_words
 from thinwire.interop.neuronpedia import neuronpedia_graph
 from thinwire.progress import Progress, silent
-from thinwire.runs.run import Run, load_run
-from thinwire.runs.stored import directory_of
+from thinwire.runs.run import open_run, opened
+from thinwire.runs.stored import directory_of, run_of
+from thinwire.runs.trained import Trained
 from thinwire.storage.files import is_sealed, read_sealed, to_json, write_atomic
 from thinwire.viewer.bundle import make_bundle
 from thinwire.viewer.page import render_view, sandboxed
@@ -50,11 +51,11 @@ class Chosen:
     """A circuit to show: its run, its directory, and the name of its model on the page."""
 
     model: str
-    run: Run
+    run: Trained
     path: Path
 
 
-def choose(paths: Sequence[Path], device: str = "auto") -> list[Chosen]:
+def choose(paths: Sequence[str | Path], device: str = "auto") -> list[Chosen]:
     """The circuits that `paths` name: a circuit's directory, a run, or a demo (both its models).
 
     Raises `MissingFile` when there is nothing at a path, `UserError` when it holds no circuit.
@@ -67,35 +68,31 @@ def choose(paths: Sequence[Path], device: str = "auto") -> list[Chosen]:
 
 def _choose(path: Path, device: str) -> list[Chosen]:
     if is_sealed(path, "circuit.json"):
-        run_path = path.resolve().parents[3]
-        return [Chosen(_model_name(load_run(run_path, device)), load_run(run_path, device), path)]
+        run = run_of(path, device)
+        return [Chosen(run.name, run, path)]
     if is_sealed(path, "demo.json"):
         return _choose_demo(path, device)
     if not (path / "config.yaml").exists():
         raise MissingFile(f"{path} holds no circuit and no run; name a run, a demo or a circuit's directory")
-    run = load_run(path, device)
-    return [Chosen(_model_name(run), run, found) for found in run.circuit_directories()]
+    run = open_run(path, device)
+    return [Chosen(run.name, run, found) for found in run.circuit_directories()]
 
 
 def _choose_demo(path: Path, device: str) -> list[Chosen]:
     journal = json.loads(read_sealed(path, "demo.json"))
     if "chosen" not in journal:
         raise UserError(f"{path} is not finished; go on with: thinwire demo --out {path} --resume")
-    runs = {kind: load_run(path / kind, device) for kind in ("sparse", "dense")}
+    runs = {kind: open_run(path / kind, device) for kind in ("sparse", "dense")}
     return [
-        Chosen(_model_name(runs[kind]), runs[kind], path / circuit)
+        Chosen(runs[kind].name, runs[kind], path / circuit)
         for paths in journal["chosen"].values()
         for kind, circuit in paths.items()
     ]
 
 
-def _model_name(run: Run) -> str:
-    return run.path.resolve().name
-
-
 def view(
-    paths: Sequence[Path],
-    out: Path | None = None,
+    paths: Sequence[str | Path],
+    out: str | Path | None = None,
     *,
     graph: Path | None = None,
     device: str = "auto",
@@ -140,14 +137,17 @@ class Shown:
         return sandboxed(self.page, self.height)
 
 
-def show(run: Run, circuit: Circuit | Path, *, height: int = 720, progress: Progress = silent) -> Shown:
+def show(
+    run: Trained | str | Path, circuit: Circuit | str | Path, *, height: int = 720, progress: Progress = silent
+) -> Shown:
     """The viewer of one circuit of `run`, in a notebook: a sandboxed iframe without any network.
 
-    `circuit` is one that `thinwire.prune` returned, or the directory of one. Raises `UserError` when the run does not
-    hold it.
+    `run` is what `thinwire.load` gave, or its directory; `circuit` is one that `thinwire.prune` returned, or the
+    directory of one. Raises `UserError` when the run does not hold it.
     """
-    path = circuit if isinstance(circuit, Path) else directory_of(run, circuit)
-    return Shown(render_view(gather([Chosen(_model_name(run), run, path)], progress=progress)), height)
+    run = opened(run)
+    path = directory_of(run, circuit)
+    return Shown(render_view(gather([Chosen(run.name, run, path)], progress=progress)), height)
 
 
 def gather(
@@ -168,13 +168,13 @@ def gather(
     return make_bundle(title, models, found, tokens, made, live)
 
 
-def _model(run: Run, progress: Progress) -> dict[str, Any]:
-    c = run.config.model
+def _model(run: Trained, progress: Progress) -> dict[str, Any]:
+    c = run.model_config
     return {
         "n_layer": c.n_layer,
         "d_model": c.d_model,
         "d_head": c.d_head,
-        "density": run.config.train.density,
+        "density": run.density,
         "heldout_loss": run.heldout_loss(progress),
         "fingerprint": run.fingerprint,
     }
@@ -249,7 +249,7 @@ def _nodes(item: Chosen, stored: StoredCircuit, alone: IsolatedCircuit, effects:
     model, circuit, run = item.run.model, stored.circuit, item.run
     words = node_words(model, circuit.nodes)
     shown = _most_effective(circuit, effects)
-    text: Tensor = run.windows(TEXT_WINDOWS * run.config.model.context)[:, :-1]
+    text: Tensor = run.windows(TEXT_WINDOWS * run.context)[:, :-1]
     lengths = torch.full((len(text),), text.shape[1], device=run.device)
     in_text = node_examples(model, shown, text, lengths)
     in_task = circuit_examples(alone, shown)

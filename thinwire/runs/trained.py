@@ -1,0 +1,172 @@
+"""A trained model on disk, whoever trained it: what pruning, verification and pages need, and nothing of its training.
+
+A directory that another program's model was imported into holds
+
+    config.yaml         `model:` alone: the shape
+    origin.json         format, source and checksums of the files that it was made from
+    model.safetensors   weights, those that are mostly zeros by their entries
+    tokenizer.json
+    heldout.bin         text that the model was not trained on, uint16 tokens; may be absent
+    manifest.json       checksums of all these
+
+The directory of a training (`thinwire.runs.run`) holds more, and has no origin.json. What is found out about a model lies
+beside it in either: final.json, means/, search/, circuits/, baselines/.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thinwire.data.batches import heldout_windows
+from thinwire.data.tokenizer import Tokenizer
+from thinwire.errors import MissingFile
+from thinwire.model.checkpoint import fingerprint, load_model
+from thinwire.model.config import ModelConfig
+from thinwire.model.gpt import GPT
+from thinwire.model.structure import count_parameters
+from thinwire.progress import Progress, silent
+from thinwire.sparsity.costs import CostTable, from_rows
+from thinwire.storage.files import MANIFEST, is_sealed, new_directory, read_sealed, to_json, write_atomic
+from thinwire.storage.records import Sha256, Text, read_record
+from thinwire.storage.tensors import read_tensors, write_tensors
+from thinwire.training.config_file import model_from_yaml, model_to_yaml
+from thinwire.training.evaluate import heldout_loss
+
+HELDOUT_TOKENS = 1 << 19
+"""Held-out tokens that travel with a model (1 MiB): means, losses and statistics need no corpus."""
+FINAL_TOKENS = 1 << 17
+"""Held-out tokens behind the loss that is reported."""
+ORIGIN = "origin.json"
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an imported model came from."""
+
+    format: Text
+    """The name by which `thinwire import` knows it."""
+    source: Text
+    """The directory or name that it was read from."""
+    files: dict[str, Sha256] = field(default_factory=dict)
+    """Name -> sha256 of every file that was read."""
+    remarks: list[Text] = field(default_factory=list)
+    """What a reader of numbers should know, a sentence each."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model that can be asked, its tokenizer and its held-out text. Files are read, and checked, when needed."""
+
+    path: Path
+    device: torch.device
+
+    @property
+    def name(self) -> str:
+        """What pages call the model."""
+        return self.path.resolve().name
+
+    @property
+    def home(self) -> Path:
+        """Where circuits and what else is found out about this model are kept."""
+        return self.path
+
+    @cached_property
+    def origin(self) -> Origin | None:
+        """Where the model was imported from; None when this package trained it."""
+        if not is_sealed(self.path, ORIGIN):
+            return None
+        return read_record(Origin, read_sealed(self.path, ORIGIN), self.path / ORIGIN)
+
+    @cached_property
+    def model_config(self) -> ModelConfig:
+        return model_from_yaml(read_sealed(self.path, "config.yaml"), self.path / "config.yaml")
+
+    @property
+    def context(self) -> int:
+        """Longest sequence that the model reads, in tokens."""
+        return self.model_config.context
+
+    @property
+    def threads(self) -> int:
+        """CPU threads that the model was made with; 0 when nobody says."""
+        return 0
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer.from_json(read_sealed(self.path, "tokenizer.json").decode())
+
+    @cached_property
+    def costs(self) -> CostTable:
+        """Costs of products that a fast forward pass chooses by; where there are none it takes the dense ones."""
+        return from_rows(json.loads(read_sealed(self.path, "costs.json"))) if is_sealed(self.path, "costs.json") else {}
+
+    @cached_property
+    def heldout(self) -> np.ndarray:
+        """Held-out tokens, uint16, shape (n,). Raises `MissingFile` when the model came without text."""
+        if self.origin and not is_sealed(self.path, "heldout.bin"):
+            raise MissingFile(
+                f"{self.path} came without held-out text, which means and losses are measured on; import it again "
+                f"with text"
+            )
+        return np.frombuffer(read_sealed(self.path, "heldout.bin"), "<u2")
+
+    @cached_property
+    def model(self) -> GPT:
+        """The model, frozen, in evaluation mode, on `device`."""
+        weights, where = self._weights()
+        model = load_model(self.model_config, weights, str(where))
+        return model.requires_grad_(False).eval().to(self.device)
+
+    def _weights(self) -> tuple[Mapping[str, Tensor], Path]:
+        """Weights by name, and the file that they were read from."""
+        return read_tensors(self.path, WEIGHTS), self.path / WEIGHTS
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return fingerprint(self.model)
+
+    @cached_property
+    def density(self) -> float:
+        """Share of nonzero entries in the tensors that sparse training projects."""
+        counts = count_parameters(self.model)
+        return counts["sparse_nonzero"] / counts["sparse_parameters"]
+
+    def heldout_loss(self, progress: Progress = silent) -> float:
+        """Held-out loss, nats per token: as measured when training or import ended, else now."""
+        if is_sealed(self.path, "final.json"):
+            final = json.loads(read_sealed(self.path, "final.json"))
+            if final["fingerprint"] == self.fingerprint:
+                return final["heldout_loss"]
+        return heldout_loss(self.model, self.windows(FINAL_TOKENS), progress)
+
+    def windows(self, n_tokens: int) -> Tensor:
+        """Held-out windows (N, T+1) that hold up to `n_tokens` tokens, at least one, on `device`."""
+        context = self.context
+        return torch.from_numpy(heldout_windows(self.heldout, max(n_tokens, context), context)).to(self.device)
+
+    def circuit_directories(self) -> Iterator[Path]:
+        """All sealed circuits of the model, sorted by task, settings and seed."""
+        yield from sorted(p.parent for p in self.home.glob(f"circuits/*/*/*/{MANIFEST}"))
+
+
+def create_imported(
+    path: Path, model: GPT, tokenizer: Tokenizer, origin: Origin, heldout: np.ndarray | None = None
+) -> None:
+    """Make the directory of a model from elsewhere, whole or not at all. Raises `UserError` when `path` is not empty.
+
+    `heldout` are tokens of text that the model was not trained on, those in front being taken.
+    """
+    with new_directory(path) as directory:
+        write_atomic(directory / "config.yaml", model_to_yaml(model.config))
+        write_atomic(directory / ORIGIN, to_json(asdict(origin)))
+        write_atomic(directory / "tokenizer.json", tokenizer.to_json())
+        write_tensors(directory / WEIGHTS, model.state_dict(), sparse=True)
+        if heldout is not None:
+            write_atomic(directory / "heldout.bin", np.asarray(heldout[:HELDOUT_TOKENS], "<u2").tobytes())
