@@ -14,6 +14,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as thinwire/__init__.py does, too late where torch comes first
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # idle threads of numba's pool spin: 24 ms a call on a busy machine
 
+# Tests share compiled kernels with the user: they are named by their content, and compiling them takes a minute.
+os.environ.setdefault(
+    "NUMBA_CACHE_DIR", str((Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")) / "thinwire/kernels")
+)
+
 settings.register_profile("steady", deadline=None)  # a busy machine is no failure
 settings.load_profile("steady")
 

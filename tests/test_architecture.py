@@ -36,16 +36,16 @@ IMPORTS = {
     "viewer": {"errors"},
     "interop": {"data", "errors", "model", "storage"},
     "runs": {
-        *("circuits", "data", "errors", "frontier", "kernels", "model", "progress", "pruning", "sparsity", "storage"),
+        *("circuits", "data", "errors", "frontier", "model", "progress", "pruning", "sparsity", "storage"),
         *("tasks", "training", "verification", "version"),
     },
     "workflows": {
-        *("circuits", "data", "errors", "evidence", "frontier", "interop", "model", "progress", "pruning", "runs"),
-        *("sparsity", "storage", "tasks", "training", "verification", "viewer"),
+        *("circuits", "data", "errors", "evidence", "frontier", "interop", "kernels", "model", "progress", "pruning"),
+        *("runs", "sparsity", "storage", "tasks", "training", "verification", "viewer"),
     },
     "cli": {"data", "errors", "progress", "pruning", "storage", "training", "version", "workflows"},
     "__main__": {"cli"},
-    "__init__": {"circuits", "runs", "version", "workflows"},
+    "__init__": {"circuits", "model", "pruning", "runs", "tasks", "version", "workflows"},
 }
 RENDERERS = {"cli"}
 MODULE_OF = {"pyyaml": "yaml"}  # distributions whose module has another name

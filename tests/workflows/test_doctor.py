@@ -19,7 +19,7 @@ def test_this_machine_passes_and_every_check_runs() -> None:
     result = doctor()
     assert result["ok"] is True
     assert [check["name"] for check in result["checks"]] == [
-        *("python", "packages", "numba", "threads", "memory", "disk", "cache", "device", "repeatable")
+        *("python", "packages", "numba", "kernels", "threads", "memory", "disk", "cache", "device", "repeatable")
     ]
     assert all(check["detail"] for check in result["checks"])
     assert all(check["remedy"] == "" for check in result["checks"] if check["status"] == "ok")
@@ -52,6 +52,17 @@ def test_a_cache_that_cannot_be_written_fails(tmp_path: Path) -> None:
     assert check.status == "fail"
     assert "THINWIRE_CACHE" in check.remedy
     assert checks.check_cache(tmp_path / "new" / "cache").status == "ok"
+
+
+def test_kernels_that_cannot_be_kept_or_are_damaged_are_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    check = checks.check_kernels([tmp_path / "file" / "one", tmp_path / "file" / "two"])
+    assert (check.status, "export THINWIRE_CACHE=DIR" in check.remedy) == ("warn", True)
+    good = checks.check_kernels([tmp_path / "file" / "one", tmp_path / "kept"])
+    assert (good.status, good.detail) == ("ok", f"0 compiled and kept in {tmp_path / 'kept'}")
+    (tmp_path / "kept" / "a.nbc").write_bytes(b"\x80" * 100)
+    check = checks.check_kernels([tmp_path / "kept"])
+    assert (check.status, check.detail) == ("warn", f"1 of 1 compiled kernels in {tmp_path / 'kept'} are damaged")
 
 
 def test_a_kernel_that_computes_something_else_fails(monkeypatch: pytest.MonkeyPatch) -> None:

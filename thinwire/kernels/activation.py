@@ -9,10 +9,11 @@ number of threads gives the same bytes.
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from thinwire.kernels.blocks import count_blocks
+from thinwire.kernels.compiled import kernel
 from thinwire.kernels.cpu import MAGNITUDE, find_threshold, first_guess
 
 _LOG2_E = np.float32(1.4426950408889634)
@@ -22,7 +23,7 @@ _DENSITY_AT_0 = np.float32(0.3989422804014327)  # 1 / sqrt(2 pi)
 _NEAR = np.float32(0.2316419)
 
 
-@njit(cache=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _exp(x: float) -> float:
     """exp of a non-positive number, to about one unit in the last place (see `cross_entropy.exp_`); 0 below -87."""
     too_small = x < _SMALLEST
@@ -38,7 +39,7 @@ def _exp(x: float) -> float:
     return np.float32(0) if too_small else (p * r * r + r + np.float32(1)) * power.view(np.float32)
 
 
-@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+@kernel(fastmath={"contract"}, error_model="numpy")
 def gelu_row(row: np.ndarray, values: np.ndarray, slopes: np.ndarray) -> None:
     """values = x Phi(x) and slopes = Phi(x) + x phi(x) of every x in `row`.
 
@@ -64,7 +65,7 @@ def gelu_row(row: np.ndarray, values: np.ndarray, slopes: np.ndarray) -> None:
         slopes[j] = below + x * bell * _DENSITY_AT_0
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _gelu_topk(x: np.ndarray, k: int, kept: np.ndarray, slopes: np.ndarray, n_blocks: int) -> None:
     n_rows, width = x.shape
     for block in prange(n_blocks):
@@ -84,7 +85,7 @@ def _gelu_topk(x: np.ndarray, k: int, kept: np.ndarray, slopes: np.ndarray, n_bl
                     out[j] = slope[j] if bits[j] >= threshold else np.float32(0)
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _times_slope(grad: np.ndarray, slopes: np.ndarray, out: np.ndarray, n_blocks: int) -> None:
     for block in prange(n_blocks):
         first, last = grad.size * block // n_blocks, grad.size * (block + 1) // n_blocks

@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from thinwire.kernels.blocks import count_blocks
+from thinwire.kernels.compiled import kernel
 from thinwire.kernels.tiles import LANES, Lanes, add_product, each_row, fetch_ahead, turn
 
 _NEVER = np.float32(-1e30)
@@ -36,7 +37,7 @@ _exp = each_row(lambda row: (row.exp(),), n_tiles=1, n_shared=0)
 _weigh = each_row(lambda row, weight: (row * weight, weight), n_tiles=2, n_shared=0)
 
 
-@njit(cache=True)
+@kernel()
 def _take(x: np.ndarray, channel: int, d_head: int, factor: float, out: np.ndarray) -> None:
     """out[n, r, c] = factor x[r, channel + LANES n + c] for the head's channels; 0 beyond the rows of `x`."""
     for n in range(out.shape[0]):
@@ -50,14 +51,14 @@ def _take(x: np.ndarray, channel: int, d_head: int, factor: float, out: np.ndarr
             out[n, r] = np.float32(0)
 
 
-@njit(cache=True)
+@kernel()
 def _fetch_next(x: np.ndarray, first: int, last: int, channel: int) -> None:
     """Rows are far apart in memory: fetch some of the next head's while this one's are worked on."""
     for r in range(first, last):
         fetch_ahead(x, r * x.shape[1] + channel)
 
 
-@njit(cache=True)
+@kernel()
 def _give(tiles: np.ndarray, channel: int, d_head: int, x: np.ndarray) -> None:
     """Inverse of `_take`."""
     for n in range(tiles.shape[0]):
@@ -69,7 +70,7 @@ def _give(tiles: np.ndarray, channel: int, d_head: int, x: np.ndarray) -> None:
                 target[c] = source[c]
 
 
-@njit(cache=True)
+@kernel()
 def _hide_future(scores: np.ndarray, n_keys: int, value: float) -> None:
     """Of the last LANES keys: those after a query."""
     for j in range(1, LANES):
@@ -77,7 +78,7 @@ def _hide_future(scores: np.ndarray, n_keys: int, value: float) -> None:
             scores[n_keys - LANES + j, i] = value
 
 
-@njit(cache=True)
+@kernel()
 def _score(keys: np.ndarray, queries: np.ndarray, n_keys: int, start: np.ndarray, scores: np.ndarray) -> None:
     """scores[j, i] = start[i] + keys[j] . queries[i]; `queries` by channel, a query in each lane."""
     _fill(n_keys, scores, start)
@@ -85,7 +86,7 @@ def _score(keys: np.ndarray, queries: np.ndarray, n_keys: int, start: np.ndarray
         add_product(scores, keys[n], LANES, 1, queries[n], n_keys)
 
 
-@njit(cache=True)
+@kernel()
 def _mix(pattern: np.ndarray, values: np.ndarray, n_keys: int, factors: np.ndarray, mixed: np.ndarray) -> None:
     """mixed[i] = factors[i] x sum over j of pattern[j, i] values[j]."""
     for n in range(values.shape[0]):
@@ -97,7 +98,7 @@ def _mix(pattern: np.ndarray, values: np.ndarray, n_keys: int, factors: np.ndarr
                 mixed[n, i, c] *= factors[i]
 
 
-@njit(cache=True)
+@kernel()
 def _head(
     q: np.ndarray,
     k: np.ndarray,
@@ -144,7 +145,7 @@ def _head(
         _give(queries, channel, d_head, out[first:last])
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _forward(
     q: np.ndarray,
     k: np.ndarray,
@@ -170,7 +171,7 @@ def _forward(
             )  # fmt: skip
 
 
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@kernel(fastmath={"contract", "reassoc"})
 def _dot(a: np.ndarray, b: np.ndarray) -> float:
     total = np.float32(0)
     for c in range(a.size):
@@ -178,7 +179,7 @@ def _dot(a: np.ndarray, b: np.ndarray) -> float:
     return total
 
 
-@njit(cache=True)
+@kernel()
 def _head_backward(
     q: np.ndarray,
     k: np.ndarray,
@@ -238,7 +239,7 @@ def _head_backward(
     return d_sink
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _backward(
     q: np.ndarray,
     k: np.ndarray,

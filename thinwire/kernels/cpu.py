@@ -10,15 +10,16 @@ thread and no result depends on how rows are shared out, so any number of thread
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from thinwire.kernels.blocks import count_blocks
+from thinwire.kernels.compiled import kernel
 
 MAGNITUDE = np.int32(0x7FFFFFFF)
 
 
-@njit(cache=True)
+@kernel()
 def _kth_largest(bits: np.ndarray, k: int) -> tuple[int, bool]:
     """(t, exact): t is a threshold with count(bits >= t) >= k > count(bits > t); exact: the count is k."""
     low, high = np.int32(0), np.int32(0)
@@ -41,7 +42,7 @@ def _kth_largest(bits: np.ndarray, k: int) -> tuple[int, bool]:
     return low, False
 
 
-@njit(cache=True)
+@kernel()
 def first_guess(width: int) -> np.ndarray:
     """What `find_threshold` learns from one row for the next: (threshold, bits from one entry to the next one's)."""
     guess = np.empty(2)
@@ -49,14 +50,14 @@ def first_guess(width: int) -> np.ndarray:
     return guess
 
 
-@njit(cache=True)
+@kernel()
 def _next_try(tried: int, surplus: int, n_tries: int, guess: np.ndarray) -> int:
     """Where to look on while the threshold has been passed on one side alone: farther each time."""
     step = np.int64(min(guess[1] * abs(surplus) * 1.5 * 4.0 ** (n_tries - 1), 2.0**31)) + 1
     return tried + step if surplus > 0 else tried - step
 
 
-@njit(cache=True)
+@kernel()
 def _kth_largest_near(bits: np.ndarray, k: int, guess: np.ndarray) -> tuple[int, bool]:
     """As `_kth_largest` of a row that resembles the last one: a third of the passes over it.
 
@@ -94,7 +95,7 @@ def _kth_largest_near(bits: np.ndarray, k: int, guess: np.ndarray) -> tuple[int,
     return np.int32(low), False
 
 
-@njit(cache=True)
+@kernel()
 def find_threshold(bits: np.ndarray, k: int, guess: np.ndarray) -> int:
     """The threshold t for which `bits >= t` marks the k largest of a row of magnitudes.
 
@@ -117,7 +118,7 @@ def find_threshold(bits: np.ndarray, k: int, guess: np.ndarray) -> int:
     return threshold
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _abs_topk_rows(x: np.ndarray, k: int, kept: np.ndarray, mask: np.ndarray, n_blocks: int) -> None:
     n_rows, width = x.shape
     for block in prange(n_blocks):
@@ -132,7 +133,7 @@ def _abs_topk_rows(x: np.ndarray, k: int, kept: np.ndarray, mask: np.ndarray, n_
                 out[j] = row[j] & -np.int32(bits[j] >= threshold)
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _masked(x: np.ndarray, mask: np.ndarray, out: np.ndarray, n_blocks: int) -> None:
     for block in prange(n_blocks):
         first, last = x.size * block // n_blocks, x.size * (block + 1) // n_blocks

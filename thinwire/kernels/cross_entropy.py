@@ -10,17 +10,18 @@ same bytes.
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from thinwire.kernels.blocks import count_blocks
+from thinwire.kernels.compiled import kernel
 
 _LOG2_E = np.float32(1.4426950408889634)
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 _SMALLEST = np.float32(-87.0)  # exp of less is 0 to float32's precision beside a 1
 
 
-@njit(cache=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def exp_(x: np.ndarray, powers: np.ndarray) -> None:
     """exp of non-positive float32 in place, to about one unit in the last place; NaN stays NaN.
 
@@ -43,7 +44,7 @@ def exp_(x: np.ndarray, powers: np.ndarray) -> None:
         x[j] *= scales[j]
 
 
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@kernel(fastmath={"contract", "reassoc"})
 def _row_loss(row: np.ndarray, target: int, scale: float, powers: np.ndarray) -> float:
     """Cross-entropy of one row, which becomes (softmax - one-hot) x scale."""
     wanted, largest = row[target], row[0]
@@ -61,7 +62,7 @@ def _row_loss(row: np.ndarray, target: int, scale: float, powers: np.ndarray) ->
     return math.log(total) + largest - wanted
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _losses(
     logits: np.ndarray,
     bigram: np.ndarray,
@@ -81,7 +82,7 @@ def _losses(
             losses[r] = _row_loss(row, targets[r], scale, powers)
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _add_rows(out: np.ndarray, places: np.ndarray, rows: np.ndarray, n_blocks: int) -> None:
     width = out.shape[1]
     for block in prange(n_blocks):

@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit, prange
 
 from thinwire.kernels.blocks import start_threads
+from thinwire.kernels.compiled import kernel
 from thinwire.kernels.cpu import _kth_largest
 
 N_PARTS = 16
@@ -34,7 +35,7 @@ def _count_blocks() -> int:
     return 1
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _select(x, bits_of_x, k, is_open, mean, out, kept, n_blocks):
     n_rows, width = x.shape
     for block in prange(n_blocks):
@@ -61,7 +62,7 @@ def _select(x, bits_of_x, k, is_open, mean, out, kept, n_blocks):
                 out[r, j] = value if is_open[j] else mean[j]
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _select_few(x, bits_of_x, k, chosen, mean, out, n_blocks):
     """`_select` for a few open channels: each is kept if fewer than k entries go before it."""
     n_rows, width = x.shape
@@ -79,7 +80,7 @@ def _select_few(x, bits_of_x, k, chosen, mean, out, n_blocks):
                 out[r, c] = x[r, c] if before < k else np.float32(0)
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _gate(x, is_open, mean, out, n_blocks):
     n_rows, width = x.shape
     for block in prange(n_blocks):
@@ -88,7 +89,7 @@ def _gate(x, is_open, mean, out, n_blocks):
                 out[r, j] = x[r, j] if is_open[j] else mean[j]
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _gate_backward(x, kept, has_kept, is_open, mean, d_out, d_x, parts):
     n_rows, width = x.shape
     for part in prange(N_PARTS):
@@ -129,7 +130,7 @@ def gate_backward(
     return d_x, parts.sum(0)
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _product_sparse(x, used, start, index, value, constant, out, n_blocks):
     n_rows = x.shape[0]
     for block in prange(n_blocks):
@@ -144,7 +145,7 @@ def _product_sparse(x, used, start, index, value, constant, out, n_blocks):
                         row[index[p]] += value[p] * factor
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _product_dense(x, used, lines, constant, out, n_blocks):
     n_rows = x.shape[0]
     for block in prange(n_blocks):
@@ -182,7 +183,7 @@ class Lines:
         return out
 
 
-@njit(parallel=True, cache=True, fastmath={"reassoc", "contract"})
+@kernel(parallel=True, fastmath={"reassoc", "contract"})
 def _norm(x, gain, eps, scale, out, n_blocks):
     n_rows, width = x.shape
     for block in prange(n_blocks):
@@ -196,7 +197,7 @@ def _norm(x, gain, eps, scale, out, n_blocks):
                 out[r, j] = x[r, j] * scale[r] * gain[j]
 
 
-@njit(parallel=True, cache=True, fastmath={"reassoc", "contract"})
+@kernel(parallel=True, fastmath={"reassoc", "contract"})
 def _norm_backward(x, gain, scale, frozen, d_out, d_x, n_blocks):
     n_rows, width = x.shape
     for block in prange(n_blocks):
@@ -260,7 +261,7 @@ def _attend_query(q, k, v, rows, counts, size, heads, sinks, has_sink, out, patt
             _add(out, n, line[i], v, rows[n, i], h * size, size)
 
 
-@njit(parallel=True, cache=True, fastmath={"reassoc", "contract"})
+@kernel(parallel=True, fastmath={"reassoc", "contract"})
 def _attend(q, k, v, rows, counts, d_head, heads, sinks, has_sink, out, pattern, n_blocks):
     for block in prange(n_blocks):
         for n in range(len(q) * block // n_blocks, len(q) * (block + 1) // n_blocks):
@@ -295,7 +296,7 @@ def _attend_head_backward(q, k, v, rows, counts, size, pattern, d_out, d_q, d_k,
             _add(d_k, row, d_score, q, n, first, size)
 
 
-@njit(parallel=True, cache=True, fastmath={"reassoc", "contract"})
+@kernel(parallel=True, fastmath={"reassoc", "contract"})
 def _attend_backward(q, k, v, rows, counts, d_head, pattern, d_out, d_q, d_k, d_v):
     for h in prange(q.shape[1] // d_head):
         if d_head == 16:
@@ -343,7 +344,7 @@ def attend_backward(
     return d_q, d_k, d_v
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _add_rows(d_out, order, start, out, n_blocks):
     n_rows, width = out.shape
     for block in prange(n_blocks):

@@ -11,10 +11,11 @@ infinity.
 # pyright: reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportReturnType=false
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from thinwire.kernels.blocks import count_blocks
+from thinwire.kernels.compiled import kernel
 from thinwire.kernels.contract import SPAN
 from thinwire.kernels.tiles import add_lines
 
@@ -22,7 +23,7 @@ _TOKENS = 64  # that are listed at a time
 _SUMMED_TOKENS = 128  # likewise for a weight gradient: SPAN floats of so many lines fit a core's caches
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _multiply(x: np.ndarray, lines: np.ndarray, bias: np.ndarray, y: np.ndarray, n_blocks: int) -> None:
     (n_tokens, width), n_out = x.shape, lines.shape[1]
     n_turns = (n_tokens + _TOKENS - 1) // _TOKENS
@@ -57,7 +58,7 @@ def multiply(x: Tensor, lines: Tensor, bias: Tensor | None = None) -> Tensor:
     return y
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _sum_products(x: np.ndarray, y: np.ndarray, out: np.ndarray, n_blocks: int) -> None:
     (n_tokens, width), n_out = x.shape, y.shape[1]
     room = _SUMMED_TOKENS + 1

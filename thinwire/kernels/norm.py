@@ -8,13 +8,14 @@ Each row, and each channel of the gain's gradient, is owned by one thread: any n
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from thinwire.kernels.blocks import count_blocks
+from thinwire.kernels.compiled import kernel
 
 
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@kernel(fastmath={"contract", "reassoc"})
 def _dot(a: np.ndarray, b: np.ndarray) -> float:
     total = np.float32(0)
     for c in range(a.size):
@@ -22,7 +23,7 @@ def _dot(a: np.ndarray, b: np.ndarray) -> float:
     return total
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _forward(x: np.ndarray, gain: np.ndarray, eps: float, scale: np.ndarray, y: np.ndarray, n_blocks: int) -> None:
     n_rows, width = x.shape
     for block in prange(n_blocks):
@@ -34,7 +35,7 @@ def _forward(x: np.ndarray, gain: np.ndarray, eps: float, scale: np.ndarray, y: 
                 out[c] = row[c] * s * gain[c]
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _backward(
     x: np.ndarray, gain: np.ndarray, scale: np.ndarray, dy: np.ndarray, dx: np.ndarray, n_blocks: int
 ) -> None:
@@ -49,7 +50,7 @@ def _backward(
                 out[c] = s * (out[c] - along * row[c])
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _gain_gradient(x: np.ndarray, scale: np.ndarray, dy: np.ndarray, d_gain: np.ndarray, n_blocks: int) -> None:
     n_rows, width = x.shape
     for block in prange(n_blocks):

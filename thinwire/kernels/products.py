@@ -11,10 +11,11 @@ number of threads gives the same bytes.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from thinwire.kernels.blocks import count_blocks
+from thinwire.kernels.compiled import kernel
 from thinwire.kernels.turning import PAD, TILE, turn, turn_back
 
 _BLOCK_FLOATS = 1 << 18  # a block of feature-major input should fit a core's second-level cache (1 MiB)
@@ -32,7 +33,7 @@ class Rows(NamedTuple):
         return self.values.size
 
 
-@njit(cache=True)
+@kernel()
 def _compress_rows(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     n_rows, n_columns = weight.shape
     starts = np.zeros(n_rows + 1, np.int64)
@@ -50,7 +51,7 @@ def _compress_rows(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return starts, columns[:n], values[:n]
 
 
-@njit(cache=True)
+@kernel()
 def _transpose_rows(
     starts: np.ndarray, columns: np.ndarray, values: np.ndarray, n_columns: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -78,7 +79,7 @@ def transposed(rows: Rows, n_columns: int) -> Rows:
     return Rows(*_transpose_rows(*rows, n_columns))
 
 
-@njit(cache=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def add_four(
     total: np.ndarray,
     a: float,
@@ -94,13 +95,13 @@ def add_four(
         total[t] = total[t] + a * x[t] + b * y[t] + c * z[t] + d * w[t]
 
 
-@njit(cache=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _add_one(total: np.ndarray, a: float, x: np.ndarray) -> None:
     for t in range(total.size):
         total[t] += a * x[t]
 
 
-@njit(cache=True)
+@kernel()
 def add_nonzeros(total: np.ndarray, columns: np.ndarray, values: np.ndarray, x: np.ndarray) -> None:
     """Add sum over n of values[n] x[columns[n]] to `total`, in the order of n."""
     n_tokens = total.size
@@ -121,7 +122,7 @@ def add_nonzeros(total: np.ndarray, columns: np.ndarray, values: np.ndarray, x: 
         _add_one(total, values[n], x[columns[n], :n_tokens])
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _multiply(
     x: np.ndarray,
     starts: np.ndarray,

@@ -17,10 +17,11 @@ of rows; no result depends on their number.
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from thinwire.kernels.blocks import count_blocks
+from thinwire.kernels.compiled import kernel
 from thinwire.kernels.contract import Protect
 from thinwire.kernels.cpu import _kth_largest
 
@@ -33,7 +34,7 @@ _SAMPLE = 32  # sample size per square root of the size
 _SIGMAS = 4.5  # half width of the bracket, in standard deviations of the sample's count
 
 
-@njit(cache=True)
+@kernel()
 def _bracket(flat: np.ndarray, k: int, n_protected: int) -> tuple[int, int]:
     """(low, high) around the k-th largest magnitude of the entries that are left when `n_protected` are taken out."""
     if flat.size <= _SMALL:
@@ -50,7 +51,7 @@ def _bracket(flat: np.ndarray, k: int, n_protected: int) -> tuple[int, int]:
     return low, high
 
 
-@njit(cache=True)
+@kernel()
 def _offer(best: np.ndarray, value: int) -> None:
     """Put `value`, which is larger than the last of the descending `best`, into its place."""
     slot = best.size - 1
@@ -60,7 +61,7 @@ def _offer(best: np.ndarray, value: int) -> None:
     best[slot] = value
 
 
-@njit(cache=True)
+@kernel()
 def _best_of_row(row: np.ndarray, best: np.ndarray) -> None:
     """The largest magnitudes of `row`, descending."""
     best[:] = -1
@@ -79,7 +80,7 @@ def _best_of_row(row: np.ndarray, best: np.ndarray) -> None:
             _offer(best, row[j] & _MAGNITUDE)
 
 
-@njit(cache=True)
+@kernel()
 def _sink(line: np.ndarray, sinking: np.ndarray) -> None:
     """Entry by entry: the larger stays in `line`, the smaller sinks on."""
     for j in range(line.size):
@@ -88,7 +89,7 @@ def _sink(line: np.ndarray, sinking: np.ndarray) -> None:
         line[j] = larger
 
 
-@njit(cache=True)
+@kernel()
 def _best_of_columns_block(bits: np.ndarray, wanted: np.ndarray, ranked: np.ndarray) -> None:
     """ranked[i, c]: the i-th largest magnitude of column c; only chunks with a `wanted` column are filled."""
     n_rows, n_columns = bits.shape
@@ -107,7 +108,7 @@ def _best_of_columns_block(bits: np.ndarray, wanted: np.ndarray, ranked: np.ndar
                     _sink(ranked[slot, first : first + size], sinking[:size])
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _best_of_columns_blocks(bits: np.ndarray, wanted: np.ndarray, ranked: np.ndarray, n_blocks: int) -> None:
     n_columns = bits.shape[1]
     for block in prange(n_blocks):
@@ -115,7 +116,7 @@ def _best_of_columns_blocks(bits: np.ndarray, wanted: np.ndarray, ranked: np.nda
         _best_of_columns_block(bits[:, first:last], wanted[first:last], ranked[:, first:last])
 
 
-@njit(cache=True)
+@kernel()
 def _note(row: np.ndarray, low: int, high: int, first: int, places: np.ndarray, n: int) -> int:
     """Fill `places` on from `n` with first + j for every |row[j]| in [low, high]; how many it then holds."""
     span = np.uint32(high - low)
@@ -134,7 +135,7 @@ def _note(row: np.ndarray, low: int, high: int, first: int, places: np.ndarray, 
     return n
 
 
-@njit(cache=True)
+@kernel()
 def _count_above(row: np.ndarray, bar: int) -> int:
     count = np.int32(0)
     for j in range(row.size):
@@ -142,7 +143,7 @@ def _count_above(row: np.ndarray, bar: int) -> int:
     return count
 
 
-@njit(cache=True)
+@kernel()
 def _scan_block(
     bits: np.ndarray,
     low: int,
@@ -168,7 +169,7 @@ def _scan_block(
     return n
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _scan_blocks(
     bits: np.ndarray,
     low: int,
@@ -194,7 +195,7 @@ def _scan_blocks(
         )
 
 
-@njit(cache=True)
+@kernel()
 def _scan(
     bits: np.ndarray, low: int, high: int, mode: int, best: np.ndarray, places: np.ndarray, n_blocks: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -219,7 +220,7 @@ def _scan(
     return by_line, n_noted
 
 
-@njit(cache=True)
+@kernel()
 def _unprotected(
     flat: np.ndarray, n_columns: int, mode: int, own: np.ndarray, ties: np.ndarray, places: np.ndarray,
     n_noted: np.ndarray,
@@ -243,7 +244,7 @@ def _unprotected(
     return found[:n]
 
 
-@njit(cache=True)
+@kernel()
 def _drop_block(bits: np.ndarray, mode: int, bars: np.ndarray) -> int:
     """Zero the entries up to the bars of their lines; how many stay."""
     kept = 0
@@ -264,7 +265,7 @@ def _drop_block(bits: np.ndarray, mode: int, bars: np.ndarray) -> int:
     return kept
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _drop_blocks(bits: np.ndarray, mode: int, bars: np.ndarray, n_blocks: int) -> int:
     kept = 0
     for block in prange(n_blocks):
@@ -273,7 +274,7 @@ def _drop_blocks(bits: np.ndarray, mode: int, bars: np.ndarray, n_blocks: int) -
     return kept
 
 
-@njit(cache=True)
+@kernel()
 def _drop_ties(
     bits: np.ndarray, mode: int, bars: np.ndarray, own: np.ndarray, ties: np.ndarray, bar: int, n_more: int
 ) -> None:
@@ -293,7 +294,7 @@ def _drop_ties(
                 bits[r, c] = np.int32(0)
 
 
-@njit(cache=True)
+@kernel()
 def _own_largest(by_line: np.ndarray, best: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(smallest magnitude that a line keeps for itself, how many of that size), by line.
 
@@ -308,7 +309,7 @@ def _own_largest(by_line: np.ndarray, best: np.ndarray) -> tuple[np.ndarray, np.
     return own, ties
 
 
-@njit(cache=True)
+@kernel()
 def _project(weight: np.ndarray, k: int, mode: int, n_keep: int, n_blocks: int) -> None:
     """Keep max(k, n_keep a line) entries, where k < weight.size; those up to `bar` go unless their line keeps them."""
     bits = weight.view(np.int32)

@@ -9,9 +9,10 @@ threads gives the same bytes.
 # pyright: reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportReturnType=false
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from thinwire.kernels.blocks import count_blocks
+from thinwire.kernels.compiled import kernel
 from thinwire.kernels.products import add_four, add_nonzeros, tokens_per_block
 from thinwire.kernels.turning import PAD, TILE, turn, turn_back
 
@@ -19,7 +20,7 @@ _LANES = 16
 _MAX_AGE = 1024  # 0.95^1024 is 0 beside 1 in float32: older moments need no correction
 
 
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@kernel(fastmath={"contract", "reassoc"})
 def _dot(a: np.ndarray, x: np.ndarray) -> float:
     total = np.float32(0)
     for t in range(a.size):
@@ -27,7 +28,7 @@ def _dot(a: np.ndarray, x: np.ndarray) -> float:
     return total
 
 
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@kernel(fastmath={"contract", "reassoc"})
 def _four_dots(a: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
     s0, s1, s2, s3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
     for t in range(a.size):
@@ -41,7 +42,7 @@ def _four_dots(a: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray, w: np
     out[3] += s3
 
 
-@njit(cache=True)
+@kernel()
 def _add_dots(out: np.ndarray, row: np.ndarray, columns: np.ndarray, x: np.ndarray) -> None:
     """out[n] += row . x[columns[n]] for every n."""
     n_tokens = row.size
@@ -59,7 +60,7 @@ def _add_dots(out: np.ndarray, row: np.ndarray, columns: np.ndarray, x: np.ndarr
         out[n] += _dot(row, x[columns[n], :n_tokens])
 
 
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@kernel(fastmath={"contract", "reassoc"})
 def _sum(row: np.ndarray) -> float:
     total = np.float32(0)
     for t in range(row.size):
@@ -67,7 +68,7 @@ def _sum(row: np.ndarray) -> float:
     return total
 
 
-@njit(cache=True)
+@kernel()
 def _mix(out: np.ndarray, weights: np.ndarray, x: np.ndarray) -> None:
     """out[t] = sum over i of weights[i] x[i, t]."""
     n_tokens = out.size
@@ -90,7 +91,7 @@ def _mix(out: np.ndarray, weights: np.ndarray, x: np.ndarray) -> None:
             out[t] += weights[i] * x[i, t]
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _backward(
     x: np.ndarray,
     dy: np.ndarray,
@@ -167,7 +168,7 @@ def backward(
     return dx, sums.sum(0), bias_sums.sum(0), probe_sums.sum(0)
 
 
-@njit(parallel=True, cache=True)
+@kernel(parallel=True)
 def _adam(
     values: np.ndarray,
     gradient: np.ndarray,
@@ -212,7 +213,7 @@ def adam_(
     _adam(values, gradient, m, v, age, *constants, corrections, count_blocks())
 
 
-@njit(cache=True)
+@kernel()
 def _line_floor(magnitudes: np.ndarray, line_starts: np.ndarray, order: np.ndarray, n_keep: int) -> tuple:
     """(`n_keep`-th largest magnitude of every line, whether each entry is among its line's `n_keep` largest).
 
@@ -248,7 +249,7 @@ def line_floors(
     return _line_floor(magnitudes, line_starts, order, n_keep)
 
 
-@njit(cache=True)
+@kernel()
 def _structure(flat: np.ndarray, n_rows: int, n_columns: int) -> tuple:
     starts, column_starts = np.zeros(n_rows + 1, np.int64), np.zeros(n_columns + 1, np.int64)
     columns, rows = np.empty(flat.size, np.uint32), np.empty(flat.size, np.uint32)

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from thinwire.kernels.compiled import kernel
 
 TILE = 16  # floats of one cache line
 PAD = 16  # keeps rows of a power of two long from falling into the same cache sets
@@ -51,7 +53,7 @@ def _interleaving(first: int) -> Any:
     return ir.Constant(ir.VectorType(ir.IntType(32), TILE), places)
 
 
-@njit(cache=True)
+@kernel()
 def turn(x: np.ndarray, out: np.ndarray) -> None:
     """out[i, t] = x[t, i]; `out` may be larger. Both have rows without gaps."""
     n_tokens, width = x.shape
@@ -72,7 +74,7 @@ def turn(x: np.ndarray, out: np.ndarray) -> None:
             out[i, t] = x[t, i]
 
 
-@njit(cache=True)
+@kernel()
 def turn_back(totals: np.ndarray, y: np.ndarray) -> None:
     """y[t, r] = totals[r, t] for the columns of `y`, one tile of them or less."""
     n_tokens, width = y.shape

@@ -68,6 +68,27 @@ def check_numba() -> Check:
     return Check("numba", "ok", "compiles")
 
 
+def check_kernels(places: Sequence[Path] | None = None) -> Check:
+    """Can compiled kernels be kept, and are those that are there whole? Default: where this process keeps them."""
+    from thinwire.kernels.compiled import folders, is_whole, is_writable
+
+    places = list(folders() if places is None else places)
+    folder = next((place for place in places if is_writable(place)), None)
+    if folder is None:
+        return Check(
+            "kernels",
+            "warn",
+            f"cannot be kept: none of {', '.join(map(str, places))} can be written; every process compiles them anew",
+            "name a writable directory: export THINWIRE_CACHE=DIR",
+        )
+    files = sorted(folder.glob("*.nbc"))
+    damaged = [file for file in files if not is_whole(file)]
+    if damaged:
+        detail = f"{len(damaged)} of {len(files)} compiled kernels in {folder} are damaged"
+        return Check("kernels", "warn", detail, f"they are compiled anew when they are used; or remove {folder}")
+    return Check("kernels", "ok", f"{len(files)} compiled and kept in {folder}")
+
+
 def check_threads(threads: int | None = None, cores: int | None = None) -> Check:
     """Do the CPU threads fit the cores that this process may use? Defaults: torch's threads, this machine's cores."""
     if threads is None:
@@ -149,4 +170,13 @@ def check_repeatable() -> Check:
 
 
 FIRST_CHECKS = (check_python, check_packages)
-CHECKS = (check_numba, check_threads, check_memory, check_disk, check_cache, check_device, check_repeatable)
+CHECKS = (
+    check_numba,
+    check_kernels,
+    check_threads,
+    check_memory,
+    check_disk,
+    check_cache,
+    check_device,
+    check_repeatable,
+)
