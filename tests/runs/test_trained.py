@@ -46,7 +46,7 @@ def test_everything_that_needs_a_model_alone_takes_it(imported: Path, own_task: 
     assert check_task(found, own_task, "test").model_does
     circuit = thinwire.prune(found, own_task, quick())
     assert circuit.status == "solved" and circuit.directory and circuit.directory.is_relative_to(imported)
-    assert thinwire.verify(str(imported), circuit)["verdict"]
+    assert thinwire.verify(str(imported), circuit).verdict
     assert evaluate(imported)["heldout_loss"] == pytest.approx(found.heldout_loss())
     assert Path(view([str(imported)], str(tmp_path / "page.html"))["view"]).exists()
     assert [Path(name).name.partition("-")[0] for name in plot_run(str(imported))["figures"]] == ["loss", "circuit"]
@@ -115,5 +115,7 @@ def test_a_circuit_of_a_copy_is_found_in_the_copy(pruned_path: Path, tiny_path: 
 def test_settings_that_are_no_config_are_refused_clearly(pruned_path: Path) -> None:
     from inspect import unwrap
 
-    with pytest.raises(UserError, match=r"config is a dict; give a thinwire.PruneConfig, such as PruneConfig\(seed=1\)"):
+    with pytest.raises(
+        UserError, match=r"config is a dict; give a thinwire.PruneConfig, such as PruneConfig\(seed=1\)"
+    ):
         unwrap(thinwire.prune)(pruned_path, "single_double_quote", {"seed": 1})  # as it is called outside tests

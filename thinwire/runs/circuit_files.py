@@ -21,13 +21,12 @@ from thinwire.circuits.graph import SCHEMA_VERSION, Ablation
 from thinwire.circuits.stand_ins import stand_ins
 from thinwire.errors import CorruptFile, MissingFile, UserError
 from thinwire.pruning.config import PruneConfig
-from thinwire.runs.run import Run
+from thinwire.runs.trained import Trained
 from thinwire.storage.files import MANIFEST, read_sealed
 from thinwire.tasks.registry import all_tasks, get_task
 from thinwire.tasks.task import SPLITS, Split
 from thinwire.tasks.tokens import TaskTokens, tokenize
 from thinwire.verification.claim import Claim, read_claim
-from thinwire.runs.trained import Trained
 
 
 @dataclass(frozen=True)

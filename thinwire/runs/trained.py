@@ -9,8 +9,8 @@ A directory that another program's model was imported into holds
     heldout.bin         text that the model was not trained on, uint16 tokens; may be absent
     manifest.json       checksums of all these
 
-The directory of a training (`thinwire.runs.run`) holds more, and has no origin.json. What is found out about a model lies
-beside it in either: final.json, means/, search/, circuits/, baselines/.
+The directory of a training (`thinwire.runs.run`) holds more, and has no origin.json. What is found out about a model
+lies beside it in either: final.json, means/, search/, circuits/, baselines/.
 """
 
 import json
