@@ -163,7 +163,7 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path: Path) -> None
     stream = Stream(read_corpus(DataConfig(str(a))), DataConfig(str(a)))
     (a / "apple7.py").write_text("changed\n")
     with pytest.raises(UserError, match="apple7.py of .* has changed while it was read; run again"):
-        list(stream)
+        list(stream.visits())
 
 
 def test_the_same_mixture_has_the_same_bytes(tmp_path: Path) -> None:

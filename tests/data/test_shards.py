@@ -171,7 +171,7 @@ def test_progress_adds_up_to_its_total(config: DataConfig, tmp_path: Path) -> No
 
     @contextmanager
     def counted(title: str, total: int, unit: str = "step") -> Iterator[Advance]:
-        assert unit == ("file" if title == "read" else "document")
+        assert unit == {"read": "file", "compare with held-out": "token"}.get(title, "document")
         seen[title] = [total, 0]
 
         def advance(steps: int = 1, **shown: float | int | str) -> None:
@@ -180,8 +180,13 @@ def test_progress_adds_up_to_its_total(config: DataConfig, tmp_path: Path) -> No
         yield advance
 
     data = prepare(config, 270, tmp_path / "cache", counted)
-    n_train = data.corpus_manifest["splits"]["train"]["n_files"]
-    assert seen == {"read": [4, 4], "learn tokenizer": [n_train, n_train], "tokenise": [4, 4]}
+    n, n_train = len(data.train), data.corpus_manifest["splits"]["train"]["n_files"]
+    assert seen == {
+        "read": [4, 4],
+        "learn tokenizer": [n_train, n_train],
+        "tokenise": [4, 4],
+        "compare with held-out": [n, n],
+    }
 
 
 def test_where_the_cache_lies(monkeypatch: pytest.MonkeyPatch) -> None:

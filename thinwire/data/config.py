@@ -47,6 +47,8 @@ class DataConfig:
     """Documents that are read of a source of .jsonl, .parquet or a Hugging Face data set; 0 takes all."""
     heldout_frac: float = 0.05
     """Share of documents that are held out, by a hash of their relative path; in (0, 1)."""
+    dedupe_heldout: bool = False
+    """Cut out of the held-out text whatever stands in training text for 32 tokens or more."""
     tokenizer: str = ""
     """A tokenizer.json to use, such as that of another run, instead of learning one from the corpus."""
 

@@ -32,6 +32,11 @@ def manifest(stream: Stream, n_tokens: dict[CorpusSplit, list[int]]) -> dict[str
     }
 
 
+def heldout_in_training(manifest: dict[str, Any]) -> float | None:
+    """Share of 32-token windows of the held-out text that stand in training text; None where nobody measured it."""
+    return manifest.get("heldout_overlap", {}).get("share")
+
+
 def _part(stream: Stream, number: int, n_tokens: dict[CorpusSplit, list[int]]) -> dict[str, Any]:
     source, left = stream.corpus.sources[number], stream.corpus.left[number]
     return {

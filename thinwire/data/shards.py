@@ -23,6 +23,7 @@ from jaxtyping import UInt16
 from thinwire.data.config import DataConfig
 from thinwire.data.corpus import SPLITS, CorpusSplit, read_corpus
 from thinwire.data.manifest import manifest
+from thinwire.data.overlap import WINDOW, deduplicated, find_overlap
 from thinwire.data.sources import sources
 from thinwire.data.stream import Stream
 from thinwire.data.token_file import TokenFile
@@ -41,7 +42,7 @@ from thinwire.storage.files import (
     write_json,
 )
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 TOKENIZER_BYTES = 1 << 26
 """Text of records and data sets that a tokenizer learns from; of files it learns from all."""
 
@@ -123,7 +124,8 @@ def _write(directory: Path, stream: Stream, vocab_size: int, progress: Progress,
     tokenizer = given or _learnt(stream, vocab_size, progress)
     write_atomic(directory / "tokenizer.json", tokenizer.to_json())
     n_tokens = _write_tokens(directory, stream, tokenizer, progress)
-    write_json(directory / "corpus.json", manifest(stream, n_tokens))
+    overlap = _compare(directory, tokenizer.end_of_text, stream.config.dedupe_heldout, progress)
+    write_json(directory / "corpus.json", {**manifest(stream, n_tokens), "heldout_overlap": overlap})
 
 
 def _learnt(stream: Stream, vocab_size: int, progress: Progress) -> Tokenizer:
@@ -134,12 +136,11 @@ def _learnt(stream: Stream, vocab_size: int, progress: Progress) -> Tokenizer:
 def _sample(stream: Stream) -> Iterator[str]:
     """The training text, until records and data sets have given their part."""
     n_bytes = 0
-    for document, _, text in stream:
-        if document.split == "train":
-            yield text
-            n_bytes += document.n_bytes * stream.corpus.sources[document.source].is_streamed
-            if n_bytes >= TOKENIZER_BYTES:
-                return
+    for document, _, text in stream.visits(("train",)):
+        yield text
+        n_bytes += document.n_bytes * stream.corpus.sources[document.source].is_streamed
+        if n_bytes >= TOKENIZER_BYTES:
+            return
 
 
 def _write_tokens(
@@ -154,12 +155,36 @@ def _write_tokens(
             for split in SPLITS
         }
         advance = stack.enter_context(progress("tokenise", total=len(stream), unit="document"))
-        for document, _, text in stream:
+        for document, _, text in stream.visits():
             files[document.split].add(text, document.source)
             advance(1)
         for file in files.values():
             file.flush()
     return {split: file.n_tokens for split, file in files.items()}
+
+
+def _compare(directory: Path, end_of_text: int, dedupe: bool, progress: Progress) -> dict[str, Any]:
+    """How much of the held-out stream stands in training; with `dedupe` it is left without that, and compared again."""
+    train, heldout = (_mapped(directory / f"{split}.bin") for split in SPLITS)
+    overlap = find_overlap(train, heldout, end_of_text, progress)
+    found = {"window": WINDOW, "n_windows": len(overlap.starts), "share": overlap.share, "n_dropped_tokens": 0}
+    if not dedupe:
+        return found
+    kept = deduplicated(heldout, overlap, end_of_text)
+    if not len(kept):
+        raise UserError(
+            f"every {WINDOW} tokens of the held-out text stand in training text; hold out more (data.heldout_frac), or "
+            f"leave data.dedupe_heldout off"
+        )
+    found |= {"share_before": overlap.share, "n_dropped_tokens": len(heldout) - len(kept)}
+    write_atomic(directory / "heldout.bin", kept.tobytes())
+    after = find_overlap(train, kept, end_of_text, progress)
+    return found | {"n_windows": len(after.starts), "share": after.share}
+
+
+def _mapped(path: Path) -> UInt16[np.ndarray, " n_tokens"]:
+    """A stream as a memory map; an empty file cannot be mapped."""
+    return np.memmap(path, dtype="<u2", mode="r") if path.stat().st_size else np.empty(0, dtype="<u2")
 
 
 def _open(directory: Path) -> PreparedData:
@@ -180,4 +205,4 @@ def _open_stream(directory: Path, name: str) -> UInt16[np.ndarray, " n_tokens"]:
         raise MissingFile(f"{directory / name} is missing")
     if sha256_file(directory / name) != entry["sha256"]:
         raise CorruptFile(f"{directory / name} does not match its checksum")
-    return np.memmap(directory / name, dtype="<u2", mode="r")
+    return _mapped(directory / name)

@@ -18,19 +18,19 @@ Visit = tuple[Document, int, str]
 
 
 class Stream:
-    """What training and held-out tokens are made of. Iterating reads every text that is used."""
+    """What training and held-out tokens are made of. Visits read every text that is used."""
 
     def __init__(self, corpus: Corpus, config: DataConfig) -> None:
         self.corpus = corpus
-        self._copies = config.copies
+        self.config = config
         self._several = len(corpus.sources) > 1
 
-    def __iter__(self) -> Iterator[Visit]:
-        """All visits, of both splits; reading fails as `Corpus.read` does."""
+    def visits(self, splits: Sequence[CorpusSplit] = SPLITS) -> Iterator[Visit]:
+        """All visits of `splits`; reading fails as `Corpus.read` does."""
         if not self._several:
-            yield from (visit for _, visit in self._visits(0, SPLITS))
+            yield from (visit for _, visit in self._visits(0, splits))
             return
-        for split in SPLITS:  # each by itself, so that sources take turns in both
+        for split in splits:  # each by itself, so that sources take turns in both
             visits = [self._visits(number, (split,)) for number in range(len(self.corpus.sources))]
             totals = [self.counts(number, split)["n_bytes"] for number in range(len(self.corpus.sources))]
             yield from in_turns(visits, totals)
@@ -48,7 +48,7 @@ class Stream:
         for split in SPLITS:
             own = [[d for d in documents if d.split == split] for documents in self._ordered]
             sizes = [[d.n_bytes for d in documents] for documents in own]
-            times = copies_of(sizes, [share or 0 for share in shares], self._copies if split == "train" else 1)
+            times = copies_of(sizes, [share or 0 for share in shares], self.config.copies if split == "train" else 1)
             for documents, copies in zip(own, times, strict=True):
                 found |= dict(zip(documents, copies, strict=True))
         return found

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from thinwire.circuits.artefact import evaluate_circuit, load_circuit
+from thinwire.data.manifest import heldout_in_training
 from thinwire.errors import UserError
 from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
@@ -25,6 +26,7 @@ def evaluate(run_path: str | Path, *, device: str = "auto", progress: Progress =
     return {
         "run": str(run_path),
         **final,
+        "heldout_in_training": heldout_in_training(run.corpus),
         **count_parameters(run.model),
         "density": densities(run.model),
         "active_share": active_shares(run.model, windows),

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from thinwire.data.batches import heldout_windows, n_windows
+from thinwire.data.manifest import heldout_in_training
 from thinwire.data.shards import PreparedData, prepare
 from thinwire.errors import CorruptFile, MissingFile, UserError
 from thinwire.model.checkpoint import fingerprint, load_model
@@ -97,6 +98,7 @@ def train(
         "tokens": state.step * config.train.batch_size * config.model.context,
         "seconds": rows[-1]["seconds"] if rows else None,
         "heldout_loss": loss,
+        "heldout_in_training": heldout_in_training(data.corpus_manifest),
         "fingerprint": final["fingerprint"],
         "mode": config.train.mode,
         **summary(rows),
