@@ -9,7 +9,7 @@ from thinwire.data.manifest import heldout_in_training
 from thinwire.errors import UserError
 from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
-from thinwire.runs.run import open_run
+from thinwire.runs.run import Run, open_run
 from thinwire.runs.trained import FINAL_TOKENS, Trained
 from thinwire.storage.files import add_sealed, is_sealed, to_json
 from thinwire.training.evaluate import active_shares, densities, heldout_loss
@@ -26,7 +26,7 @@ def evaluate(run_path: str | Path, *, device: str = "auto", progress: Progress =
     return {
         "run": str(run_path),
         **final,
-        "heldout_in_training": heldout_in_training(run.corpus),
+        "heldout_in_training": heldout_in_training(run.corpus) if isinstance(run, Run) else None,
         **count_parameters(run.model),
         "density": densities(run.model),
         "active_share": active_shares(run.model, windows),
