@@ -5,6 +5,7 @@ from typing import Any
 from thinwire.cli.verb import Verb
 from thinwire.cli.verbs import (
     baselines,
+    benchmark,
     data_inspect,
     demo,
     doctor,
@@ -33,6 +34,7 @@ VERBS: dict[str, Verb[Any]] = {
         prune,
         baselines,
         verify,
+        benchmark,
         report,
         view,
         plot,
