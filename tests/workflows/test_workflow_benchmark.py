@@ -56,8 +56,9 @@ def test_the_verb_prints_tables_and_json(tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_pruning_returns_the_truth_and_verify_knows_it_from_a_wrong_circuit(tmp_path: Path) -> None:
-    config = BenchmarkConfig(methods=("sufficient", "attribution, absolute"))
+    config = BenchmarkConfig(methods=("sufficient", "attribution, absolute"), n_less=1)
     (model,) = benchmark(tmp_path, ["superposed_features"], config=config)["models"]
     assert [row["exact"] for row in model["methods"]] == [True, True]
     said = {verdict["claim"]: verdict["verdict"] for verdict in model["verdicts"]}

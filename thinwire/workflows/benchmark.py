@@ -21,7 +21,7 @@ from thinwire.circuits.prompts import Prompts, logit_difference
 from thinwire.errors import UserError
 from thinwire.ground_truth.families import FAMILIES, known_model
 from thinwire.ground_truth.known import KnownModel
-from thinwire.ground_truth.mutations import mutations
+from thinwire.ground_truth.mutations import PER_KIND, mutations
 from thinwire.ground_truth.parts import Parts
 from thinwire.ground_truth.scores import FRACTIONS, areas, auroc, overlap
 from thinwire.ground_truth.sizes import SizeName
@@ -31,10 +31,11 @@ from thinwire.pruning.config import PruneConfig
 from thinwire.pruning.describe import Identity, Setting
 from thinwire.runs.jobs import local_pool, run_jobs
 from thinwire.storage.files import read_json, write_json
-from thinwire.verification.budget import BUDGETS
-from thinwire.verification.budget import Name as BudgetName
+from thinwire.verification.budget import BUDGETS, BudgetName
 from thinwire.verification.claim import Claim
-from thinwire.verification.examine import Material, examine
+from thinwire.verification.examine import examine
+from thinwire.verification.material import TaskMaterial
+from thinwire.verification.subject import Subject
 from thinwire.verification.verdict import judge
 from thinwire.workflows.contenders import METHODS, Choice, all_edges
 
@@ -50,6 +51,8 @@ class BenchmarkConfig:
     """Of `contenders.METHODS`."""
     judge: bool = True
     """Whether `verify` judges the truth and its mutations."""
+    n_less: int = PER_KIND
+    """True nodes, and true edges, that are left out in turn."""
     budget: BudgetName = "fast"
     """Counts of samples of the verification."""
     target_loss: float = PruneConfig.target_loss
@@ -124,7 +127,7 @@ def _settings(config: BenchmarkConfig) -> dict[str, Any]:
 def measure_job(out: Path, member: Member, config: BenchmarkConfig, progress: Progress = silent) -> None:
     """One model, measured and stored."""
     known = known_model(*member)
-    claims = {"truth": known.truth, **mutations(known)} if config.judge else {}
+    claims = {"truth": known.truth, **mutations(known, config.n_less)} if config.judge else {}
     with progress(known.name, total=len(config.methods) + len(claims), unit="step") as advance:
         setting, methods, verdicts = _setting(known), [], []
         for method in config.methods:
@@ -235,14 +238,14 @@ def judge_parts(known: KnownModel, parts: Parts, config: BenchmarkConfig) -> dic
         "minimal",
         config.target_loss,
     )
-    material = Material(
+    material = TaskMaterial(
         test=Prompts.of(known.pairs["test"]),
         search=Prompts.of(known.pairs["validation"]),
         others={name: Prompts.of(tokens) for name, tokens in known.others.items()},
         shifted={name: Prompts.of(tokens) for name, tokens in known.shifted.items()},
         windows=known.windows,
     )
-    findings = examine(known.model, claim, known.means, material, BUDGETS[config.budget], known.seed)
+    findings = examine(Subject(known.model, claim, known.means), material, BUDGETS[config.budget], known.seed)
     verdict, reasons = judge(findings)
     return {
         "n_nodes": claim.n_nodes,
