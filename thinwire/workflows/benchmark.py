@@ -28,7 +28,7 @@ from thinwire.ground_truth.sizes import SizeName
 from thinwire.model.hooks import Hook, identity
 from thinwire.progress import Progress, silent
 from thinwire.pruning.config import PruneConfig
-from thinwire.pruning.describe import Identity, Setting
+from thinwire.pruning.describe import Identity, Problem
 from thinwire.runs.jobs import local_pool, run_jobs
 from thinwire.storage.files import read_json, write_json
 from thinwire.verification.budget import BUDGETS, BudgetName
@@ -129,9 +129,9 @@ def measure_job(out: Path, member: Member, config: BenchmarkConfig, progress: Pr
     known = known_model(*member)
     claims = {"truth": known.truth, **mutations(known, config.n_less)} if config.judge else {}
     with progress(known.name, total=len(config.methods) + len(claims), unit="step") as advance:
-        setting, methods, verdicts = _setting(known), [], []
+        problem, methods, verdicts = _problem(known), [], []
         for method in config.methods:
-            methods.append(_measured(known, setting, method, config))
+            methods.append(_measured(known, problem, method, config))
             advance(1, at=method)
         for name, parts in claims.items():
             verdicts.append({"claim": name, **judge_parts(known, parts, config)})
@@ -141,7 +141,7 @@ def measure_job(out: Path, member: Member, config: BenchmarkConfig, progress: Pr
         "config": _settings(config),
         **member._asdict(),
         "n_nodes": known.n_nodes,
-        "n_edges": len(all_edges(setting)),
+        "n_edges": len(all_edges(problem)),
         "n_true_nodes": len(known.truth.nodes),
         "n_true_edges": len(known.truth.wires),
         "methods": methods,
@@ -153,19 +153,19 @@ def measure_job(out: Path, member: Member, config: BenchmarkConfig, progress: Pr
 # --- methods --------------------------------------------------------------------------------------------------------
 
 
-def _setting(known: KnownModel) -> Setting:
+def _problem(known: KnownModel) -> Problem:
     identity = Identity(known.family, 1, known.fingerprint, "0" * 64)
-    return Setting(known.model, dict(known.pairs), known.means, identity)
+    return Problem(known.model, dict(known.pairs), known.means, identity)
 
 
-def _measured(known: KnownModel, setting: Setting, method: str, config: BenchmarkConfig) -> dict[str, Any]:
+def _measured(known: KnownModel, problem: Problem, method: str, config: BenchmarkConfig) -> dict[str, Any]:
     start = time.perf_counter()
-    choice = METHODS[method](setting, PruneConfig(target_loss=config.target_loss, seed=known.seed))
+    choice = METHODS[method](problem, PruneConfig(target_loss=config.target_loss, seed=known.seed))
     seconds = time.perf_counter() - start
     found = Parts.of(
         [edge[:4] for edge in choice.edges], [(s, c) for s, channels in choice.nodes.items() for c in channels]
     )
-    edges, space = all_edges(setting), known.model.space
+    edges, space = all_edges(problem), known.model.space
     true_edges = torch.tensor([edge[:4] in known.truth.wires for edge in edges])
     nodes, wires = overlap(found.nodes, known.truth.nodes), overlap(found.wires, known.truth.wires)
     return {
@@ -183,7 +183,7 @@ def _measured(known: KnownModel, setting: Setting, method: str, config: Benchmar
         "edges": {
             **asdict(wires),
             "auroc": auroc(choice.edge_scores, true_edges),
-            **_edge_areas(known, setting, choice),
+            **_edge_areas(known, problem, choice),
         },
     }
 
@@ -199,10 +199,10 @@ def _node_areas(known: KnownModel, choice: Choice) -> dict[str, Any]:
     return _areas(kept, len(order))
 
 
-def _edge_areas(known: KnownModel, setting: Setting, choice: Choice) -> dict[str, Any]:
+def _edge_areas(known: KnownModel, problem: Problem, choice: Choice) -> dict[str, Any]:
     """All nodes stay; edges beyond the first ones carry their source's mean."""
     order = torch.sort(choice.edge_scores, descending=True, stable=True).indices.tolist()
-    edges = all_edges(setting)
+    edges = all_edges(problem)
 
     def kept(n: int) -> float:
         removed = [edges[i] for i in order[n:]]

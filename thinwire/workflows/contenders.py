@@ -1,17 +1,19 @@
 """The methods that the benchmark holds against known circuits. Each returns a choice and a ranking of everything.
 
     sufficient             the pruning: gates, bisection, sweeps of nodes and edges
+    robust, faithful       the same, asked for more (pruning.requirement)
     attribution, signed    integrated gradients of the task loss along the gates, by rise of the loss
     attribution, absolute  the same, by its absolute value
     magnitude              sum of the magnitudes of a node's weights; of edges, the weight's
     chance                 a seeded shuffle
 
-All but the pruning rank only: they choose the smallest beginning of their order of nodes that meets the target on
+All but the prunings rank only: they choose the smallest beginning of their order of nodes that meets the target on
 validation pairs, with all weights between these nodes.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -23,9 +25,10 @@ from thinwire.circuits.graph import Edge
 from thinwire.model.nodes import Nodes
 from thinwire.pruning.baselines import attribution, weight_magnitude
 from thinwire.pruning.config import PruneConfig
-from thinwire.pruning.describe import Setting
+from thinwire.pruning.describe import Problem
 from thinwire.pruning.edge_curves import first_gates, node_curve
 from thinwire.pruning.prune import finish, learn_gates
+from thinwire.pruning.requirement import REQUIREMENTS, Requirement
 
 Ranking = Literal["signed", "absolute"]
 
@@ -44,70 +47,72 @@ class Choice:
     ranking: Ranking
 
 
-Method = Callable[[Setting, PruneConfig], Choice]
+Method = Callable[[Problem, PruneConfig], Choice]
 
 
-def all_edges(setting: Setting) -> list[Edge]:
+def all_edges(problem: Problem) -> list[Edge]:
     """Every nonzero weight between nodes."""
-    return induced_edges(setting.model, setting.model.space.everything())
+    return induced_edges(problem.model, problem.model.space.everything())
 
 
-def choose_by_pruning(setting: Setting, config: PruneConfig) -> Choice:
+def choose_by_pruning(problem: Problem, config: PruneConfig, require: Requirement) -> Choice:
     """Ranked by what was chosen, then by tau; an edge by the smaller tau of its ends."""
-    space = setting.model.space
-    (gates,) = learn_gates(setting.objectives["train"], space, [config])
-    found = finish(setting, gates, config)
-    edges = induced_edges(setting.model, found.nodes) if found.minimal_edges is None else found.minimal_edges
-    tau, kept, everything = gates.tau.detach().cpu(), {edge[:4] for edge in edges}, all_edges(setting)
-    ends = torch.stack([tau[[space.offsets[e[0]] + e[1] for e in everything]], tau[_targets(setting, everything)]])
+    space, config = problem.model.space, replace(config, require=require)
+    (gates,) = learn_gates(problem.objective("train", config), space, [config])
+    found = finish(problem, gates, config)
+    edges = induced_edges(problem.model, found.nodes) if found.minimal_edges is None else found.minimal_edges
+    tau, kept, everything = gates.tau.detach().cpu(), {edge[:4] for edge in edges}, all_edges(problem)
+    smaller = torch.minimum(
+        tau[[space.offsets[edge.source_site] + edge.source for edge in everything]],
+        tau[[space.offsets[edge.target_site] + edge.target for edge in everything]],
+    )
     chosen = torch.tensor([edge[:4] in kept for edge in everything])
     return Choice(
-        found.nodes, edges, found.solved, tau + 3 * space.mask(found.nodes), ends.min(0).values + 3 * chosen, "signed"
+        found.nodes, edges, found.solved, tau + CHOSEN * space.mask(found.nodes), smaller + CHOSEN * chosen, "signed"
     )
 
 
-def _targets(setting: Setting, edges: Sequence[Edge]) -> list[int]:
-    offsets = setting.model.space.offsets
-    return [offsets[edge.target_site] + edge.target for edge in edges]
+CHOSEN = 3.0
+"""Added to the score of what is in the circuit: more than tau's whole range, -1 to 1."""
 
 
-def choose_by_attribution(setting: Setting, config: PruneConfig, ranking: Ranking) -> Choice:
-    nodes, by_matrix = attribution(setting)
-    rows, matrix = {name: values.tolist() for name, values in by_matrix.items()}, setting.model.space.matrix
-    edges = torch.tensor([rows[matrix(e.source_site, e.target_site)][e.target][e.source] for e in all_edges(setting)])
+def choose_by_attribution(problem: Problem, config: PruneConfig, ranking: Ranking) -> Choice:
+    nodes, by_matrix = attribution(problem)
+    rows, matrix = {name: values.tolist() for name, values in by_matrix.items()}, problem.model.space.matrix
+    edges = torch.tensor([rows[matrix(e.source_site, e.target_site)][e.target][e.source] for e in all_edges(problem)])
     if ranking == "absolute":
         nodes, edges = nodes.abs(), edges.abs()
-    return _first_that_will_do(setting, config, nodes.cpu(), edges, ranking)
+    return _first_that_will_do(problem, config, nodes.cpu(), edges, ranking)
 
 
-def choose_by_magnitude(setting: Setting, config: PruneConfig) -> Choice:
-    edges = torch.tensor([abs(edge.weight) for edge in all_edges(setting)])
-    return _first_that_will_do(setting, config, weight_magnitude(setting.model), edges, "absolute")
+def choose_by_magnitude(problem: Problem, config: PruneConfig) -> Choice:
+    edges = torch.tensor([abs(edge.weight) for edge in all_edges(problem)])
+    return _first_that_will_do(problem, config, weight_magnitude(problem.model), edges, "absolute")
 
 
-def choose_by_chance(setting: Setting, config: PruneConfig) -> Choice:
+def choose_by_chance(problem: Problem, config: PruneConfig) -> Choice:
     generator = torch.Generator().manual_seed(config.seed)
-    nodes = torch.rand(setting.model.space.n_nodes, generator=generator)
+    nodes = torch.rand(problem.model.space.n_nodes, generator=generator)
     return _first_that_will_do(
-        setting, config, nodes, torch.rand(len(all_edges(setting)), generator=generator), "absolute"
+        problem, config, nodes, torch.rand(len(all_edges(problem)), generator=generator), "absolute"
     )
 
 
 def _first_that_will_do(
-    setting: Setting, config: PruneConfig, nodes: Tensor, edges: Tensor, ranking: Ranking
+    problem: Problem, config: PruneConfig, nodes: Tensor, edges: Tensor, ranking: Ranking
 ) -> Choice:
     order = torch.sort(nodes, descending=True, stable=True).indices
-    model = setting.model
-    curve = node_curve(model, setting.objectives["validation"], order, config.target_loss, model.device)
+    model = problem.model
+    curve = node_curve(model, problem.engines["validation"], order, config.target_loss, model.device)
     n_kept = len(order) if curve.n_kept is None else curve.n_kept
     chosen = model.space.nodes(first_gates(order, n_kept))
     return Choice(chosen, induced_edges(model, chosen), curve.n_kept is not None, nodes, edges, ranking)
 
 
 METHODS: dict[str, Method] = {
-    "sufficient": choose_by_pruning,
-    "attribution, signed": lambda setting, config: choose_by_attribution(setting, config, "signed"),
-    "attribution, absolute": lambda setting, config: choose_by_attribution(setting, config, "absolute"),
+    **{name: partial(choose_by_pruning, require=name) for name in REQUIREMENTS},
+    "attribution, signed": partial(choose_by_attribution, ranking="signed"),
+    "attribution, absolute": partial(choose_by_attribution, ranking="absolute"),
     "magnitude": choose_by_magnitude,
     "chance": choose_by_chance,
 }
