@@ -40,8 +40,8 @@ IMPORTS = {
         *("tasks", "training", "verification", "version"),
     },
     "workflows": {
-        *("circuits", "data", "errors", "evidence", "frontier", "ground_truth", "interop", "kernels", "model", "progress"),
-        *("pruning", "runs", "sparsity", "storage", "tasks", "training", "verification", "viewer"),
+        *("circuits", "data", "errors", "evidence", "frontier", "ground_truth", "interop", "kernels", "model"),
+        *("progress", "pruning", "runs", "sparsity", "storage", "tasks", "training", "verification", "viewer"),
     },
     "cli": {"data", "errors", "ground_truth", "progress", "pruning", "storage", "training", "version", "workflows"},
     "__main__": {"cli"},

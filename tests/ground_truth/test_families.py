@@ -19,7 +19,7 @@ from thinwire.ground_truth.known import KnownModel
 from thinwire.ground_truth.parts import Node, Parts
 from thinwire.ground_truth.sizes import SIZE_NAMES, SizeName
 from thinwire.model.hooks import Hook, identity
-from thinwire.pruning.objective import Objective, objective
+from thinwire.pruning.engine import Engine, engine
 from thinwire.pruning.sweep import one_minimal
 from thinwire.tasks.task import SPLITS
 from thinwire.verification.nulls import variances
@@ -143,7 +143,7 @@ def test_every_node_and_wire_of_a_sufficient_set_is_necessary(size: SizeName) ->
 def test_no_smaller_part_of_a_sufficient_set_will_do(family: str) -> None:
     """All 2^n subsets: the whole is the only one at the target."""
     known = known_model(family)
-    gated = objective(known.model, Prompts.of(known.pairs["validation"]), known.means)
+    gated = engine(known.model, Prompts.of(known.pairs["validation"]), known.means)
     for parts in known.sufficient:
         nodes = sorted(parts.nodes)
         subsets = (subset for n in range(len(nodes)) for subset in combinations(nodes, n))
@@ -154,7 +154,7 @@ def gates_of(known: KnownModel, nodes: Collection[Node]) -> torch.Tensor:
     return known.model.space.mask(known.nodes(Parts.of(nodes=nodes))).float()
 
 
-def swept(known: KnownModel, gated: Objective, seed: int) -> frozenset[Node]:
+def swept(known: KnownModel, gated: Engine, seed: int) -> frozenset[Node]:
     """From the whole model, nodes taken out in random order while the target holds."""
     order = [known.model.space.node(place) for place in range(known.n_nodes)]
     random.Random(seed).shuffle(order)
@@ -167,7 +167,7 @@ def swept(known: KnownModel, gated: Objective, seed: int) -> frozenset[Node]:
 )
 def test_every_way_down_from_the_whole_model_ends_in_a_sufficient_set(family: str) -> None:
     known = known_model(family)
-    gated = objective(known.model, Prompts.of(known.pairs["validation"]), known.means)
+    gated = engine(known.model, Prompts.of(known.pairs["validation"]), known.means)
     ends = {swept(known, gated, seed) for seed in range(4)}
     assert ends <= {parts.nodes for parts in known.sufficient}
 
