@@ -6,28 +6,17 @@ is the part that is taken out.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import torch
 
 from thinwire.circuits.ablation import Means, isolate, remove_edges
 from thinwire.circuits.graph import Edge
 from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
+from thinwire.evidence.records import Effect, HeadEffects
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Edges
 from thinwire.model.nodes import Nodes
-
-
-@dataclass(frozen=True)
-class Effect:
-    """The task with a part of the circuit taken out."""
-
-    loss: float
-    """Cross-entropy between the two answers, nats, mean over prompts."""
-    accuracy: float
-    """Share of prompts with the right answer ahead."""
-    difference: float
-    """Mean logit of the right answer minus the other one's."""
+from thinwire.model.sites import head_of, is_in_head, node_key
 
 
 @torch.no_grad()
@@ -53,22 +42,29 @@ def heads_of(nodes: Nodes, d_head: int) -> dict[str, list[tuple[str, int]]]:
     """`layer.head` -> its kept query, key and value channels as (site, channel)."""
     heads: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for site, channels in nodes.items():
-        if site.endswith((".q", ".k", ".v")):
+        if is_in_head(site):
             for channel in channels:
-                heads[f"{site.split('.')[0]}.{channel // d_head}"].append((site, channel))
+                layer, head = head_of(site, channel, d_head)
+                heads[f"{layer}.{head}"].append((site, channel))
     return dict(sorted(heads.items()))
 
 
-def head_effects(model: GPT, nodes: Nodes, means: Means, prompts: Prompts) -> dict[str, Effect]:
-    """`layer.head` -> the circuit without that head's channels."""
-    heads = heads_of(nodes, model.config.d_head)
-    return {head: effect(model, without(nodes, parts), means, prompts) for head, parts in heads.items()}
+def head_effects(model: GPT, nodes: Nodes, means: Means, prompts: Prompts) -> HeadEffects:
+    """The circuit, and the circuit without each head's channels."""
+    return HeadEffects(
+        n_prompts=2 * prompts.n_pairs,
+        whole=effect(model, nodes, means, prompts),
+        without={
+            head: effect(model, without(nodes, parts), means, prompts)
+            for head, parts in heads_of(nodes, model.config.d_head).items()
+        },
+    )
 
 
 def node_effects(model: GPT, nodes: Nodes, means: Means, prompts: Prompts) -> dict[str, Effect]:
     """`site:channel` -> the circuit without that node."""
     return {
-        f"{site}:{channel}": effect(model, without(nodes, [(site, channel)]), means, prompts)
+        node_key(site, channel): effect(model, without(nodes, [(site, channel)]), means, prompts)
         for site, channels in nodes.items()
         for channel in channels
     }

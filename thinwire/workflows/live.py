@@ -97,5 +97,5 @@ def live_server(
         server = LiveServer("", evaluator(chosen), port)
     except OSError as error:
         raise UserError(f"port {port} cannot be used ({error.strerror}); choose another one, or 0 for any") from None
-    server.page = render_view(gather(chosen, live={"evaluate": "evaluate"}, progress=progress)).encode()
+    server.page = render_view(gather(chosen, live=True, progress=progress)).encode()
     return server
