@@ -14,6 +14,7 @@ from report_fixture import (
 )
 
 from thinwire.circuits.graph import Circuit
+from thinwire.circuits.solved import standing
 from thinwire.evidence.records import Effect, Example, Examples, Histogram, NodeWords, Said
 from thinwire.interop.neuronpedia import neuronpedia_graph
 from thinwire.viewer.view_contract import Ladder, LadderStep, View, ViewCircuit, ViewModel, ViewNode
@@ -53,7 +54,7 @@ def entry(
         model=model,
         setting=SETTING,
         circuit=circuit,
-        model_solves=True,
+        standing=standing(circuit),
         n_test_prompts=512,
         base=Effect(0.142, 0.99, 3.0),
         node_prompts=32,

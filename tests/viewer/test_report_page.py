@@ -11,6 +11,7 @@ import pytest
 from report_fixture import make_report, with_part, with_task
 from test_viewer_markup import HOSTILE
 
+from thinwire.circuits.solved import SOLVED_MEANS
 from thinwire.evidence.records import NodeWords, Said
 from thinwire.viewer.contract import Compared, ExamplePair, ModelReport, Report, Rung, Side, Way
 from thinwire.viewer.report import render_report, report_data
@@ -152,7 +153,16 @@ def single(report: Report) -> Report:
     headline = replace(report.means.headline, means={"sparse": report.means.headline.means["sparse"]}, ratio=None)
     means = replace(report.means, sizes=[headline], headline=headline)
     models: dict[Side, ModelReport] = {"sparse": report.models["sparse"]}
-    return replace(report, models=models, tasks=tasks, means=means, twins=None, stages=[], selection=None)
+    return replace(
+        report,
+        title="Circuits of a run",
+        models=models,
+        tasks=tasks,
+        means=means,
+        twins=None,
+        stages=[],
+        selection=None,
+    )
 
 
 def test_a_report_of_one_model_stands_alone(report: Report) -> None:
@@ -170,7 +180,8 @@ def test_the_verdict_stands_with_the_numbers(report: Report, page: Reader) -> No
     assert table.count("verdict-word sufficient-only") == 8
     folded = re.findall(r'<details class="task".*?</summary>', html)
     assert len(folded) == 3 and all(row.count("sufficient only") == 2 for row in folded)
-    bare = with_part(report, 1, "sparse", judgement=None, model_solves=False)
+    standing = replace(report.tasks[1].models["sparse"].standing, model_does=False)
+    bare = with_part(report, 1, "sparse", judgement=None, standing=standing)
     html = render_report(bare)
     assert "not verified" in html and "(the whole model does not do it)" in html
 
@@ -180,7 +191,7 @@ def test_numbers_in_prose_come_from_data(report: Report, page: Reader) -> None:
     assert "137 random sets of as many nodes" in page.text
     assert "about 16 (Gao et al. 2025)" in page.text and "0.693" in page.text
     assert "loss of the whole model, 32 prompts" in page.text and "the circuit alone, 512 prompts" in page.text
-    assert "accuracy at least 0.95 at a loss of at most 0.15 nats" in page.text
+    assert f"A task is solved when {SOLVED_MEANS}." in page.text
     assert "95.0\u00a0% of the entries of every weight matrix are exactly zero" in page.text
     model = report.models["sparse"]
     assert f"{100 * model.n_nonzero / model.n_parameters:.1f}\u00a0% are not zero" in page.text
@@ -193,7 +204,7 @@ def test_a_page_states_the_settings_of_the_circuits_that_it_shows(report: Report
     other = replace(part.circuit, target_loss=0.3, ablation="zero")
     text = Reader(render_report(with_part(report, 0, "sparse", circuit=other, setting="target loss 0.3, zero"))).text
     assert "(loss at most 0.15 and 0.3)" in text
-    assert "held at its average over held-out code or set to zero" in text
+    assert "set to zero or held at its average over held-out code" in text
     assert "Found with: target loss 0.3, zero" in text and "They were found under different settings" in text
 
 

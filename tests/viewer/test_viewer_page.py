@@ -72,7 +72,7 @@ def test_hostile_texts_stay_data(view: View, page: Reader, words: str) -> None:
 
 
 def test_numbers_keep_three_digits() -> None:
-    assert rounded({"a": [1.23456, -0.000123456], "b": 7, "c": "x"}) == {"a": [1.23, -0.000123], "b": 7, "c": "x"}
+    assert rounded({"a": [1.23456, -0.000123456], "b": 7, "c": "x"}, 3) == {"a": [1.23, -0.000123], "b": 7, "c": "x"}
 
 
 def test_a_sandboxed_page_may_run_and_save_and_nothing_else(view: View) -> None:

@@ -69,7 +69,8 @@ def test_a_larger_sparse_circuit_is_said_to_be_larger(report: Report) -> None:
 
 
 def test_a_whole_model_that_does_not_do_the_task_is_named(report: Report) -> None:
-    weak = with_part(report, 0, "dense", model_solves=False)
+    standing = replace(report.tasks[0].models["dense"].standing, model_does=False)
+    weak = with_part(report, 0, "dense", standing=standing)
     assert "The whole dense twin does not do this task" in answers(weak)["How does it differ from the dense one?"]
 
 

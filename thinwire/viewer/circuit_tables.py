@@ -45,21 +45,21 @@ def _random(mean: Number | None, largest: Number | None) -> Markup:
 def _words(part: TaskModel) -> list[Markup]:
     """Verdict, and whether the whole model does the task."""
     model = part.circuit.model_scores["test"]
-    does = "yes" if part.model_solves else tag("strong", "no", class_="failed")
+    does = "yes" if part.standing.model_does else tag("strong", "no", class_="failed")
     right = tag("span", f" {percent(model.accuracy)}", class_="largest")
     kind = part.verdict.replace(" ", "-")
     return [tag("td", tag("span", part.verdict, class_=f"verdict-word {kind}")), tag("td", does, right)]
 
 
 def _main_row(part: TaskModel) -> list[Markup]:
-    if not part.solved:
+    if not part.target_met:
         words = f"no circuit met the target (best loss {loss(part.best_loss)})"
         return [*_words(part), tag("td", words, colspan=_N_NUMBERS, class_="unsolved")]
     return [*_words(part), *_measured(part)]
 
 
 def _edge_ratio(models: Mapping[Side, TaskModel]) -> Number | None:
-    if len(models) < 2 or not all(part.solved for part in models.values()):
+    if len(models) < 2 or not all(part.target_met for part in models.values()):
         return None
     return max(models["dense"].circuit.n_edges, 1) / max(models["sparse"].circuit.n_edges, 1)
 
@@ -85,7 +85,9 @@ def _task_body(task: TaskReport, varied: bool) -> Markup:
     if varied:
         cells = {side: [*cells[side], tag("td", task.models[side].setting, class_="setting")] for side in sides}
     value = _edge_ratio(task.models)
-    size = task.models["sparse"].circuit.n_edges if "sparse" in task.models and task.models["sparse"].solved else None
+    size = (
+        task.models["sparse"].circuit.n_edges if "sparse" in task.models and task.models["sparse"].target_met else None
+    )
     return tag("tbody", *_rows(head, sides, cells, value), data_task=task.name, data_edges=size, data_ratio=value)
 
 

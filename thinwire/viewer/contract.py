@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from thinwire.circuits.graph import Circuit
+from thinwire.circuits.solved import Standing
 from thinwire.evidence.records import Evidence
 
 Side = Literal["sparse", "dense"]
@@ -105,8 +106,8 @@ class TaskModel:
     circuit: Circuit
     setting: str
     """Readable name of the settings under which the circuit was found."""
-    model_solves: bool
-    """Whether the whole model does the task, by the definition that stands in `Report.solved_means`."""
+    standing: Standing
+    """Whether the whole model does the task and the circuit alone does it, on test pairs."""
     n_test_prompts: int
     judgement: Judgement | None = None
     evidence: Evidence | None = None
@@ -114,9 +115,9 @@ class TaskModel:
     ladder: list[Rung] = field(default_factory=list)
 
     @property
-    def solved(self) -> bool:
-        """Whether the circuit meets its target on validation pairs."""
-        return self.circuit.status == "solved"
+    def target_met(self) -> bool:
+        """Whether there is a circuit: one that meets its target on validation pairs."""
+        return self.standing.target_met
 
     @property
     def verdict(self) -> str:
@@ -275,7 +276,7 @@ class Report:
     tasks: list[TaskReport]
     means: Means
     solved_means: str
-    """When a model counts as doing a task, in words."""
+    """When a task counts as solved, in words."""
     choice_rule: str
     """Which circuit of a task is shown, in words."""
     twins: Twins | None = None

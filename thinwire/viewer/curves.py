@@ -44,7 +44,7 @@ def _ladder(task: TaskReport) -> Markup:
         circuit = part.circuit
         points = [(max(k, 1), max(value, 1e-4)) for k, value in circuit.loss_curve]
         taken = (max(circuit.n_nodes, 1), max(circuit.scores["validation"].loss, 1e-4))
-        lines.append(Series(side, side, points, [taken] if part.solved else []))
+        lines.append(Series(side, side, points, [taken] if part.target_met else []))
         whole = circuit.model_scores["validation"].loss
         k, lowest = min(circuit.loss_curve, key=lambda point: point[1], default=(0, whole))
         if lowest < _DIP * whole:

@@ -123,7 +123,7 @@ def _without(part: TaskModel) -> Markup | None:
     if out:
         on = f" of {plural(out.n_prompts, 'prompt')}" if out.n_prompts is not None else ""
         words += [
-            f"Take these {plural(part.circuit.n_nodes, 'node')} out of the whole model (each {stand_in(part.circuit)}), "
+            f"Take these {plural(part.circuit.n_nodes, 'node')} out of the whole model (each {stand_in(part.circuit)}) "
             "and its accuracy is ", _number(percent(out.nodes_accuracy)), on,
             f" (loss {loss(out.nodes_loss)} instead of {loss(out.model_loss)}).",
         ]  # fmt: skip
@@ -152,7 +152,7 @@ def _differs(task: TaskReport, report: Report) -> Markup | None:
     sizes = []
     for side in present(task.models):
         part = task.models[side]
-        if not part.solved:
+        if not part.target_met:
             sizes.append(join([f"no circuit of the {NAMES[side]} met the target (best loss {loss(part.best_loss)})"]))
             continue
         heads = n_heads(part, report.models[side].d_head)
@@ -162,7 +162,7 @@ def _differs(task: TaskReport, report: Report) -> Markup | None:
             join([f"in the {NAMES[side]} ", _number(size), f" suffice ({plural(part.circuit.n_nodes, 'node')}{more})"])
         )
     words: list[object] = ["For this task ", join(sizes, ", "), "."]
-    if all(task.models[side].solved for side in present(task.models)):
+    if all(task.models[side].target_met for side in present(task.models)):
         a, b = (max(task.models[side].circuit.n_edges, 1) for side in present(task.models))
         if b >= a:
             words += [" That is ", _number(f"{ratio(b / a)} times"), " as many edges in the dense one"]
@@ -171,9 +171,9 @@ def _differs(task: TaskReport, report: Report) -> Markup | None:
         gap = report.models["dense"].heldout_loss - report.models["sparse"].heldout_loss
         worse = "dense" if gap > 0 else "sparse"
         words.append(f", while the {worse} model's held-out loss is {loss(abs(gap))} higher.")
-    weak = [NAMES[side] for side in present(task.models) if not task.models[side].model_solves]
+    weak = [NAMES[side] for side in present(task.models) if not task.models[side].standing.model_does]
     if weak:
-        words.append(f" The whole {' and the whole '.join(weak)} does not do this task: {report.solved_means}.")
+        words.append(f" The whole {' and the whole '.join(weak)} does not do this task well.")
     return join(words)
 
 

@@ -1,5 +1,6 @@
 """The page's first paragraphs: what was trained, and the headline, whatever it is."""
 
+from thinwire.circuits.solved import caution
 from thinwire.viewer.contract import ModelReport, Report, TaskModel, TaskReport, present
 from thinwire.viewer.markup import Markup, join, tag, text
 from thinwire.viewer.settings import shown, stand_ins, targets
@@ -68,9 +69,11 @@ def trained(report: Report) -> Markup:
 
 
 def _size(part: TaskModel, name: str) -> Markup:
-    if not part.solved:
+    if not part.target_met:
         return join([f"in the {name} no circuit met the target (best loss {loss(part.best_loss)})"])
     size = _strong(plural(part.circuit.n_edges, "edge"))
+    if not part.standing.circuit_does:
+        return join([f"in the {name} a circuit of ", size, " meets the target on validation pairs, not on test pairs"])
     return join(["a circuit of ", size, f" suffices in the {name}"])
 
 
@@ -99,8 +102,10 @@ def headline_verdict(report: Report) -> Markup:
         words.append(
             f" Of {len(parts)} circuits on this page: {listing([f'{n} {word}' for word, n in tally.items()])}."
         )
-    if not part.model_solves:
-        words.append(f" The whole model itself does not do this task ({report.solved_means}).")
+    if part.standing.why_not:
+        words.append(f" {upper_first(listing(part.standing.why_not))}: by our definition the task is not solved.")
+    if (few := caution(part.standing.n_test_pairs)) is not None:
+        words.append(f" {upper_first(few)}.")
     return tag("p", *words, class_="verdict-line")
 
 
@@ -169,7 +174,7 @@ def headline_figures(report: Report) -> Markup:
     for side in present(task.models):
         part = task.models[side]
         edges = part.circuit.n_edges
-        value = datum(edges, count(edges)) if part.solved else "none"
+        value = datum(edges, count(edges)) if part.target_met else "none"
         figures.append(_figure(value, f"edges that suffice, {task.name}, {NAMES[side]}", badge(part)))
     if report.paired:
         value, names = report.means.headline.ratio, report.means.tasks

@@ -56,7 +56,7 @@ def drawing(task: TaskReport, side: Side, models: Models) -> Markup:
     name = f"{task.name}-{side}"
     svg = draw_svg(part.circuit, part.evidence, model.n_layer, model.d_head, standalone=False, name=name)
     size = f"{plural(part.circuit.n_nodes, 'node')}, {plural(part.circuit.n_edges, 'edge')}"
-    unsolved = "" if part.solved else f" It does not meet its target: the best loss was {loss(part.best_loss)}."
+    unsolved = "" if part.target_met else f" It does not meet its target: the best loss was {loss(part.best_loss)}."
     setting = tag("span", f" Found with: {part.setting}.", class_="setting")
     words = tag(
         "figcaption", tag("strong", upper_first(NAMES[side])), f": {size} ", badge(part), f".{unsolved}", setting
@@ -174,8 +174,8 @@ def _head(name: str, look: HeadLook, pair: PairEvidence) -> Markup:
 
 
 def _size(part: TaskModel, name: str) -> Markup:
-    size = plural(part.circuit.n_edges, "edge") if part.solved else "no circuit met the target"
-    weak = "" if part.model_solves else " (the whole model does not do it)"
+    size = plural(part.circuit.n_edges, "edge") if part.target_met else "no circuit met the target"
+    weak = "" if part.standing.model_does else " (the whole model does not do it)"
     return tag("span", f"{name}: {size}{weak} ", badge(part), class_="size")
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from thinwire.circuits.graph import Circuit
+from thinwire.circuits.solved import Standing
 from thinwire.evidence.records import Effect, Examples, PairEvidence, Said
 from thinwire.viewer.contract import Judgement
 
@@ -59,7 +60,7 @@ class ViewCircuit:
     setting: str
     """Readable name of the settings under which it was found."""
     circuit: Circuit
-    model_solves: bool
+    standing: Standing
     n_test_prompts: int
     base: Effect
     """The circuit whole, on the prompts of the nodes' effects."""

@@ -14,6 +14,7 @@ import msgspec
 from thinwire.circuits.artefact import StoredCircuit, load_circuit
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.prompts import Prompts
+from thinwire.circuits.solved import SOLVED_MEANS, standing
 from thinwire.data.tokenizer import Tokenizer
 from thinwire.errors import UserError
 from thinwire.evidence.gather import evidence
@@ -39,12 +40,12 @@ from thinwire.viewer.contract import (
     Sizes,
     TaskModel,
     TaskReport,
+    present,
 )
 from thinwire.viewer.report import render_report
 from thinwire.viewer.sides import NAMES
 from thinwire.workflows.baselines import FILE as BASELINES
 from thinwire.workflows.judgement import stored_judgement
-from thinwire.workflows.tasks import SOLVED_ACCURACY, SOLVED_LOSS, SOLVED_MEANS
 
 CHOICE_RULE = "Of several circuits of a task the page shows the smallest that meets its target on validation pairs."
 COUNTED = {
@@ -163,18 +164,12 @@ def task_model(run: Run, path: Path) -> TaskModel:
     return TaskModel(
         circuit=circuit,
         setting=setting_name(circuit),
-        model_solves=solves(circuit),
+        standing=standing(circuit),
         n_test_prompts=2 * prompts.n_pairs,
         judgement=stored_judgement(path, circuit),
         evidence=evidence(run.model, circuit, means, prompts, 0, run.tokenizer),
         baselines=_baselines(path),
     )
-
-
-def solves(circuit: Circuit) -> bool:
-    """Whether the whole model does a circuit's task, on validation pairs."""
-    score = circuit.model_scores["validation"]
-    return score.accuracy >= SOLVED_ACCURACY and score.loss <= SOLVED_LOSS
 
 
 def setting_name(circuit: Circuit) -> str:
@@ -207,13 +202,8 @@ def means_report(summary: Mapping[str, Any], tasks: Sequence[TaskReport]) -> Mea
 
 
 def _why(task: TaskReport) -> str:
-    reasons = []
-    for side, part in task.models.items():
-        if not part.model_solves:
-            reasons.append(f"the whole {NAMES[side]} does not do it")
-        if not part.solved:
-            reasons.append(f"no circuit of the {NAMES[side]} met the target")
-    return ", ".join(reasons) or "it was not compared"
+    reasons = [f"{NAMES[side]}: {why}" for side in present(task.models) for why in task.models[side].standing.why_not]
+    return "; ".join(reasons) or "it was not compared"
 
 
 def report_run(

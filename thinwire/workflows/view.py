@@ -14,6 +14,7 @@ from thinwire.circuits.ablation import Means, isolate
 from thinwire.circuits.artefact import StoredCircuit, check_belongs, load_circuit
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.prompts import Prompts
+from thinwire.circuits.solved import standing
 from thinwire.errors import MissingFile, UserError
 from thinwire.evidence.effects import edge_effects, effect, node_effects
 from thinwire.evidence.examples import node_examples
@@ -30,7 +31,7 @@ from thinwire.viewer.page import render_view, sandboxed
 from thinwire.viewer.view_contract import Ladder, LadderStep, View, ViewCircuit, ViewModel, ViewNode
 from thinwire.viewer.wording import plural
 from thinwire.workflows.judgement import stored_judgement
-from thinwire.workflows.report import prompt_text, setting_name, solves
+from thinwire.workflows.report import prompt_text, setting_name
 
 N_PAIRS = 6
 """Prompt pairs of the test split that a page shows."""
@@ -227,7 +228,7 @@ def gather_circuit(item: Chosen) -> ViewCircuit:
         model=item.model,
         setting=setting_name(circuit),
         circuit=circuit,
-        model_solves=solves(circuit),
+        standing=standing(circuit),
         n_test_prompts=2 * prompts.n_pairs,
         base=base,
         node_prompts=2 * few.n_pairs,
