@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from test_viewer_markup import HOSTILE
 from view_fixture import large_view, quote_view
 
 from thinwire.viewer.bundle import view_data
-from thinwire.viewer.live import LiveServer
+from thinwire.viewer.live import LiveServer, Question
 from thinwire.viewer.page import render_view, sandboxed
 from thinwire.viewer.view_contract import View
+from thinwire.workflows.live import Answer, Ask
 
 V49 = "1.attn.v:49"
 
@@ -359,21 +360,15 @@ def test_a_large_circuit_starts_filtered_and_says_so(browser: Browser, tmp_path:
 
 
 def test_live_answers_while_typing_and_ticking(browser: Browser) -> None:
-    asked: list[Mapping[str, Any]] = []
+    asked: list[Ask] = []
 
-    def evaluate(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    def evaluate(request: Ask) -> Answer:
         asked.append(request)
-        off = len(request["nodes"]) + len(request["edges"])
-        return {
-            "tokens": [request["prompt"]],
-            "model": 0.99,
-            "circuit": 0.9,
-            "changed": 0.9 - off / 4,
-            "milliseconds": 1,
-        }
+        off = len(request.nodes) + len(request.edges)
+        return Answer([request.prompt], 0.99, 0.9, 0.9 - off / 4, 1.0)
 
-    with LiveServer(render_view(quote_view(live=True)), evaluate) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    with LiveServer(render_view(quote_view(live=True)), {"evaluate": Question(Ask, evaluate)}) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         context = browser.new_context()
         page = context.new_page()
         page.goto(server.url)
@@ -385,8 +380,7 @@ def test_live_answers_while_typing_and_ticking(browser: Browser) -> None:
         page.get_by_label("Hold this node at its mean").check()
         page.get_by_role("tab", name="Live").click()
         page.get_by_text("65.0").first.wait_for()
-        assert asked[-1]["nodes"] == [V49] and asked[-1]["prompt"] == "print('x"
+        assert asked[-1].nodes == [V49] and asked[-1].prompt == "print('x"
         page.get_by_role("button", name="Put all back").click()
         expect(page.locator("#live-said")).not_to_contain_text("65.0")
         context.close()
-        server.shutdown()

@@ -67,7 +67,8 @@ class LiveServer:
         self.turns = {name: Lock() for name in questions}
         """One answer of each kind at a time: they share the model's threads."""
         self._sockets: dict[int, Any] = {}
-        self._server = create_server(
+        self._serving = False
+        self._server: Any = create_server(
             self._serve,
             self._sockets,
             host="127.0.0.1",
@@ -95,15 +96,21 @@ class LiveServer:
 
     def serve_forever(self) -> None:
         """Answer until `close` is called from another thread, or until an interrupt."""
-        self._server.run()
+        self._serving = True
+        try:
+            self._server.run()
+        finally:
+            self._serving = False
 
     def close(self) -> None:
         """Let all clients go and stop listening; safe from any thread, and twice."""
         from waitress.wasyncore import close_all
 
-        if self._sockets:
+        if self._serving:  # sockets belong to the thread that serves
             self._server.trigger.pull_trigger(lambda: close_all(self._sockets, ignore_all=True))
-            self._server.task_dispatcher.shutdown(timeout=1)
+        elif self._sockets:
+            close_all(self._sockets, ignore_all=True)
+        self._server.task_dispatcher.shutdown(timeout=1)
 
     def __enter__(self) -> "LiveServer":
         return self
@@ -121,8 +128,9 @@ class LiveServer:
         origin, allowed = environ.get("HTTP_ORIGIN"), {f"http://{host}" for host in self.hosts}
         if environ.get("HTTP_HOST") not in self.hosts or (origin is not None and origin not in allowed):
             return _refusal(HTTPStatus.FORBIDDEN, "only this machine is answered")
-        token, _, name = environ.get("REQUEST_URI", "").removeprefix("/").partition("/")
-        ours = secrets.compare_digest(token.encode("utf-8", "replace"), self.token.encode())
+        address = environ.get("REQUEST_URI", "").encode("utf-8", "replace")
+        home = f"/{self.token}/".encode()
+        ours, name = secrets.compare_digest(address[: len(home)], home), address[len(home) :].decode("utf-8", "replace")
         if not ours or (name and name not in self.questions):
             return _refusal(HTTPStatus.NOT_FOUND, "nothing here")
         method, wanted = environ.get("REQUEST_METHOD"), "POST" if name else "GET"

@@ -4,7 +4,7 @@ A run's report and a demo's comparison are composed by the same functions; they 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -40,10 +40,8 @@ from thinwire.viewer.contract import (
     Sizes,
     TaskModel,
     TaskReport,
-    present,
 )
 from thinwire.viewer.report import render_report
-from thinwire.viewer.sides import NAMES
 from thinwire.workflows.baselines import FILE as BASELINES
 from thinwire.workflows.judgement import stored_judgement
 
@@ -82,7 +80,7 @@ def compose(
         corpus=corpus_report(first),
         models={side: model_report(run, labels[side], heldout_loss[side]) for side, run in runs.items()},
         tasks=tasks,
-        means=means_report(summary, tasks),
+        means=means_report(summary),
         solved_means=SOLVED_MEANS,
         choice_rule=CHOICE_RULE,
         **more,
@@ -186,7 +184,7 @@ def _baselines(path: Path) -> Compared | None:
     return msgspec.json.decode(read_sealed(path, BASELINES), type=Compared) if is_sealed(path, BASELINES) else None
 
 
-def means_report(summary: Mapping[str, Any], tasks: Sequence[TaskReport]) -> Means:
+def means_report(summary: Mapping[str, Any]) -> Means:
     """Sizes over the tasks that `summary` compares, and why the others are left out."""
     sizes = [
         Sizes(
@@ -196,14 +194,12 @@ def means_report(summary: Mapping[str, Any], tasks: Sequence[TaskReport]) -> Mea
         )
         for key in SWEEPS
     ]
-    compared = list(summary["tasks_compared"])
-    missing = {task.name: _why(task) for task in tasks if task.name not in compared}
-    return Means(tasks=compared, left_out=missing, sizes=sizes, headline=sizes[SWEEPS.index("n_edges")])
-
-
-def _why(task: TaskReport) -> str:
-    reasons = [f"{NAMES[side]}: {why}" for side in present(task.models) for why in task.models[side].standing.why_not]
-    return "; ".join(reasons) or "it was not compared"
+    return Means(
+        tasks=list(summary["tasks_compared"]),
+        left_out=dict(summary["tasks_left_out"]),
+        sizes=sizes,
+        headline=sizes[SWEEPS.index("n_edges")],
+    )
 
 
 def report_run(
