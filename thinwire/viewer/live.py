@@ -15,6 +15,10 @@ from types import TracebackType
 from typing import Any
 
 import msgspec
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.server import create_server
+from waitress.wasyncore import close_all
 
 from thinwire.errors import UserError
 
@@ -51,6 +55,20 @@ class Reply:
     kind: str = "application/json"
 
 
+class _Parser(HTTPRequestParser):
+    """waitress 3.0 lets a Content-Length of more than 4,300 digits through to `int`, which refuses it."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        try:
+            super().parse_header(header_plus)
+        except ValueError:
+            raise ParsingError("a number in the head of the request is invalid") from None
+
+
+class _Channel(HTTPChannel):
+    parser_class = _Parser
+
+
 class LiveServer:
     """Serves one page and the questions that it asks: name in the address -> `Question`.
 
@@ -58,8 +76,6 @@ class LiveServer:
     """
 
     def __init__(self, page: str, questions: Mapping[str, Question], port: int = 0) -> None:
-        from waitress.server import create_server
-
         logging.getLogger("waitress").addHandler(logging.NullHandler())  # a client that goes away is no news
         self.page = page.encode()
         self.questions = questions
@@ -83,6 +99,7 @@ class LiveServer:
             log_socket_errors=False,
             ident="thinwire",
         )
+        self._server.channel_class = _Channel
         self.server_port: int = int(self._server.effective_port)
 
     @property
@@ -104,8 +121,6 @@ class LiveServer:
 
     def close(self) -> None:
         """Let all clients go and stop listening; safe from any thread, and twice."""
-        from waitress.wasyncore import close_all
-
         if self._serving:  # sockets belong to the thread that serves
             self._server.trigger.pull_trigger(lambda: close_all(self._sockets, ignore_all=True))
         elif self._sockets:
