@@ -18,10 +18,9 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from chromium import chromium, opened  # noqa: E402  # pyright: ignore[reportMissingImports]
-from report_fixture import random_circuit  # noqa: E402  # pyright: ignore[reportMissingImports]
-from view_fixture import TOKENS, entry  # noqa: E402  # pyright: ignore[reportMissingImports]
+from view_fixture import large_view  # noqa: E402  # pyright: ignore[reportMissingImports]
 
-from thinwire.viewer.bundle import make_bundle  # noqa: E402
+from thinwire.circuits.graph import Circuit  # noqa: E402
 from thinwire.viewer.page import render_view  # noqa: E402
 
 REPEATS = 5
@@ -34,11 +33,10 @@ CASES: dict[str, tuple[tuple[int, int, int, int], float | None, float | None]] =
 }
 
 
-def page_of(n_nodes: int, n_edges: int, n_layer: int, width: int) -> tuple[str, dict[str, Any]]:
+def page_of(n_nodes: int, n_edges: int, n_layer: int, width: int) -> tuple[str, Circuit]:
     """A page whose circuit has about so many nodes and, where there is room, exactly so many edges."""
-    circuit = random_circuit("single_double_quote", width, n_nodes, n_edges, 0, n_layer=n_layer)
-    model = {"n_layer": n_layer, "d_model": width, "d_head": 16, "density": 1.0, "heldout_loss": 3.3, "fingerprint": ""}
-    return render_view(make_bundle("large", {"dense": model}, [entry(circuit, "dense")], TOKENS, {})), circuit
+    view = large_view(n_nodes, n_edges, n_layer, width)
+    return render_view(view), view.circuits[0].circuit
 
 
 FIRST = "performance.getEntriesByName('thinwire-first')[0].duration"
@@ -89,7 +87,7 @@ def main() -> int:
             path.write_text(page, encoding="utf-8")
             first, paint, pick, worst = measure(browser, path)
             baseline = baseline or first
-            size = f"{circuit['n_nodes']:,} nodes, {circuit['n_edges']:,} edges, {len(page) / 1e6:.2f} MB"
+            size = f"{circuit.n_nodes:,} nodes, {circuit.n_edges:,} edges, {len(page) / 1e6:.2f} MB"
             print(f"{name}: {size}")
             told = judge("own script to first paint", first, first_limit)
             print(f"  {told}, {first / baseline:.1f}x baseline; paint at {paint:.0f} ms")

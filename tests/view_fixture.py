@@ -1,101 +1,92 @@
-"""Bundles of the interactive page made by hand, shaped like those of `thinwire/workflows/view.py`."""
+"""The interactive page's data made by hand, shaped like what `thinwire/workflows/view.py` gathers."""
 
 import random
-from typing import Any
 
-from report_fixture import CLEAN, CORRUPT, QUOTE_EDGES, QUOTE_NODES, evidence, make_report, random_circuit
+from report_fixture import (
+    CLEAN,
+    CORRUPT,
+    QUOTE_EDGES,
+    QUOTE_NODES,
+    SETTING,
+    evidence,
+    make_report,
+    random_circuit,
+)
 
+from thinwire.circuits.graph import Circuit
+from thinwire.circuits.solved import standing
+from thinwire.evidence.records import Effect, Example, Examples, Histogram, NodeWords, Said
 from thinwire.interop.neuronpedia import neuronpedia_graph
-from thinwire.viewer.bundle import make_bundle
+from thinwire.viewer.view_contract import Ladder, LadderStep, View, ViewCircuit, ViewModel, ViewNode
 
-TOKENS = dict(enumerate(['"', " '", '("', "('", "hello", " ", "world", "print", "\n", "<b>", "</script>", "\u2028"]))
+WORDS = ['"', " '", '("', "('", "hello", " ", "world", "print", "\n", "<b>", "</script>", "\u2028"]
+TOKENS = {str(i): word for i, word in enumerate(WORDS)}
 
 
-def _examples(rng: random.Random, sign: int) -> list[dict[str, Any]]:
+def _examples(rng: random.Random, sign: int) -> list[Example]:
     found = []
     for _ in range(3):
         values = [round(rng.gauss(0, 0.3), 3) for _ in range(8)]
         values[4] = sign * round(rng.uniform(1, 3), 3)
-        found.append({"tokens": [rng.randrange(len(TOKENS)) for _ in values], "values": values, "at": 4})
+        found.append(Example([rng.randrange(len(TOKENS)) for _ in values], values, 4))
     return found
 
 
-def _node(rng: random.Random) -> dict[str, Any]:
+def _node(rng: random.Random) -> ViewNode:
     counts = [rng.randrange(200) for _ in range(24)]
-    signs = {"positive": _examples(rng, 1), "negative": _examples(rng, -1)}
-    return {
-        "reads": [(0, 1.2), (1, -0.7), (9, 0.4)],
-        "writes": [(2, 0.9), (10, -0.2)],
-        "mean": round(rng.gauss(0, 0.1), 3),
-        "effect": round(abs(rng.gauss(0, 0.2)), 3),
-        "text": signs | {"histogram": {"low": -2.0, "high": 3.0, "counts": counts, "zero": 0.4}},
-        "task": signs,
-    }
+    found = Examples(_examples(rng, 1), _examples(rng, -1), Histogram(-2.0, 3.0, counts, 0.4))
+    inside = NodeWords([('"', 1.2), ("<b>", 0.4)], [('("', 0.9)])
+    whole = NodeWords([('"', 1.2), (" '", -0.7), ("<b>", 0.4)], [('("', 0.9), ("</script>", -0.2)])
+    return ViewNode(Said(inside, whole), round(rng.gauss(0, 0.1), 3), round(abs(rng.gauss(0, 0.2)), 3), found, found)
 
 
 def entry(
-    circuit: dict[str, Any], model: str, seed: int = 0, clean: list[str] = CLEAN, corrupt: list[str] = CORRUPT
-) -> dict:
+    circuit: Circuit, model: str, seed: int = 0, clean: list[str] = CLEAN, corrupt: list[str] = CORRUPT
+) -> ViewCircuit:
     """One circuit with two prompt pairs and invented effects."""
     rng = random.Random(seed)
-    keys = [f"{site}:{channel}" for site, channels in circuit["nodes"].items() for channel in channels]
+    keys = [f"{site}:{channel}" for site, channels in circuit.nodes.items() for channel in channels]
     nodes = {key: _node(rng) for key in keys}
-    order = sorted(keys, key=lambda key: -nodes[key]["effect"])
-    whole = evidence(circuit, 16, clean, corrupt, seed)
-    pairs = []
-    for i in range(2):
-        found = evidence(circuit, 16, clean, corrupt, seed + i)
-        pairs.append(
-            {
-                "clean_tokens": clean, "corrupt_tokens": corrupt, "probability": found["probability"],
-                "nodes": {key: [node["clean"], node["corrupt"]] for key, node in found["nodes"].items()},
-                "attention": {head: {side: [row[: q + 1] for q, row in enumerate(rows)] for side, rows in sides.items()}
-                              for head, sides in found["attention"].items()},
-                "unembed": found["unembed"],
-            }
-        )  # fmt: skip
-    steps = [{"k": max(1, len(keys) * i // 6), "loss": 0.9 / i, "accuracy": 0.5 + i / 12} for i in range(1, 7)]
-    return {
-        "id": f"{model}/{circuit['task']}/abc123/{seed}", "model": model, "settings": "abc123def456",
-        "circuit": circuit,
-        "verification": make_report(n_tasks=1)["tasks"][0]["sparse"]["verification"],
-        "base": {"loss": 0.142, "accuracy": 0.99, "difference": 3.0}, "pairs": pairs, "nodes": nodes,
-        "edge_effects": {str(i): round(rng.random(), 3) for i in range(min(len(circuit["edges"]), 600))},
-        "ladder": {"order": order, "steps": steps},
-        "graph": neuronpedia_graph(circuit, whole, 2, model) if len(circuit["edges"]) <= 1000 else None,
-    }  # fmt: skip
+    pairs = [evidence(circuit, 16, clean, corrupt, seed + i).pair for i in range(2)]
+    steps = [LadderStep(max(1, len(keys) * i // 6), 0.9 / i, 0.5 + i / 12) for i in range(1, 7)]
+    return ViewCircuit(
+        id=f"{model}/{circuit.task}/abc123/{seed}",
+        model=model,
+        setting=SETTING,
+        circuit=circuit,
+        standing=standing(circuit),
+        n_test_prompts=512,
+        base=Effect(0.142, 0.99, 3.0),
+        node_prompts=32,
+        edge_prompts=16,
+        pairs=pairs,
+        nodes=nodes,
+        edge_effects={str(i): round(rng.random(), 3) for i in range(min(circuit.n_edges, 600))},
+        ladder=Ladder(sorted(keys, key=lambda key: -(nodes[key].effect or 0.0)), steps),
+        judgement=make_report(n_tasks=1).tasks[0].models["sparse"].judgement,
+        graph=neuronpedia_graph(circuit, pairs[0], 2, model) if circuit.n_edges <= 1000 else None,
+    )
 
 
-def quote_bundle(live: dict[str, Any] | None = None) -> dict[str, Any]:
+def quote_view(live: bool = False) -> View:
     """The readable quote circuit in the sparse model, a larger one of the same task in the dense model, and another."""
-    report = make_report(n_tasks=2)
-    tasks = [task["name"] for task in report["tasks"]]
+    first, second = make_report(n_tasks=2).tasks
     found = [
-        entry(report["tasks"][0]["sparse"]["circuit"], "sparse", 0),
-        entry(report["tasks"][0]["dense"]["circuit"], "dense", 0),
-        entry(report["tasks"][1]["sparse"]["circuit"], "sparse", 1),
+        entry(first.models["sparse"].circuit, "sparse", 0),
+        entry(first.models["dense"].circuit, "dense", 0),
+        entry(second.models["sparse"].circuit, "sparse", 1),
     ]
-    models = {
-        name: {"n_layer": 2, "d_model": width, "d_head": 16, "density": density, "heldout_loss": 3.3,
-               "fingerprint": "9f"}
-        for name, width, density in (("sparse", 256, 0.05), ("dense", 32, 1.0))
-    }  # fmt: skip
-    return make_bundle(f"{len(tasks)} tasks", models, found, TOKENS, {"created": "2026-02-03T10:20:30+00:00"}, live)
+    models = {"sparse": ViewModel(2, 256, 16, 0.05, 3.3, "9f"), "dense": ViewModel(2, 32, 16, 1.0, 3.3, "9f")}
+    prompts = {circuit.id: f"print({i}" for i, circuit in enumerate(found)}
+    return View("2 tasks", models, found, TOKENS, "2026-02-03T10:20:30+00:00", live, prompts)
 
 
-def large_bundle(n_nodes: int, n_edges: int) -> dict[str, Any]:
-    """One random circuit of about that size in a wide dense model."""
-    width, n_layer = max(256, 16 * round(n_nodes / 10 / 16)), 8
+def large_view(n_nodes: int, n_edges: int, n_layer: int = 8, width: int = 0) -> View:
+    """One random circuit of about that size in a dense model, wide enough for it where no width is given."""
+    width = width or max(256, 16 * round(n_nodes / 10 / 16))
     circuit = random_circuit("single_double_quote", width, n_nodes, n_edges, 0, n_layer=n_layer)
-    model = {
-        "n_layer": n_layer,
-        "d_model": width,
-        "d_head": 16,
-        "density": 1.0,
-        "heldout_loss": 3.3,
-        "fingerprint": "9f",
-    }
-    return make_bundle("large", {"dense": model}, [entry(circuit, "dense")], TOKENS, {}, None)
+    model = ViewModel(n_layer, width, 16, 1.0, 3.3, "9f")
+    return View("large", {"dense": model}, [entry(circuit, "dense")], TOKENS, "")
 
 
-__all__ = ["QUOTE_EDGES", "QUOTE_NODES", "entry", "large_bundle", "quote_bundle"]
+__all__ = ["QUOTE_EDGES", "QUOTE_NODES", "entry", "large_view", "quote_view"]

@@ -20,8 +20,9 @@ def test_every_part_of_the_copy_circuit_is_needed() -> None:
     base = effect(alone)
     assert base.accuracy == 1.0 and base.loss < 0.15
     heads = head_effects(alone)
-    assert list(heads) == ["0.0", "1.0"]
-    for found in heads.values():
+    assert list(heads.without) == ["0.0", "1.0"] and heads.whole == base
+    assert heads.n_prompts == 2 * hand.prompts.n_pairs
+    for found in heads.without.values():
         assert found.accuracy == pytest.approx(0.5, abs=0.1)
         assert found.loss == pytest.approx(CHANCE, abs=0.05)
     nodes = node_effects(alone)
@@ -57,10 +58,10 @@ def test_extremes_take_one_place_of_a_row_and_ignore_padding() -> None:
     tokens = torch.arange(12).reshape(3, 4)
     lengths = torch.tensor([3, 4, 4])
     high = extremes(values, tokens, lengths, 1)
-    assert [(e["values"][e["at"]], e["tokens"][e["at"]]) for e in high] == [(3.0, 1), (1.0, 4)]  # 99 is padding
-    assert high[0]["tokens"] == [0, 1, 2]
+    assert [(e.values[e.at], e.tokens[e.at]) for e in high] == [(3.0, 1), (1.0, 4)]  # 99 is padding
+    assert high[0].tokens == [0, 1, 2]
     low = extremes(values, tokens, lengths, -1)
-    assert [e["values"][e["at"]] for e in low] == [-5.0, -4.0]  # row 0 has nothing below zero
+    assert [e.values[e.at] for e in low] == [-5.0, -4.0]  # row 0 has nothing below zero
 
 
 def test_examples_show_a_window_around_the_extreme() -> None:
@@ -68,13 +69,13 @@ def test_examples_show_a_window_around_the_extreme() -> None:
     values[:, 20] = torch.arange(9.0, 0.0, -1.0)
     found = extremes(values, torch.arange(360).reshape(9, 40), torch.full((9,), 40), 1)
     assert len(found) == N_EXAMPLES
-    assert len(found[0]["tokens"]) == BEFORE + 1 + AFTER and found[0]["at"] == BEFORE
+    assert len(found[0].tokens) == BEFORE + 1 + AFTER and found[0].at == BEFORE
 
 
 def test_a_histogram_counts_every_value() -> None:
     found = histogram(torch.tensor([0.0, 0.0, -1.0, 2.0]))
-    assert (found["low"], found["high"], found["zero"], sum(found["counts"])) == (-1.0, 2.0, 0.5, 4)
-    assert sum(histogram(torch.zeros(5))["counts"]) == 5  # one value alone has a width, too
+    assert (found.low, found.high, found.zero, sum(found.counts)) == (-1.0, 2.0, 0.5, 4)
+    assert sum(histogram(torch.zeros(5)).counts) == 5  # one value alone has a width, too
 
 
 def test_recorded_activations_are_those_of_the_forward_pass() -> None:
@@ -95,8 +96,8 @@ def test_recorded_activations_are_those_of_the_forward_pass() -> None:
 def test_the_marker_is_where_the_copied_value_is_most_extreme() -> None:
     hand = copy_model()
     found = node_examples(hand.model, {"0.attn.v": [0]}, hand.prompts.tokens, hand.prompts.lengths)["0.attn.v:0"]
-    assert all(e["values"][e["at"]] > 0 for e in found["positive"])
-    assert all(e["values"][e["at"]] < 0 for e in found["negative"])
+    assert all(e.values[e.at] > 0 for e in found.positive)
+    assert all(e.values[e.at] < 0 for e in found.negative)
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
@@ -104,13 +105,33 @@ def test_the_marker_is_where_the_copied_value_is_most_extreme() -> None:
 
 def test_a_node_reads_and_writes_the_tokens_of_its_weights() -> None:
     hand = copy_model()
-    words = node_words(hand.model, hand.nodes)
-    key = words["0.attn.k:0"]["reads"]  # its one weight is 3, on the channel that is +2 for markers, -2 for their twins
-    assert {(t, v) for t, v in key if v > 0} == {(MARK_A, 6.0), (MARK_B, 6.0)}
-    assert (CALL, 6.0) in words["0.attn.q:0"]["reads"] and (ASK, 6.0) in words["1.attn.q:0"]["reads"]
-    answer = dict(words["1.attn.v:0"]["writes"])  # through the out weight of 1 to the unembedding's +-0.7
-    assert {token: round(value, 3) for token, value in answer.items()} == {COPY_ANSWERS[0]: 0.7, COPY_ANSWERS[1]: -0.7}
-    assert (
-        words["0.attn.k:0"]["writes"] == [] and words["1.attn.out:" + str(hand.nodes["1.attn.out"][0])]["reads"] == []
-    )
-    assert all(len(side) <= N_WORDS for said in words.values() for side in said.values())
+    words = node_words(hand.model, hand.nodes, str)
+    key = words["0.attn.k:0"].model.reads  # its one weight is 3, on a channel: +2 for markers, -2 for their twins
+    assert {(t, v) for t, v in key if v > 0} == {(str(MARK_A), 6.0), (str(MARK_B), 6.0)}
+    assert (str(CALL), 6.0) in words["0.attn.q:0"].model.reads and (str(ASK), 6.0) in words["1.attn.q:0"].model.reads
+    answer = dict(words["1.attn.v:0"].model.writes)  # through the out weight of 1 to the unembedding's +-0.7
+    first, second = map(str, COPY_ANSWERS)
+    assert {token: round(value, 3) for token, value in answer.items()} == {first: 0.7, second: -0.7}
+    assert words["0.attn.k:0"].model.writes == []
+    assert words["1.attn.out:" + str(hand.nodes["1.attn.out"][0])].model.reads == []
+    lists = [
+        side for said in words.values() for half in (said.circuit, said.model) for side in (half.reads, half.writes)
+    ]
+    assert all(len(side) <= N_WORDS for side in lists)
+
+
+def test_words_inside_a_circuit_know_its_channels_alone() -> None:
+    """A value that reads two embedding channels, of which the circuit keeps one; its answer channel is not kept."""
+    hand = copy_model()
+    kept, dropped = 3, 5
+    weight = hand.model.get_parameter("blocks.0.attn.v.weight")
+    nodes = {"embed": [kept], "0.attn.in": [kept, dropped], "0.attn.v": [0], "0.attn.out": [7], "final": []}
+    with torch.no_grad():
+        weight.zero_()
+        weight[0, kept], weight[0, dropped] = 2.0, 1.0
+        hand.model.embed.weight.zero_()
+        hand.model.embed.weight[10, kept], hand.model.embed.weight[11, dropped] = 1.0, 4.0
+    said = node_words(hand.model, nodes, str)["0.attn.v:0"]
+    assert said.model.reads == [("11", 4.0), ("10", 2.0)]
+    assert said.circuit.reads == [("10", 2.0)]
+    assert said.circuit.writes == []

@@ -1,9 +1,9 @@
 """Words along the direct path, also where a variant has other sites and wider readers."""
 
 import torch
-from random_model import VOCAB, random_model
+from random_model import random_model
 
-from thinwire.evidence.logit_lens import node_words, read_words, write_words
+from thinwire.evidence.logit_lens import node_words, read_products, top_words, write_products
 from thinwire.model.config import Variant
 
 ANY = Variant(residual="relu", d_positions=5, n_head=3, d_mlp=20)
@@ -13,24 +13,18 @@ def test_every_node_of_every_variant_has_words_or_none() -> None:
     for variant in (Variant(), ANY, Variant(topk_sites=("resid.pre",), norm="layer")):
         model = random_model(positions="learned", variant=variant)
         everything = {site: list(channels) for site, channels in model.space.everything().items()}
-        assert len(node_words(model, everything)) == model.space.n_nodes
+        assert len(node_words(model, everything, str)) == model.space.n_nodes
 
 
 def test_a_residual_channel_has_the_embedding_s_words_and_the_unembedding_s() -> None:
     model = random_model(positions="learned", variant=ANY)
-    for site, words, weight in (
-        ("0.resid.mid", read_words, model.embed.weight),
-        ("1.resid.post", write_words, model.unembed.weight),
-    ):
-        (found,) = words(model, site, [3])
-        assert found[0] == (int(weight[:, 3].abs().argmax()), float(weight[:, 3][weight[:, 3].abs().argmax()]))
+    assert torch.equal(read_products(model, "0.resid.mid", [3])[:, 0], model.embed.weight[:, 3])
+    assert torch.equal(write_products(model, "1.resid.post", [3])[:, 0], model.unembed.weight[:, 3])
 
 
 def test_positions_have_no_words_and_queries_read_past_them() -> None:
     model = random_model(positions="learned", variant=ANY)
     width = model.config.d_model
-    assert read_words(model, "0.attn.in", [width, width + 4]) == [[], []]
+    assert top_words(read_products(model, "0.attn.in", [width, width + 4]), str) == [[], []]
     product = model.embed.weight @ model.get_parameter("blocks.0.attn.q.weight")[7, :width]
-    ((token, value), *_) = read_words(model, "0.attn.q", [7])[0]
-    assert token < VOCAB and value == float(product[product.abs().argmax()])
-    assert torch.isclose(torch.tensor(value), product[token])
+    torch.testing.assert_close(read_products(model, "0.attn.q", [7])[:, 0], product)

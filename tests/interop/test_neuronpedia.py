@@ -1,6 +1,7 @@
 """A circuit as an attribution graph: every node and edge is there, links lead somewhere, weights are contributions."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from report_fixture import CLEAN, CORRUPT, QUOTE_EDGES, QUOTE_NODES, evidence, make_report
@@ -8,8 +9,8 @@ from report_fixture import CLEAN, CORRUPT, QUOTE_EDGES, QUOTE_NODES, evidence, m
 from thinwire.errors import UserError
 from thinwire.interop.neuronpedia import neuronpedia_graph
 
-CIRCUIT = make_report(n_tasks=1)["tasks"][0]["sparse"]["circuit"]
-EVIDENCE = evidence(CIRCUIT, 16, CLEAN, CORRUPT, 0)
+CIRCUIT = make_report(n_tasks=1).tasks[0].models["sparse"].circuit
+EVIDENCE = evidence(CIRCUIT, 16, CLEAN, CORRUPT, 0).pair
 GRAPH = neuronpedia_graph(CIRCUIT, EVIDENCE, 2, "sparse")
 
 
@@ -47,4 +48,4 @@ def test_a_links_weight_is_weight_times_activation() -> None:
 
 def test_missing_evidence_is_an_error() -> None:
     with pytest.raises(UserError, match="no activations of embed"):
-        neuronpedia_graph(CIRCUIT, EVIDENCE | {"nodes": {}}, 2, "sparse")
+        neuronpedia_graph(CIRCUIT, replace(EVIDENCE, nodes={}), 2, "sparse")

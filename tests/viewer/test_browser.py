@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from chromium import chromium, opened
@@ -12,7 +11,8 @@ from report_fixture import QUOTE_EDGES, make_report
 from test_report_page import hostile_report
 from test_viewer_markup import HOSTILE
 
-from thinwire.viewer.report import render_report
+from thinwire.viewer.contract import Report
+from thinwire.viewer.report import render_report, report_data
 from thinwire.viewer.wording import count
 
 
@@ -23,12 +23,12 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def report() -> dict[str, Any]:
+def report() -> Report:
     return make_report()
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory, report: dict[str, Any]) -> Path:
+def path(tmp_path_factory: pytest.TempPathFactory, report: Report) -> Path:
     file = tmp_path_factory.mktemp("report") / "report.html"
     file.write_text(render_report(report), encoding="utf-8")
     return file
@@ -37,25 +37,24 @@ def path(tmp_path_factory: pytest.TempPathFactory, report: dict[str, Any]) -> Pa
 # --- the report -----------------------------------------------------------------------------------------------------
 
 
-def test_the_table_shows_the_numbers_of_the_circuits(browser: Browser, path: Path, report: dict[str, Any]) -> None:
+def test_the_table_shows_the_numbers_of_the_circuits(browser: Browser, path: Path, report: Report) -> None:
     with opened(browser, path) as (page, _):
         shown = page.evaluate(
             """() => Object.fromEntries([...document.querySelectorAll('#main-table tbody')].map(
             body => [body.dataset.task, Object.fromEntries([...body.rows].map(row => [row.className,
             [...row.querySelectorAll('td > data')].map(d => [Number(d.value), d.textContent])]))]))"""
         )
-    for task in report["tasks"]:
-        for side in ("sparse", "dense"):
-            numbers = shown[task["name"]][side]
-            circuit, verified = task[side]["circuit"], task[side]["verification"]
-            expected = [circuit["n_nodes"], len(circuit["edges"])]
-            expected += [verified["sufficiency"][key] for key in ("loss", "accuracy", "kl")]
+    for task in report.tasks:
+        for side, part in task.models.items():
+            numbers, test = shown[task.name][side], part.circuit.scores["test"]
+            assert part.judgement
+            expected = [part.circuit.n_nodes, part.circuit.n_edges, test.loss, test.accuracy, part.judgement.kl]
             assert [value for value, _ in numbers[:5]] == expected
-            assert numbers[1][1] == count(len(circuit["edges"]))
+            assert numbers[1][1] == count(part.circuit.n_edges)
 
 
-def test_the_table_sorts_by_a_click(browser: Browser, path: Path, report: dict[str, Any]) -> None:
-    edges = {t["name"]: len(t["sparse"]["circuit"]["edges"]) for t in report["tasks"]}
+def test_the_table_sorts_by_a_click(browser: Browser, path: Path, report: Report) -> None:
+    edges = {task.name: task.models["sparse"].circuit.n_edges for task in report.tasks}
     with opened(browser, path) as (page, _):
         names = "[...document.querySelectorAll('#main-table tbody')].map(body => body.dataset.task)"
         button = page.get_by_role("button", name="Edges")
@@ -106,12 +105,12 @@ def test_a_link_to_a_folded_task_opens_it(browser: Browser, path: Path) -> None:
         assert page.locator("#task-else_elif").evaluate("fold => fold.open")
 
 
-def test_the_saved_json_is_the_pages_data(browser: Browser, path: Path, report: dict[str, Any]) -> None:
+def test_the_saved_json_is_the_pages_data(browser: Browser, path: Path, report: Report) -> None:
     with opened(browser, path) as (page, _):
         with page.expect_download() as download:
             page.get_by_role("button", name="Save the numbers as JSON").click()
         saved = json.loads(Path(download.value.path()).read_text())
-        assert saved["summary"] == report["summary"]
+        assert saved == json.loads(json.dumps(report_data(report)))
 
 
 def test_the_page_is_whole_without_javascript(browser: Browser, path: Path) -> None:
@@ -120,10 +119,27 @@ def test_the_page_is_whole_without_javascript(browser: Browser, path: Path) -> N
         assert page.locator("#main-table").is_visible()
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [390, 720, 1100, 1280, 1440])
 def test_nothing_sticks_out_sideways(browser: Browser, path: Path, width: int) -> None:
     with opened(browser, path, width=width) as (page, _):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_everything_stands_on_one_left_edge(browser: Browser, path: Path) -> None:
+    with opened(browser, path, width=1440) as (page, _):
+        left = page.evaluate(
+            """() => [...document.querySelectorAll('main .grid > *, main .grid > .wide > *, main .prose > *')]
+            .filter(e => e.checkVisibility() && !e.matches('.unseen, .skip') && !e.closest('.beside, .two'))
+            .map(e => Math.round(e.getBoundingClientRect().left))"""
+        )
+        assert len(set(left)) == 1
+
+
+def test_the_first_screen_has_the_verdict(browser: Browser, path: Path) -> None:
+    with opened(browser, path, width=1440) as (page, _):
+        marks = page.locator(".verdict-badge, .verdict-line")
+        boxes = [marks.nth(i).bounding_box() for i in range(3)]
+        assert all(box and box["y"] + box["height"] < 900 for box in boxes)
 
 
 def test_no_hostile_token_runs(browser: Browser, tmp_path: Path) -> None:

@@ -1,18 +1,20 @@
 """The report's HTML, without a browser: complete, self-contained, and deaf to what its data says."""
 
 import base64
-import copy
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
-from typing import Any
 
 import pytest
-from report_fixture import make_report
+from report_fixture import make_report, with_part, with_task
 from test_viewer_markup import HOSTILE
 
-from thinwire.viewer.report import render_report
+from thinwire.circuits.solved import SOLVED_MEANS
+from thinwire.evidence.records import NodeWords, Said
+from thinwire.viewer.contract import Compared, ExamplePair, ModelReport, Report, Rung, Side, Way
+from thinwire.viewer.report import render_report, report_data
 
 
 class Reader(HTMLParser):
@@ -44,12 +46,12 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def report() -> dict[str, Any]:
+def report() -> Report:
     return make_report()
 
 
 @pytest.fixture(scope="module")
-def page(report: dict[str, Any]) -> Reader:
+def page(report: Report) -> Reader:
     return Reader(render_report(report))
 
 
@@ -77,13 +79,12 @@ def test_nothing_is_fetched_and_nothing_runs_from_an_attribute(page: Reader) -> 
                 assert (value or "").startswith("#"), f"{tag} {name}={value}"
 
 
-def test_the_data_comes_back_from_the_page(page: Reader, report: dict[str, Any]) -> None:
+def test_the_data_comes_back_from_the_page(page: Reader, report: Report) -> None:
     data = json.loads(page.raw["script"][0])
-    assert data["summary"] == report["summary"]
-    assert [t["name"] for t in data["tasks"]] == [t["name"] for t in report["tasks"]]
-    assert data["tasks"][0]["sparse"]["circuit"]["edges"] == json.loads(
-        json.dumps(report["tasks"][0]["sparse"]["circuit"]["edges"])
-    )
+    assert data == json.loads(json.dumps(report_data(report)))
+    assert [task["name"] for task in data["tasks"]] == [task.name for task in report.tasks]
+    edges = report.tasks[0].models["sparse"].circuit.edges
+    assert data["tasks"][0]["models"]["sparse"]["circuit"]["edges"] == [list(edge) for edge in edges]
 
 
 def test_ids_are_unique_and_links_lead_somewhere(page: Reader) -> None:
@@ -105,22 +106,33 @@ def test_every_picture_has_a_name(page: Reader) -> None:
             assert attributes.get("role") == "img"
 
 
-def hostile_report(words: str) -> dict[str, Any]:
+def hostile_report(words: str) -> Report:
+    """Every text of a report that comes from outside is `words`."""
     report = make_report(clean=[words, "b", "c"], corrupt=["a", words, "c"], n_tasks=2)
-    report = copy.deepcopy(report)
-    for task in report["tasks"]:
-        task["description"] = task["excluded_cue"] = words
-        task["example"] = dict.fromkeys(task["example"], words)
-        for side in ("sparse", "dense"):
-            task[side]["circuit"]["answer_texts"] = [words, words + "'"]
-            for node in (task[side]["evidence"] or {"nodes": {}})["nodes"].values():
-                node["reads"], node["writes"] = [words], [words]
-    report["tasks"][1]["name"] = words
-    report["summary"]["tasks"][words] = report["summary"]["tasks"].pop("while_return_true")
-    report["title"] = report["command"] = report["models"]["sparse"]["label"] = words
-    report["environment"] = {words: words}
-    report["selection"]["tasks"][0]["unavailable"] = words
-    return report
+    sides: tuple[Side, Side] = ("sparse", "dense")
+    for i in range(2):
+        report = with_task(
+            report, i, description=words, excluded_cue=words, example=ExamplePair(words, words, words, words)
+        )
+        for side in sides:
+            part = report.tasks[i].models[side]
+            assert part.evidence and part.judgement
+            said = NodeWords([(words, 1.0)], [(words, 1.0)])
+            report = with_part(
+                report, i, side,
+                circuit=replace(part.circuit, answer_texts=(words, words + "'")),
+                evidence=replace(part.evidence, words=dict.fromkeys(part.evidence.words, Said(said, said))),
+                judgement=replace(part.judgement, verdict=words, meaning=words, reasons=[words]),
+                setting=words,
+            )  # fmt: skip
+    report = with_task(report, 1, name=words)
+    assert report.selection
+    tasks = [replace(report.selection.tasks[0], unavailable=words), *report.selection.tasks[1:]]
+    return replace(
+        report, title=words, command=words, environment={words: words}, solved_means=words,
+        models={**report.models, "sparse": replace(report.models["sparse"], label=words)},
+        selection=replace(report.selection, tasks=tasks),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("words", ["".join(HOSTILE), "\u2028</script><script>alert(1)</script>"])
@@ -135,50 +147,119 @@ def test_hostile_tokens_stay_text(words: str, page: Reader) -> None:
     json.loads(made.raw["script"][0])
 
 
-def test_a_report_of_one_model_stands_alone(report: dict[str, Any]) -> None:
-    single = copy.deepcopy(report)
-    del single["models"]["dense"]
-    for task in single["tasks"]:
-        del task["dense"]
-    single["summary"] |= {"edge_ratio": None, "heldout_loss": {"sparse": 3.35}}
-    single["summary"]["tasks"] = {n: {"sparse": c["sparse"]} for n, c in single["summary"]["tasks"].items()}
-    single |= {"twins_tried": [], "stages": []}
-    single["selection"]["tasks"] = []
-    text = Reader(render_report(single)).text
-    assert "dense twin needs" not in text
+def single(report: Report) -> Report:
+    """The same without the dense twin, as a run's own report has it."""
+    tasks = [replace(task, models={"sparse": task.models["sparse"]}) for task in report.tasks]
+    headline = replace(report.means.headline, means={"sparse": report.means.headline.means["sparse"]}, ratio=None)
+    means = replace(report.means, sizes=[headline], headline=headline)
+    models: dict[Side, ModelReport] = {"sparse": report.models["sparse"]}
+    return replace(
+        report,
+        title="Circuits of a run",
+        models=models,
+        tasks=tasks,
+        means=means,
+        twins=None,
+        stages=[],
+        selection=None,
+    )
+
+
+def test_a_report_of_one_model_stands_alone(report: Report) -> None:
+    text = Reader(render_report(single(report))).text
+    assert "dense twin" not in text.split("Definitions")[0]
     assert "20 edges" in text
 
 
-def test_what_a_mode_of_training_spared_stands_beside_the_exact_model(report: dict[str, Any]) -> None:
+def test_the_verdict_stands_with_the_numbers(report: Report, page: Reader) -> None:
+    """On the first screen, in the table of all tasks, in every folded row."""
+    html = render_report(report)
+    first = html[: html.index("Five questions")]
+    assert first.count("sufficient only") >= 3 and "needs" not in first
+    table = html[html.index('id="main-table"') : html.index("</table>", html.index('id="main-table"'))]
+    assert table.count("verdict-word sufficient-only") == 8
+    folded = re.findall(r'<details class="task".*?</summary>', html)
+    assert len(folded) == 3 and all(row.count("sufficient only") == 2 for row in folded)
+    standing = replace(report.tasks[1].models["sparse"].standing, model_does=False)
+    bare = with_part(report, 1, "sparse", judgement=None, standing=standing)
+    html = render_report(bare)
+    assert "not verified" in html and "(the whole model does not do it)" in html
+
+
+def test_numbers_in_prose_come_from_data(report: Report, page: Reader) -> None:
+    assert "The same with 137 random sets outside the circuit" in page.text
+    assert "137 random sets of as many nodes" in page.text
+    assert "about 16 (Gao et al. 2025)" in page.text and "0.693" in page.text
+    assert "loss of the whole model, 32 prompts" in page.text and "the circuit alone, 512 prompts" in page.text
+    assert f"A task is solved when {SOLVED_MEANS}." in page.text
+    assert "95.0\u00a0% of the entries of every weight matrix are exactly zero" in page.text
+    model = report.models["sparse"]
+    assert f"{100 * model.n_nonzero / model.n_parameters:.1f}\u00a0% are not zero" in page.text
+
+
+def test_a_page_states_the_settings_of_the_circuits_that_it_shows(report: Report, page: Reader) -> None:
+    assert "still does the task (loss at most 0.15) when every other channel is held at its average" in page.text
+    assert "All were found with: target loss 0.15, mean ablation" in page.text
+    part = report.tasks[0].models["sparse"]
+    other = replace(part.circuit, target_loss=0.3, ablation="zero")
+    text = Reader(render_report(with_part(report, 0, "sparse", circuit=other, setting="target loss 0.3, zero"))).text
+    assert "(loss at most 0.15 and 0.3)" in text
+    assert "set to zero or held at its average over held-out code" in text
+    assert "Found with: target loss 0.3, zero" in text and "They were found under different settings" in text
+
+
+def test_why_a_task_is_left_out_of_the_means_is_said() -> None:
+    text = Reader(render_report(make_report(dense_status="not_solved"))).text
+    assert "while_return_true: no circuit of the dense twin met the target" in text
+
+
+def test_reasons_are_not_cut(page: Reader) -> None:
+    why = next(a for tag, a in page.tags if a.get("class") == "why")
+    assert why["colspan"] == "5"
+    assert "not available: the vocabulary has no single token for this answer; train a tokenizer" in page.text
+
+
+def test_edges_at_each_requirement_stand_side_by_side(report: Report) -> None:
+    assert "at each requirement" not in Reader(render_report(report)).text
+    ladder = [Rung("sufficient", True, 28, 22, "sufficient only"), Rung("faithful", False, 90, 1234, "")]
+    text = Reader(render_report(with_part(report, 0, "sparse", ladder=ladder))).text
+    table = text[text.index("Edges of the smallest circuit found at each requirement") :]
+    assert "sufficient: edges" in table and "22" in table and "1,234" not in table
+
+
+def test_what_a_mode_of_training_spared_stands_beside_the_exact_model(report: Report) -> None:
     assert "rows spared" not in Reader(render_report(report)).text
-    followed = copy.deepcopy(report)
     savings = {"spared_rows": 0.5625, "exchanges": 41.26, "norm_error": 0.0625, "seconds_saved": 67.4}
-    followed["models"]["sparse"] |= {"mode": "regrow", "savings": savings}
-    text = Reader(render_report(followed)).text
+    followed = replace(report.models["sparse"], mode="regrow", savings=savings)
+    text = Reader(render_report(replace(report, models={**report.models, "sparse": followed}))).text
     for shown in ("regrow", "rows spared a full gradient", "56", "41.3", "67"):
         assert shown in text
 
 
-def test_means_before_and_after_the_sweeps_stand_side_by_side(report: dict[str, Any]) -> None:
+def test_means_before_and_after_the_sweeps_stand_side_by_side(report: Report) -> None:
     text = Reader(render_report(report)).text
     before = text.index("induced edges before the sweep")
     assert "123" in text[before:] and "2,468" in text[before:] and "20.0" in text[before:]
     assert before < text.index("induced edges after the sweep of nodes") < text.index("minimal edges, after")
-    none = copy.deepcopy(report)
-    none["summary"]["tasks_compared"] = []
+    none = replace(report, means=replace(report.means, tasks=[]))
     assert "induced edges before the sweep" not in Reader(render_report(none)).text
 
 
-def test_other_ways_of_choosing_stand_in_a_table_where_they_were_compared(report: dict[str, Any]) -> None:
+def test_other_ways_of_choosing_stand_in_a_table_where_they_were_compared(report: Report) -> None:
     assert "Other ways of choosing" not in Reader(render_report(report)).text
-    compared = copy.deepcopy(report)
-    way = {"edges": 15, "test_loss": 0.741, "test_accuracy": 0.5, "n_edges_to_target": 75_369, "n_edges_swept": 19}
-    ways = [way | {"method": "gates & sweep"}, way | {"method": "random", "n_edges_to_target": None}]
-    compared["tasks"][0]["sparse"]["baselines"] = {"methods": ways}
-    page = render_report(compared)
+    way = Way("gates & sweep", 15, 0.741, 0.5, 75_369, 19)
+    ways = [way, replace(way, method="random", n_edges_to_target=None)]
+    page = render_report(with_part(report, 0, "sparse", baselines=Compared(ways, completeness_gap=0.182)))
     text = Reader(page).text
     table = text[text.index("Other ways of choosing") :]
-    for shown in (f"{compared['tasks'][0]['name']}, sparse", "gates & sweep", "75,369", "0.741", "random"):
+    for shown in (
+        f"{report.tasks[0].name}, sparse",
+        "gates & sweep",
+        "75,369",
+        "0.741",
+        "random",
+        "miss 18.2\u00a0% of",
+    ):
         assert shown in table
     assert "gates &amp; sweep" in page
 
@@ -186,11 +267,10 @@ def test_other_ways_of_choosing_stand_in_a_table_where_they_were_compared(report
 def test_a_report_without_evidence_or_verification_is_drawn() -> None:
     bare = make_report(n_tasks=1)
     for side in ("sparse", "dense"):
-        bare["tasks"][0][side] |= {"evidence": None, "verification": None}
+        bare = with_part(bare, 0, side, evidence=None, judgement=None)
     assert "20 edges" in Reader(render_report(bare)).text
 
 
 def test_a_task_that_is_not_solved_is_said_to_be() -> None:
     text = Reader(render_report(make_report(dense_status="not_solved"))).text
-    assert "not solved (best loss" in text
-    assert "No circuit of the dense twin reached the target on while_return_true" in text
+    assert "no circuit met the target (best loss" in text

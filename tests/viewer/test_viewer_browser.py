@@ -2,7 +2,8 @@
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -12,10 +13,13 @@ from chromium import chromium, opened
 from playwright.sync_api import Browser, Page, expect
 from report_fixture import QUOTE_EDGES
 from test_viewer_markup import HOSTILE
-from view_fixture import large_bundle, quote_bundle
+from view_fixture import large_view, quote_view
 
-from thinwire.viewer.live import LiveServer
+from thinwire.viewer.bundle import view_data
+from thinwire.viewer.live import LiveServer, Question
 from thinwire.viewer.page import render_view, sandboxed
+from thinwire.viewer.view_contract import View
+from thinwire.workflows.live import Answer, Ask
 
 V49 = "1.attn.v:49"
 
@@ -27,14 +31,19 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def bundle() -> dict[str, Any]:
-    return quote_bundle()
+def view() -> View:
+    return quote_view()
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory, bundle: dict[str, Any]) -> Path:
+def bundle(view: View) -> dict[str, Any]:
+    return json.loads(json.dumps(view_data(view)))
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory, view: View) -> Path:
     file = tmp_path_factory.mktemp("view") / "view.html"
-    file.write_text(render_view(bundle), encoding="utf-8")
+    file.write_text(render_view(view), encoding="utf-8")
     return file
 
 
@@ -169,10 +178,10 @@ def test_stepping_through_sizes_keeps_the_nodes_that_matter(browser: Browser, pa
 def test_verdicts_and_their_meaning(browser: Browser, path: Path) -> None:
     with opened(browser, path) as (page, _):
         words = tab(page, "Tests")
-        for told in ("sufficient only", "✓ passed", "✗ failed", "– not run", "0.9893"):
+        for told in ("sufficient only", "✓ passed", "✗ failed", "– not run", "512 prompts", "50.3"):
             assert told in words
         page.get_by_text("What each verdict means").click()
-        assert "the model does not do the task well" in page.locator("#panel").inner_text()
+        assert "the whole model does not do the task well" in page.locator("#panel").inner_text()
 
 
 # --- notes, links, files --------------------------------------------------------------------------------------------
@@ -307,9 +316,9 @@ def test_zoom_pan_and_fit(browser: Browser, path: Path) -> None:
         assert page.evaluate(where) == fitted
 
 
-def test_it_works_in_a_sandboxed_frame(browser: Browser, bundle: dict, tmp_path: Path) -> None:
+def test_it_works_in_a_sandboxed_frame(browser: Browser, view: View, tmp_path: Path) -> None:
     file = tmp_path / "notebook.html"
-    file.write_text(f"<!doctype html><body>{sandboxed(render_view(bundle))}", encoding="utf-8")
+    file.write_text(f"<!doctype html><body>{sandboxed(render_view(view))}", encoding="utf-8")
     with opened(browser, file) as (page, watch):
         frame = page.frame_locator("iframe")
         frame.locator(f"[data-node='{V49}']").click()
@@ -318,14 +327,15 @@ def test_it_works_in_a_sandboxed_frame(browser: Browser, bundle: dict, tmp_path:
 
 
 def test_hostile_texts_do_not_run(browser: Browser, tmp_path: Path) -> None:
-    bundle, words = quote_bundle(), "".join(HOSTILE)
-    bundle["tokens"] = dict.fromkeys(bundle["tokens"], words)
-    bundle["circuits"][0]["circuit"] |= {"task": words}
-    pair = bundle["circuits"][0]["pairs"][0]
-    pair["clean_tokens"] = pair["corrupt_tokens"] = [words] * len(pair["clean_tokens"])
+    view, words = quote_view(), "".join(HOSTILE)
+    first = view.circuits[0]
+    tokens = [words] * len(first.pairs[0].clean_tokens)
+    pairs = [replace(pair, clean_tokens=tokens, corrupt_tokens=tokens) for pair in first.pairs]
+    hostile = replace(first, circuit=replace(first.circuit, task=words), pairs=pairs, setting=words)
+    view = replace(view, tokens=dict.fromkeys(view.tokens, words), circuits=[hostile, *view.circuits[1:]])
     file = tmp_path / "hostile.html"
-    file.write_text(render_view(bundle), encoding="utf-8")
-    notes = json.dumps({bundle["circuits"][0]["id"]: {"labels": {V49: "<img src=x onerror=alert(1)>"}, "text": words}})
+    file.write_text(render_view(view), encoding="utf-8")
+    notes = json.dumps({first.id: {"labels": {V49: "<img src=x onerror=alert(1)>"}, "text": words}})
     with opened(browser, file) as (page, _):
         page.on("dialog", lambda dialog: pytest.fail(f"ran: {dialog.message}"))
         page.evaluate("notes => { location.hash = '#' + new URLSearchParams({ notes }) }", notes)
@@ -337,7 +347,7 @@ def test_hostile_texts_do_not_run(browser: Browser, tmp_path: Path) -> None:
 
 def test_a_large_circuit_starts_filtered_and_says_so(browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "large.html"
-    file.write_text(render_view(large_bundle(800, 6000)), encoding="utf-8")
+    file.write_text(render_view(large_view(800, 6000)), encoding="utf-8")
     with opened(browser, file) as (page, _):
         said = page.locator("#shown").inner_text()
         assert said.startswith("Showing 1,500 of 6,000 edges") and "Hidden: 4,500 edges" in said
@@ -350,21 +360,15 @@ def test_a_large_circuit_starts_filtered_and_says_so(browser: Browser, tmp_path:
 
 
 def test_live_answers_while_typing_and_ticking(browser: Browser) -> None:
-    asked: list[Mapping[str, Any]] = []
+    asked: list[Ask] = []
 
-    def evaluate(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    def evaluate(request: Ask) -> Answer:
         asked.append(request)
-        off = len(request["nodes"]) + len(request["edges"])
-        return {
-            "tokens": [request["prompt"]],
-            "model": 0.99,
-            "circuit": 0.9,
-            "changed": 0.9 - off / 4,
-            "milliseconds": 1,
-        }
+        off = len(request.nodes) + len(request.edges)
+        return Answer([request.prompt], 0.99, 0.9, 0.9 - off / 4, 1.0)
 
-    with LiveServer(render_view(quote_bundle({"evaluate": "evaluate"})), evaluate) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    with LiveServer(render_view(quote_view(live=True)), {"evaluate": Question(Ask, evaluate)}) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         context = browser.new_context()
         page = context.new_page()
         page.goto(server.url)
@@ -376,8 +380,7 @@ def test_live_answers_while_typing_and_ticking(browser: Browser) -> None:
         page.get_by_label("Hold this node at its mean").check()
         page.get_by_role("tab", name="Live").click()
         page.get_by_text("65.0").first.wait_for()
-        assert asked[-1]["nodes"] == [V49] and asked[-1]["prompt"] == "print('x"
+        assert asked[-1].nodes == [V49] and asked[-1].prompt == "print('x"
         page.get_by_role("button", name="Put all back").click()
         expect(page.locator("#live-said")).not_to_contain_text("65.0")
         context.close()
-        server.shutdown()

@@ -1,25 +1,29 @@
 """The drawing and the charts state the circuit's numbers, and no meaning hangs on colour alone."""
 
 import re
-from typing import Any
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
-from report_fixture import CLEAN, CORRUPT, QUOTE_EDGES, evidence, make_report, random_circuit
+from report_fixture import CLEAN, CORRUPT, QUOTE_EDGES, evidence, make_report, random_circuit, with_part
 
+from thinwire.evidence.records import HeadLook, NodeActivity
 from thinwire.viewer.charts import Axis, Series, line_chart
+from thinwire.viewer.contract import TaskModel
 from thinwire.viewer.contrast import contrast, differing_tokens
 from thinwire.viewer.draw import draw_svg
 from thinwire.viewer.reading import reading
+from thinwire.viewer.remarks import NOT_READ, NOT_WRITTEN, NOTHING_IN, NOTHING_OUT, ONLY_KEY, ONLY_QUERY, remarks
 from thinwire.viewer.strips import attention_map, attention_row, bar_strip
-from thinwire.viewer.wording import count, listing, loss, percent, plural, ratio, seconds, short_count, signed
+from thinwire.viewer.task_parts import attention
+from thinwire.viewer.wording import signed
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(scope="module")
-def quote() -> dict[str, Any]:
-    return make_report(n_tasks=1)["tasks"][0]["sparse"]
+def quote() -> TaskModel:
+    return make_report(n_tasks=1).tasks[0].models["sparse"]
 
 
 def parsed(svg: str) -> ElementTree.Element:
@@ -34,8 +38,8 @@ def edges_of(svg: ElementTree.Element) -> list[ElementTree.Element]:
 # --- drawing --------------------------------------------------------------------------------------------------------
 
 
-def test_every_edge_is_drawn_with_width_and_sign(quote: dict[str, Any]) -> None:
-    svg = parsed(draw_svg(quote["circuit"], quote["evidence"], 2, 16))
+def test_every_edge_is_drawn_with_width_and_sign(quote: TaskModel) -> None:
+    svg = parsed(draw_svg(quote.circuit, quote.evidence, 2, 16))
     lines = {(e.get("data-source"), e.get("data-target")): e for e in edges_of(svg)}
     assert len(lines) == len(QUOTE_EDGES)
     widest = max(abs(weight) for *_, weight in QUOTE_EDGES)
@@ -57,29 +61,29 @@ def test_large_circuits_say_what_is_hidden() -> None:
     svg = draw_svg(circuit, None, 2, 16, max_edges=100)
     drawn = edges_of(parsed(svg))
     assert len(drawn) == 100
-    hidden = len(circuit["edges"]) - 100
+    hidden = len(circuit.edges) - 100
     assert f"{hidden:,} are hidden" in svg
     assert f"The {hidden:,} weakest edges are not drawn." in svg
-    weakest_drawn = sorted((abs(edge[4]) for edge in circuit["edges"]), reverse=True)[99]
+    weakest_drawn = sorted((abs(edge[4]) for edge in circuit.edges), reverse=True)[99]
     names = {(e.get("data-source"), e.get("data-target")) for e in drawn}
-    strong = {(f"{a}:{s}", f"{b}:{t}") for a, s, b, t, w in circuit["edges"] if abs(w) > weakest_drawn}
+    strong = {(f"{a}:{s}", f"{b}:{t}") for a, s, b, t, w in circuit.edges if abs(w) > weakest_drawn}
     assert strong <= names
 
 
-def test_answers_show_the_circuits_probabilities(quote: dict[str, Any]) -> None:
-    words = " ".join(t.text or "" for t in parsed(draw_svg(quote["circuit"], quote["evidence"], 2, 16)).iter())
+def test_answers_show_the_circuits_probabilities(quote: TaskModel) -> None:
+    words = " ".join(t.text or "" for t in parsed(draw_svg(quote.circuit, quote.evidence, 2, 16)).iter())
     assert "clean prompt: 91.0\u00a0%" in words
     assert "corrupt prompt: 87.0\u00a0%" in words  # 1 - 0.13
 
 
-def test_a_circuit_without_evidence_is_drawn_from_its_edges(quote: dict[str, Any]) -> None:
-    svg = parsed(draw_svg(quote["circuit"], None, 2, 16))
+def test_a_circuit_without_evidence_is_drawn_from_its_edges(quote: TaskModel) -> None:
+    svg = parsed(draw_svg(quote.circuit, None, 2, 16))
     assert len(edges_of(svg)) == len(QUOTE_EDGES)
     assert "6 unembedding weights" in ElementTree.tostring(svg, "unicode")
 
 
-def test_a_drawing_has_a_name_and_a_description(quote: dict[str, Any]) -> None:
-    svg = parsed(draw_svg(quote["circuit"], None, 2, 16, name="x"))
+def test_a_drawing_has_a_name_and_a_description(quote: TaskModel) -> None:
+    svg = parsed(draw_svg(quote.circuit, None, 2, 16, name="x"))
     assert svg.get("role") == "img"
     assert svg.get("aria-labelledby") == "x-title x-desc"
     described = {e.get("id"): e.text for e in svg.iter() if e.get("id")}
@@ -91,10 +95,10 @@ def test_a_drawing_has_a_name_and_a_description(quote: dict[str, Any]) -> None:
 
 
 def test_contrast_finds_the_token_that_tells_the_prompts_apart() -> None:
-    at = contrast({"clean": [0.0, 2.0, 1.0], "corrupt": [0.0, -1.0, 1.0]})
+    at = contrast(NodeActivity([0.0, 2.0, 1.0], [0.0, -1.0, 1.0], 0.0))
     assert (at.position, at.clean, at.corrupt, at.share) == (1, 2.0, -1.0, 1.0)
-    assert contrast({"clean": [0.0], "corrupt": [0.0]}).share == 0.0
-    assert contrast({"clean": [1.0, 4.0], "corrupt": [3.0]}).position == -1  # unequal lengths: the last token
+    assert contrast(NodeActivity([0.0], [0.0], 0.0)).share == 0.0
+    assert contrast(NodeActivity([1.0, 4.0], [3.0], 0.0)).position == -1  # unequal lengths: the last token
 
 
 def test_differing_tokens() -> None:
@@ -102,14 +106,66 @@ def test_differing_tokens() -> None:
     assert differing_tokens(["a"], ["a", "b"]) == []
 
 
-def test_the_reading_names_the_head_and_its_weights(quote: dict[str, Any]) -> None:
-    steps = reading(quote["circuit"], quote["evidence"], 2, 16)
+def test_the_reading_names_the_head_and_its_weights(quote: TaskModel) -> None:
+    steps = reading(quote.circuit, quote.evidence, 2, 16)
     assert [s.title for s in steps] == ["The embedding", "Layer 0, MLP", "Layer 1, attention", "The answer"]
     words = {step.title: " ".join(step.sentences) for step in steps}
     assert "Head 3 keeps query channel 52, key channel 50 and value channels 49 and 57." in words["Layer 1, attention"]
     assert "41 (+1.84), 87 (−0.91) and 130 (+0.22)" in words["Layer 0, MLP"]
     nodes = {node for step in steps for node in step.nodes}
-    assert nodes == {f"{site}:{c}" for site, channels in quote["circuit"]["nodes"].items() for c in channels}
+    assert nodes == {f"{site}:{c}" for site, channels in quote.circuit.nodes.items() for c in channels}
+
+
+def test_what_the_answer_is_read_from_is_told_at_the_last_token(quote: TaskModel) -> None:
+    """A channel after the last norm may differ most somewhere else; the answer is read at the last token."""
+    assert quote.evidence is not None
+    spread = NodeActivity([0.0, 9.0] + [0.0] * 4 + [3.0], [0.0, -9.0] + [0.0] * 4 + [-2.0], 0.0)
+    quiet = NodeActivity([0.0] * 7, [0.0] * 7, 0.0)
+    nodes = {**quote.evidence.pair.nodes, **{f"final:{c}": quiet for c in (12, 151, 203)}, "final:77": spread}
+    found = replace(quote.evidence, pair=replace(quote.evidence.pair, nodes=nodes))
+    said = " ".join(reading(quote.circuit, found, 2, 16)[-1].sentences)
+    assert "at the last token" in said
+    assert "There channel 77 tells the prompts apart most: +3.00 on the clean and −2.00 on the corrupt prompt." in said
+    assert "9.00" not in said
+
+
+def test_a_head_that_looks_at_all_tokens_alike_is_said_to_average(quote: TaskModel) -> None:
+    assert quote.evidence is not None
+    rows = [[1 / (q + 1)] * (q + 1) + [0.0] * (6 - q) for q in range(7)]
+    even = replace(quote.evidence.pair, attention={"1.3": HeadLook(rows, rows)})
+    values = {"1.attn.v:49": NodeActivity([0.7] * 7, [0.0] * 6 + [-1.4], 0.0)}
+    even = replace(even, nodes={**even.nodes, **values})
+    found = replace(quote.evidence, pair=even)
+    said = " ".join(s for step in reading(quote.circuit, found, 2, 16) for s in step.sentences)
+    assert "It looks at all tokens alike (14.3\u00a0% each from the last token" in said
+    assert "Through value channel 49 it brings +0.70 (clean) and −0.20 (corrupt) to the last token." in said
+    assert "attends most" not in said
+    drawn = draw_svg(quote.circuit, found, 2, 16)
+    assert "head 3: average" in drawn and "looks at all tokens alike" in drawn
+    task = with_part(make_report(n_tasks=1), 0, "sparse", evidence=found).tasks[0]
+    shown = attention(task, "sparse")
+    assert shown is not None and "they average: layer 1 head 3" in shown and "<svg" not in shown
+
+
+def test_nodes_that_lead_nowhere_are_explained(quote: TaskModel) -> None:
+    """By hand: query 52 and key 50 are halves of different products."""
+    said = remarks(quote.circuit)
+    assert said["1.attn.q:52"] == [ONLY_QUERY] and said["1.attn.k:50"] == [ONLY_KEY]
+    assert "0.mlp.neuron:412" not in said and "1.attn.v:49" not in said
+    lonely = replace(quote.circuit, nodes={**quote.circuit.nodes, "1.mlp.out": [222]})
+    assert remarks(lonely)["1.mlp.out:222"] == [NOTHING_IN, NOT_READ]
+    dead_end = replace(quote.circuit, nodes={**quote.circuit.nodes, "0.attn.in": [251]})
+    assert remarks(dead_end)["0.attn.in:251"] == [NOTHING_OUT, NOT_WRITTEN]
+    steps = {step.title: " ".join(step.sentences) for step in reading(quote.circuit, quote.evidence, 2, 16)}
+    assert "For key channel 50 no query is kept" in steps["Layer 1, attention"]
+    assert "tw-lone" in draw_svg(quote.circuit, None, 2, 16)
+
+
+def test_embedding_channels_carry_the_token_that_weighs_most(quote: TaskModel) -> None:
+    words = [
+        e.text for e in parsed(draw_svg(quote.circuit, quote.evidence, 2, 16)).iter() if e.get("class") == "tw-word"
+    ]
+    assert words == ['"', '"', '"']
 
 
 def test_the_reading_escapes_tokens() -> None:
@@ -167,23 +223,3 @@ def test_a_chart_marks_and_names_points() -> None:
     svg = line_chart([Series("a<", "sparse", [(0, 1), (2, 3)], [(2, 3)])], "x", "y", "t", target=2.0)
     assert "target 2" in svg
     assert "a&lt;: 3.000" in svg
-
-
-# --- numbers in words -----------------------------------------------------------------------------------------------
-
-
-def test_numbers_in_words() -> None:
-    assert count(7596) == "7,596"
-    assert short_count(4_520_000) == "4.52M"
-    assert (loss(0.1423), loss(0.00012), loss(0)) == ("0.142", "1.2e-04", "0.000")
-    assert (signed(1.2), signed(-0.0431), signed(0)) == ("+1.20", "−0.043", "0")
-    assert (percent(1.0), percent(0.99996), percent(0.00001), percent(0)) == (
-        "100\u00a0%",
-        "99.9\u00a0%",
-        "0.1\u00a0%",
-        "0\u00a0%",
-    )
-    assert (ratio(12.3456), ratio(1.234), ratio(123.4)) == ("12.3", "1.23", "123")
-    assert (seconds(48.2), seconds(185)) == ("48 s", "3 min 05 s")
-    assert listing(["a", "b", "c"]) == "a, b and c"
-    assert (plural(1, "edge"), plural(2000, "edge")) == ("1 edge", "2,000 edges")

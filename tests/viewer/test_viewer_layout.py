@@ -1,15 +1,19 @@
 """Where things stand: rows, columns, order; the same circuit always gives the same picture."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from report_fixture import QUOTE_EDGES, QUOTE_NODES, random_circuit
+from report_fixture import QUOTE_EDGES, QUOTE_NODES, make_report, random_circuit
 
+from thinwire.circuits.graph import Edge
 from thinwire.errors import UserError
+from thinwire.model.sites import is_residual
 from thinwire.viewer.layout import Layout, layout
 from thinwire.viewer.ordering import Links, place
-from thinwire.viewer.rows import is_residual, is_write, row_heights, row_key, row_keys
+from thinwire.viewer.rows import row_heights, row_key, row_keys
 
-QUOTE = {"nodes": QUOTE_NODES, "edges": QUOTE_EDGES, "answer_texts": ['")\n', "')\n"]}
+QUOTE = make_report(n_tasks=1).tasks[0].models["sparse"].circuit
 
 
 def quote() -> Layout:
@@ -39,12 +43,6 @@ def test_a_block_that_keeps_nothing_is_squeezed() -> None:
     full = row_heights(keys, dict.fromkeys(keys, 1))["answers"]
     empty = row_heights(keys, dict.fromkeys(keys, 1) | {f"0.attn.{s}": 0 for s in ("in", "qkv", "out")})["answers"]
     assert empty < full - 80
-
-
-def test_which_sites_touch_the_residual_stream() -> None:
-    assert [is_residual(s) for s in ("embed", "0.mlp.in", "0.attn.out", "final")] == [True] * 4
-    assert [is_residual(s) for s in ("0.attn.q", "0.attn.qkv", "0.mlp.neuron")] == [False] * 3
-    assert [is_write(s) for s in ("embed", "0.mlp.out", "0.mlp.in", "final")] == [True, True, False, False]
 
 
 # --- layout ---------------------------------------------------------------------------------------------------------
@@ -107,7 +105,7 @@ def test_nodes_of_a_row_do_not_overlap() -> None:
 
 def test_layout_is_deterministic_and_blind_to_the_order_of_edges() -> None:
     assert quote() == quote()
-    turned = layout(QUOTE | {"edges": QUOTE_EDGES[::-1]}, n_layer=2, d_head=16)
+    turned = layout(replace(QUOTE, edges=QUOTE.edges[::-1]), n_layer=2, d_head=16)
     assert [n.x for n in turned.nodes] == pytest.approx([n.x for n in quote().nodes])
 
 
@@ -126,7 +124,7 @@ def test_order_by_barycentre_shortens_the_edges() -> None:
 
 
 def test_an_empty_circuit_can_be_drawn() -> None:
-    drawn = layout({"nodes": {}, "edges": [], "answer_texts": ["a", "b"]}, n_layer=1, d_head=16)
+    drawn = layout(replace(QUOTE, nodes={}, edges=[]), n_layer=1, d_head=16)
     assert (drawn.nodes, drawn.edges, drawn.heads) == ((), (), ())
 
 
@@ -137,7 +135,7 @@ def test_a_site_of_a_missing_layer_is_refused() -> None:
 
 def test_an_edge_to_a_node_that_is_not_kept_is_refused() -> None:
     with pytest.raises(UserError, match="does not keep"):
-        layout(QUOTE | {"edges": [("0.mlp.in", 5, "0.mlp.neuron", 412, 1.0)]}, n_layer=2, d_head=16)
+        layout(replace(QUOTE, edges=[Edge("0.mlp.in", 5, "0.mlp.neuron", 412, 1.0)]), n_layer=2, d_head=16)
 
 
 # --- positions ------------------------------------------------------------------------------------------------------

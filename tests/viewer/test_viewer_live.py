@@ -2,11 +2,15 @@
 
 import http.client
 import json
+import socket
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from thinwire.circuits.ablation import isolate
@@ -15,43 +19,54 @@ from thinwire.circuits.isolated import without
 from thinwire.circuits.prompts import Prompts, logit_difference
 from thinwire.cli.main import main
 from thinwire.errors import UserError
-from thinwire.viewer.live import MOST_BYTES, LiveServer
+from thinwire.viewer import live
+from thinwire.viewer.live import MOST_BYTES, LiveServer, Question
 from thinwire.workflows import view as viewing
-from thinwire.workflows.live import evaluator, live_server
+from thinwire.workflows.live import Ask, evaluator, live_server
 from thinwire.workflows.view import choose, circuit_id
 
 
-def answer(request: Mapping[str, Any]) -> Mapping[str, Any]:
-    if request.get("prompt") == "bad":
+def answer(request: Ask) -> dict[str, str]:
+    if request.prompt == "bad":
         raise UserError("no such prompt")
-    return {"said": request["prompt"]}
+    return {"said": request.prompt}
 
 
 @pytest.fixture
-def server() -> Iterator[LiveServer]:
-    running = LiveServer("<!doctype html><p>page</p>", answer)
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveServer]:
+    monkeypatch.setattr(live, "STALLED_SECONDS", 1)
+    running = LiveServer("<!doctype html><p>page</p>", {"evaluate": Question(Ask, answer)})
+    thread = threading.Thread(target=running.serve_forever, daemon=True)
     thread.start()
     yield running
-    running.shutdown()
-    running.server_close()
-    thread.join()
+    running.close()
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def ask(
-    server: LiveServer, method: str, path: str, body: str = "", **headers: str
+    server: LiveServer, method: str, path: str, body: str | bytes = "", **headers: str
 ) -> tuple[int, str, http.client.HTTPMessage]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
-    sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request(method, path, body or None, sent)
-    response = connection.getresponse()
-    found = response.status, response.read().decode(), response.headers
-    connection.close()
-    return found
+    with closing(http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)) as connection:
+        connection.request(method, path, body or None, {n.replace("_", "-"): value for n, value in headers.items()})
+        response = connection.getresponse()
+        return response.status, response.read().decode(), response.headers
 
 
-def post(server: LiveServer, body: str, **headers: str) -> tuple[int, str, http.client.HTTPMessage]:
+def post(server: LiveServer, body: str | bytes, **headers: str) -> tuple[int, str, http.client.HTTPMessage]:
     return ask(server, "POST", f"/{server.token}/evaluate", body, **{"Content_Type": "application/json", **headers})
+
+
+def raw(server: LiveServer, *lines: str, body: bytes = b"") -> bytes:
+    """The status line that bytes of one's own are answered with."""
+    head = [f"POST /{server.token}/evaluate HTTP/1.1", f"Host: 127.0.0.1:{server.server_port}"]
+    head += ["Content-Type: application/json", *lines]
+    with closing(socket.create_connection(("127.0.0.1", server.server_port), timeout=20)) as connection:
+        connection.sendall("\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body)
+        return connection.recv(4096).partition(b"\r\n")[0]
+
+
+GOOD = '{"circuit": "c", "prompt": "x"}'
 
 
 def test_the_page_is_served_at_its_address(server: LiveServer) -> None:
@@ -62,23 +77,29 @@ def test_the_page_is_served_at_its_address(server: LiveServer) -> None:
 
 
 def test_it_listens_on_the_loopback_alone(server: LiveServer) -> None:
-    assert server.server_address[0] == "127.0.0.1"
+    assert server._server.effective_host == "127.0.0.1"
 
 
 def test_a_question_is_answered(server: LiveServer) -> None:
     origin = f"http://127.0.0.1:{server.server_port}"
-    assert post(server, '{"prompt": "x"}', Origin=origin)[:2] == (200, '{"said": "x"}')
+    assert post(server, GOOD, Origin=origin)[:2] == (200, '{"said":"x"}')
 
 
-@pytest.mark.parametrize("path", ["/", "/evaluate", "/wrong/", "/wrong/evaluate", "/../etc/passwd", "//"])
+@pytest.mark.parametrize("path", ["/", "/evaluate", "/wrong/", "/wrong/evaluate", "/../etc/passwd", "//", "/%2e%2e/"])
 def test_without_the_token_there_is_nothing(server: LiveServer, path: str) -> None:
     for method in ("GET", "POST"):
         status, body, _ = ask(server, method, path, "{}" if method == "POST" else "", Content_Type="application/json")
         assert status == 404 and "page" not in body
 
 
+def test_an_address_beside_the_token_is_nothing(server: LiveServer) -> None:
+    whole = f"http://127.0.0.1:{server.server_port}/{server.token}/"
+    for path in (f"/{server.token}", f"/{server.token}/x", f"/{server.token}/?", f"//{server.token}/", whole):
+        assert ask(server, "GET", path)[0] == 404
+
+
 def test_tokens_differ_and_are_long() -> None:
-    with LiveServer("", answer) as one, LiveServer("", answer) as other:
+    with LiveServer("", {}) as one, LiveServer("", {}) as other:
         assert one.token != other.token and len(one.token) >= 32
 
 
@@ -88,22 +109,104 @@ def test_other_hosts_are_refused(server: LiveServer, host: str) -> None:
     assert post(server, "{}", Host=host)[0] == 403
 
 
+def test_a_second_host_is_refused(server: LiveServer) -> None:
+    assert raw(server, "Host: evil.example", f"Content-Length: {len(GOOD)}", body=GOOD.encode()).split()[1] == b"403"
+
+
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1", "file://"])
 def test_other_origins_are_refused(server: LiveServer, origin: str) -> None:
-    assert post(server, '{"prompt": "x"}', Origin=origin)[0] == 403
+    assert post(server, GOOD, Origin=origin)[0] == 403
 
 
-def test_malformed_questions_are_refused_and_the_server_goes_on(server: LiveServer) -> None:
-    assert post(server, "{")[0] == 400
-    assert post(server, '{"prompt": "bad"}')[:2] == (400, '{"error": "no such prompt"}')
-    assert post(server, "{}", Content_Type="text/plain")[0] == 415
+DEEP = 50_000
+WRONG: dict[str, bytes | str] = {
+    "no JSON": "{",
+    "nothing": "",
+    "another type": "[]",
+    "a number for a prompt": '{"circuit": "c", "prompt": 3}',
+    "a list for a circuit": '{"circuit": [1], "prompt": "x"}',
+    "an object for a circuit": '{"circuit": {}, "prompt": "x"}',
+    "lists among nodes": '{"circuit": "c", "prompt": "x", "nodes": [[1]]}',
+    "objects among nodes": '{"circuit": "c", "prompt": "x", "nodes": [{}]}',
+    "text for nodes": '{"circuit": "c", "prompt": "x", "nodes": ""}',
+    "true for an edge": '{"circuit": "c", "prompt": "x", "edges": [true]}',
+    "a number too large": '{"circuit": "c", "prompt": "x", "edges": [1e999]}',
+    "a number of many digits": '{"circuit": "c", "prompt": "x", "edges": [' + "9" * 5000 + "]}",
+    "an unknown key": '{"circuit": "c", "prompt": "x", "more": 1}',
+    "deep lists": "[" * DEEP,
+    "deep lists that end": "[" * DEEP + "]" * (MOST_BYTES - DEEP - 1),
+    "deep objects": '{"a":' * (DEEP // 5),
+    "a lone surrogate": '{"circuit": "c", "prompt": "\\ud800"}',
+    "no UTF-8": b'{"circuit": "c", "prompt": "\xff\xfe"}',
+    "what the answer refuses": '{"circuit": "c", "prompt": "bad"}',
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_questions_get_a_status_and_the_server_goes_on(
+    server: LiveServer, case: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status, body, _ = post(server, WRONG[case])
+    assert status == 400 and json.loads(body)["error"]
+    assert post(server, GOOD)[0] == 200
+    assert capfd.readouterr() == ("", "")
+
+
+def test_other_types_and_long_requests_are_refused(server: LiveServer) -> None:
+    assert post(server, GOOD, Content_Type="text/plain")[0] == 415
     assert post(server, "x" * (MOST_BYTES + 1))[0] == 413
-    assert post(server, '{"prompt": "x"}')[0] == 200
+    assert post(server, GOOD)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "length", ["\u00b2", "9" * 5000, "-1", "1_0", "0x10", "1e3", " ", str(1 << 40), "3, 4"], ids=lambda text: text[:6]
+)
+def test_odd_lengths_get_a_status(server: LiveServer, length: str, capfd: pytest.CaptureFixture[str]) -> None:
+    status = int(raw(server, f"Content-Length: {length}", body=b"{}").split()[1])
+    assert 400 <= status < 500
+    assert post(server, GOOD)[0] == 200
+    assert capfd.readouterr() == ("", "")
 
 
 def test_other_methods_do_nothing(server: LiveServer) -> None:
-    for method in ("PUT", "DELETE", "OPTIONS", "PATCH"):
-        assert ask(server, method, f"/{server.token}/")[0] == 501
+    for method in ("PUT", "DELETE", "OPTIONS", "PATCH", "HEAD", "POST"):
+        assert ask(server, method, f"/{server.token}/")[0] == 405
+    assert ask(server, "GET", f"/{server.token}/evaluate")[0] == 405
+
+
+def test_clients_that_go_away_make_no_noise(server: LiveServer, capfd: pytest.CaptureFixture[str]) -> None:
+    for cut in (b"", b"POST /", f"POST /{server.token}/evaluate HTTP/1.1\r\nContent-Length: 50\r\n\r\n{{".encode()):
+        for _ in range(20):
+            connection = socket.create_connection(("127.0.0.1", server.server_port))
+            connection.sendall(cut)
+            # A reset instead of a farewell, as from a closed tab.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            connection.close()
+    assert post(server, GOOD)[0] == 200
+    assert capfd.readouterr() == ("", "")
+
+
+def test_two_hundred_at_once_all_get_an_answer(server: LiveServer, capfd: pytest.CaptureFixture[str]) -> None:
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda: found.append(post(server, GOOD)[0])) for _ in range(200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == [200] * 200
+    assert capfd.readouterr() == ("", "")
+
+
+def test_stalled_clients_are_let_go_and_block_nobody(server: LiveServer) -> None:
+    stalled = [socket.create_connection(("127.0.0.1", server.server_port), timeout=30) for _ in range(20)]
+    for connection in stalled:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost:")
+    assert post(server, GOOD)[0] == 200
+    began = time.monotonic()
+    for connection in stalled:
+        assert connection.recv(10) == b""  # closed from the other side
+        connection.close()
+    assert time.monotonic() - began < 20
 
 
 # --- the evaluator --------------------------------------------------------------------------------------------------
@@ -113,40 +216,41 @@ def test_the_evaluator_says_what_model_and_circuit_say(pruned_path: Path) -> Non
     (item,) = choose([pruned_path], "cpu")
     stored = load_circuit(item.path)
     pairs, model = stored.pairs["test"], item.run.model
-    prompt = item.run.tokenizer.decode(pairs.clean[0, : pairs.clean_length[0]].tolist())
+    prompt = item.run.tokenizer.decode(pairs.clean[0, : pairs.clean_length[0]].tolist()).removeprefix("\n")
     ask_ = evaluator([item])
     name = circuit_id(item, stored.circuit)
-    told = ask_({"circuit": name, "prompt": prompt, "nodes": [], "edges": []})
+    told = ask_(Ask(name, prompt))
     prompts = Prompts.of(pairs)
     whole = logit_difference(model, prompts).sigmoid()[0]
     kept = logit_difference(model, prompts, isolate(model, stored.circuit.nodes, stored.means)).sigmoid()[0]
-    assert told["model"] == pytest.approx(float(whole), abs=1e-4)
-    assert told["circuit"] == told["changed"] == pytest.approx(float(kept), abs=1e-4)
-    assert "".join(told["tokens"]) == prompt
+    assert told.model == pytest.approx(float(whole), abs=1e-4)
+    assert told.circuit == told.changed == pytest.approx(float(kept), abs=1e-4)
+    assert "".join(told.tokens) == "\n" + prompt  # the newline that stands before every prompt of a task
 
     site, channels = next(iter(stored.circuit.nodes.items()))
     off = without(stored.circuit.nodes, [(site, channels[0])])
     changed = logit_difference(model, prompts, isolate(model, off, stored.means)).sigmoid()[0]
-    told = ask_({"circuit": name, "prompt": prompt, "nodes": [f"{site}:{channels[0]}"], "edges": []})
-    assert told["changed"] == pytest.approx(float(changed), abs=1e-4)
+    told = ask_(Ask(name, prompt, [f"{site}:{channels[0]}"]))
+    assert told.changed == pytest.approx(float(changed), abs=1e-4)
 
 
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
         ({"prompt": ""}, "prompt is empty"),
-        ({"prompt": 3}, "prompt is empty"),
         ({"prompt": "x " * 500}, "shorten it"),
         ({"prompt": "x", "nodes": ["9.mlp.in:0"]}, "a node that the circuit does not keep"),
         ({"prompt": "x", "edges": [10**6]}, "an edge that the circuit does not have"),
-        ({"circuit": "other"}, "no circuit of this page"),
+        ({"prompt": "x", "nodes": ["nothing"]}, "is no node"),
+        ({"prompt": "x", "edges": [-1]}, "an edge that the circuit does not have"),
+        ({"prompt": "x", "circuit": "other"}, "no circuit of this page"),
     ],
 )
 def test_wrong_requests_are_refused(pruned_path: Path, request_: dict[str, Any], words: str) -> None:
     (item,) = choose([pruned_path], "cpu")
     name = circuit_id(item, load_circuit(item.path).circuit)
     with pytest.raises(UserError, match=words):
-        evaluator([item])({"circuit": name, **request_})
+        evaluator([item])(msgspec.convert({"circuit": name, **request_}, Ask))
 
 
 def test_a_live_page_writes_nothing(pruned_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,3 +271,25 @@ def test_a_taken_port_is_said_at_once(pruned_path: Path, server: LiveServer) -> 
 def test_a_live_page_takes_no_file_to_write(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["view", "runs/x", "--live", "--out", "page.html"]) == 2
     assert "--live writes no files; drop --out and --graph" in capsys.readouterr().err
+
+
+def test_text_outside_ascii_gives_the_numbers_of_its_tokens(pruned_path: Path) -> None:
+    """Tokens of a byte each are shown as escapes; what is typed is text, and its own bytes are read."""
+    (item,) = choose([pruned_path], "cpu")
+    name = circuit_id(item, load_circuit(item.path).circuit)
+    told = evaluator([item])(Ask(name, "café = λ"))
+    ids = item.run.tokenizer.encode("\ncafé = λ")
+    assert told.tokens == [item.run.tokenizer.token_text(i) for i in ids]
+
+
+def test_what_the_page_has_typed_in_gives_the_pages_own_number(
+    pruned_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key, value in {"NODE_EFFECTS": 0, "EDGE_EFFECTS": 2, "TEXT_WINDOWS": 8, "LADDER_STEPS": 2}.items():
+        monkeypatch.setattr(viewing, key, value)
+    chosen = choose([pruned_path], "cpu")
+    found = viewing.gather(chosen, live=True)
+    (entry,) = found.circuits
+    told = evaluator(chosen)(Ask(entry.id, found.first_prompts[entry.id]))
+    assert told.circuit == pytest.approx(entry.pairs[0].circuit.clean, abs=1e-4)
+    assert told.model == pytest.approx(entry.pairs[0].model.clean, abs=1e-4)

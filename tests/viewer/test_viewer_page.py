@@ -1,29 +1,31 @@
 """The interactive page's HTML and data, without a browser."""
 
-import copy
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from report_fixture import QUOTE_EDGES
 from test_report_page import Reader, policy_of
 from test_viewer_markup import HOSTILE
-from view_fixture import large_bundle, quote_bundle
+from view_fixture import large_view, quote_view
 
-from thinwire.viewer.bundle import judgement, rounded
+from thinwire.viewer.bundle import view_data
 from thinwire.viewer.markup import static
 from thinwire.viewer.page import SCRIPTS, render_view, sandboxed
+from thinwire.viewer.view_contract import View
+from thinwire.viewer.wording import rounded
 
 
 @pytest.fixture(scope="module")
-def bundle() -> dict[str, Any]:
-    return quote_bundle()
+def view() -> View:
+    return quote_view()
 
 
 @pytest.fixture(scope="module")
-def page(bundle: dict[str, Any]) -> Reader:
-    return Reader(render_view(bundle))
+def page(view: View) -> Reader:
+    return Reader(render_view(view))
 
 
 def data_of(page: Reader) -> dict[str, Any]:
@@ -38,12 +40,12 @@ def test_the_page_forbids_the_network_and_foreign_code(page: Reader) -> None:
         assert not any(name.startswith("on") or name in {"style", "src", "action"} for name in attributes)
 
 
-def test_only_a_live_page_may_speak_and_only_to_its_server(bundle: dict[str, Any]) -> None:
-    policy = policy_of(Reader(render_view({**bundle, "live": {"evaluate": "evaluate"}})))
+def test_only_a_live_page_may_speak_and_only_to_its_server(view: View) -> None:
+    policy = policy_of(Reader(render_view(replace(view, live=True))))
     assert re.findall(r"connect-src ([^;]*)", policy) == ["'self'"]
 
 
-def test_the_data_is_the_circuit(page: Reader, bundle: dict[str, Any]) -> None:
+def test_the_data_is_the_circuit(page: Reader, view: View) -> None:
     shown = data_of(page)["circuits"][0]
     assert [tuple(edge) for edge in shown["circuit"]["edges"]] == QUOTE_EDGES
     nodes, edges = shown["layout"]["nodes"], shown["layout"]["edges"]
@@ -58,11 +60,11 @@ def test_our_scripts_never_set_html() -> None:
 
 
 @pytest.mark.parametrize("words", ["".join(HOSTILE), "</script><script>alert(1)</script>"])
-def test_hostile_texts_stay_data(bundle: dict[str, Any], page: Reader, words: str) -> None:
-    hostile = copy.deepcopy(bundle)
-    hostile["title"] = words
-    hostile["tokens"] = dict.fromkeys(hostile["tokens"], words)
-    hostile["circuits"][0]["circuit"] |= {"task": words, "answer_texts": [words, words]}
+def test_hostile_texts_stay_data(view: View, page: Reader, words: str) -> None:
+    first = view.circuits[0]
+    circuit = replace(first.circuit, task=words, answer_texts=(words, words))
+    circuits = [replace(first, circuit=circuit, setting=words), *view.circuits[1:]]
+    hostile = replace(view, title=words, tokens=dict.fromkeys(view.tokens, words), circuits=circuits)
     made = Reader(render_view(hostile))
     assert [tag for tag, _ in made.tags] == [tag for tag, _ in page.tags]
     assert data_of(made)["tokens"]["0"] == words
@@ -70,24 +72,17 @@ def test_hostile_texts_stay_data(bundle: dict[str, Any], page: Reader, words: st
 
 
 def test_numbers_keep_three_digits() -> None:
-    assert rounded({"a": [1.23456, -0.000123456], "b": 7, "c": "x"}) == {"a": [1.23, -0.000123], "b": 7, "c": "x"}
+    assert rounded({"a": [1.23456, -0.000123456], "b": 7, "c": "x"}, 3) == {"a": [1.23, -0.000123], "b": 7, "c": "x"}
 
 
-def test_verification_is_told_row_by_row() -> None:
-    found = judgement({"verdict": "faithful", "necessity": {"passed": True, "sentence": "s", "nodes_loss": 2.5}})
-    assert found["tests"] == [{"name": "necessity", "outcome": "passed", "sentence": "s", "threshold": ""}]
-    assert found["numbers"] == {"necessity": {"nodes_loss": 2.5}}
-    assert judgement(None) == {"verdict": "", "reasons": [], "tests": [], "numbers": {}}
-
-
-def test_a_sandboxed_page_may_run_and_save_and_nothing_else(bundle: dict[str, Any]) -> None:
-    frame = Reader(sandboxed(render_view(bundle)))
+def test_a_sandboxed_page_may_run_and_save_and_nothing_else(view: View) -> None:
+    frame = Reader(sandboxed(render_view(view)))
     (tag, attributes) = frame.tags[0]
     assert tag == "iframe" and len(frame.tags) == 1
     assert attributes["sandbox"] == "allow-scripts allow-downloads"
-    assert Reader(attributes["srcdoc"] or "").raw["script"][0] == Reader(render_view(bundle)).raw["script"][0]
+    assert Reader(attributes["srcdoc"] or "").raw["script"][0] == Reader(render_view(view)).raw["script"][0]
 
 
 def test_a_large_circuit_can_be_laid_out() -> None:
-    shown = large_bundle(400, 3000)["circuits"][0]
+    shown = view_data(large_view(400, 3000))["circuits"][0]
     assert len(shown["layout"]["nodes"]) >= 400

@@ -14,6 +14,7 @@ from thinwire.circuits.isolated import isolate_circuit
 from thinwire.circuits.prompts import Prompts
 from thinwire.errors import MissingFile, UserError
 from thinwire.evidence.effects import effect
+from thinwire.viewer.view_contract import View
 from thinwire.workflows import view as viewing
 from thinwire.workflows.view import choose, gather, show, view
 
@@ -28,7 +29,7 @@ def few() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def bundle(pruned_path: Path, few: None) -> dict[str, Any]:
+def found(pruned_path: Path, few: None) -> View:
     return gather(choose([pruned_path], "cpu"))
 
 
@@ -43,55 +44,55 @@ def test_the_page_holds_circuit_json_itself(pruned_path: Path, tmp_path: Path) -
     stored = json.loads((directory / "circuit.json").read_text())
     shown = data_of(out.read_text(encoding="utf-8"))["circuits"]
     assert [entry["circuit"] for entry in shown] == [stored]
+    assert shown[0]["judgement"]["verdict"] and shown[0]["setting"].startswith("target loss")
     assert result["bytes"] == out.stat().st_size < 2_000_000
     assert [p.name for p in out.parent.iterdir()] == ["page.html"]
 
 
-def test_the_page_and_the_run_tell_the_same_heldout_loss(pruned_path: Path, bundle: dict[str, Any]) -> None:
-    (model,) = bundle["models"].values()
-    assert model["heldout_loss"] == thinwire.load_run(pruned_path).heldout_loss()
+def test_the_page_and_the_run_tell_the_same_heldout_loss(pruned_path: Path, found: View) -> None:
+    (model,) = found.models.values()
+    assert model.heldout_loss == thinwire.load_run(pruned_path).heldout_loss()
 
 
-def test_effects_are_what_taking_the_node_out_does(pruned_path: Path, bundle: dict[str, Any]) -> None:
+def test_effects_are_what_taking_the_node_out_does(pruned_path: Path, found: View) -> None:
     (item,) = choose([pruned_path], "cpu")
-    stored, entry = load_circuit(item.path), bundle["circuits"][0]
+    stored, entry = load_circuit(item.path), found.circuits[0]
     prompts = viewing._first(Prompts.of(stored.pairs["test"]), viewing.NODE_PAIRS)
     alone = isolate_circuit(item.run.model, stored.circuit, stored.means, prompts)
     base = effect(alone)
-    assert entry["base"]["loss"] == pytest.approx(base.loss, rel=1e-2)
+    assert entry.base == base
     for site, channels in list(alone.nodes.items())[:4]:
-        found = effect(alone.without([(site, channels[0])]))
-        told = entry["nodes"][f"{site}:{channels[0]}"]["effect"]
-        assert told == pytest.approx(found.loss - base.loss, rel=1e-2, abs=1e-4)
+        changed = effect(alone.without([(site, channels[0])]))
+        assert entry.nodes[f"{site}:{channels[0]}"].effect == pytest.approx(changed.loss - base.loss)
 
 
-def test_every_node_has_words_examples_and_activations(bundle: dict[str, Any]) -> None:
-    entry = bundle["circuits"][0]
-    keys = {f"{site}:{c}" for site, channels in entry["circuit"]["nodes"].items() for c in channels}
-    assert set(entry["nodes"]) == keys
-    for pair in entry["pairs"]:
-        assert set(pair["nodes"]) == keys
-    for node in entry["nodes"].values():
-        assert {"mean", "effect", "reads", "writes", "text", "task"} <= set(node)
-        for source in ("text", "task"):
-            for sign, way in (("positive", 1), ("negative", -1)):
-                for example in node[source][sign]:
-                    assert way * example["values"][example["at"]] > 0
-                    assert {str(token) for token in example["tokens"]} <= set(bundle["tokens"])
+def test_every_node_has_words_examples_and_activations(found: View) -> None:
+    entry = found.circuits[0]
+    keys = {f"{site}:{c}" for site, channels in entry.circuit.nodes.items() for c in channels}
+    assert set(entry.nodes) == keys
+    for pair in entry.pairs:
+        assert set(pair.nodes) == keys
+    for node in entry.nodes.values():
+        for source in (node.text, node.task):
+            assert source
+            for examples, way in ((source.positive, 1), (source.negative, -1)):
+                for example in examples:
+                    assert way * example.values[example.at] > 0
+                    assert {str(token) for token in example.tokens} <= set(found.tokens)
 
 
-def test_the_ladder_ends_at_the_circuit(bundle: dict[str, Any]) -> None:
-    entry = bundle["circuits"][0]
-    last = entry["ladder"]["steps"][-1]
-    assert last["k"] == entry["circuit"]["n_nodes"] == len(entry["ladder"]["order"])
-    assert last["loss"] == pytest.approx(entry["base"]["loss"], rel=1e-2)
+def test_the_ladder_ends_at_the_circuit(found: View) -> None:
+    entry = found.circuits[0]
+    last = entry.ladder.steps[-1]
+    assert last.k == entry.circuit.n_nodes == len(entry.ladder.order)
+    assert last.loss == pytest.approx(entry.base.loss)
 
 
-def test_one_circuit_can_be_named_by_its_directory(pruned_path: Path, bundle: dict[str, Any]) -> None:
+def test_one_circuit_can_be_named_by_its_directory(pruned_path: Path, found: View) -> None:
     (directory,) = thinwire.load_run(pruned_path).circuit_directories()
     (item,) = choose([directory], "cpu")
     assert item.run.path.resolve() == pruned_path.resolve()
-    assert viewing.circuit_id(item, load_circuit(directory).circuit) == bundle["circuits"][0]["id"]
+    assert viewing.circuit_id(item, load_circuit(directory).circuit) == found.circuits[0].id
 
 
 def test_a_demo_shows_both_models(pruned_path: Path, tmp_path: Path) -> None:

@@ -6,25 +6,13 @@ is the part that is taken out.
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from thinwire.circuits.graph import Edge
 from thinwire.circuits.isolated import IsolatedCircuit
 from thinwire.circuits.prompts import task_accuracy, task_loss
+from thinwire.evidence.records import Effect, HeadEffects
 from thinwire.model.nodes import Nodes
 from thinwire.model.sites import head_of, is_in_head, node_key
-
-
-@dataclass(frozen=True)
-class Effect:
-    """The task with a part of the circuit taken out."""
-
-    loss: float
-    """Cross-entropy between the two answers, nats, mean over prompts."""
-    accuracy: float
-    """Share of prompts with the right answer ahead."""
-    difference: float
-    """Mean logit of the right answer minus the other one's."""
 
 
 def effect(alone: IsolatedCircuit) -> Effect:
@@ -48,10 +36,14 @@ def heads_of(nodes: Nodes, d_head: int) -> dict[str, list[tuple[str, int]]]:
     return dict(sorted(heads.items()))
 
 
-def head_effects(alone: IsolatedCircuit) -> dict[str, Effect]:
-    """`layer.head` -> the circuit without that head's channels."""
+def head_effects(alone: IsolatedCircuit) -> HeadEffects:
+    """The circuit, and the circuit without each head's channels."""
     heads = heads_of(alone.nodes, alone.model.config.d_head)
-    return {head: effect(alone.without(parts)) for head, parts in heads.items()}
+    return HeadEffects(
+        n_prompts=2 * alone.prompts.n_pairs,
+        whole=effect(alone),
+        without={head: effect(alone.without(parts)) for head, parts in heads.items()},
+    )
 
 
 def node_effects(alone: IsolatedCircuit) -> dict[str, Effect]:

@@ -4,7 +4,6 @@ Both signs are kept: a channel that is far below zero says as much as one that i
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -12,9 +11,11 @@ from torch import Tensor
 
 from thinwire.circuits.ablation import BATCH
 from thinwire.circuits.isolated import IsolatedCircuit
+from thinwire.evidence.records import Example, Examples, Histogram
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Edges, Hook, compose, identity
 from thinwire.model.nodes import Nodes
+from thinwire.model.sites import node_key
 
 N_EXAMPLES = 4
 """Examples of each sign."""
@@ -47,11 +48,8 @@ def record(
 
 def extremes(
     values: Float[Tensor, "N T"], tokens: Int[Tensor, "N T"], lengths: Int[Tensor, " N"], sign: int
-) -> list[dict[str, Any]]:
-    """Up to `N_EXAMPLES` rows with the largest sign x value, one place each, largest first.
-
-    An example holds token ids `tokens`, their activations `values` and the place `at` of the extreme one among them.
-    """
+) -> list[Example]:
+    """Up to `N_EXAMPLES` rows with the largest sign x value, one place each, largest first."""
     outside = torch.arange(values.shape[1]) >= lengths[:, None]
     best = (sign * values).masked_fill(outside, -torch.inf).max(1)
     order = best.values.sort(descending=True, stable=True).indices[:N_EXAMPLES].tolist()
@@ -61,24 +59,17 @@ def extremes(
         if float(best.values[row]) <= 0:
             break
         low, high = max(0, at - BEFORE), min(int(lengths[row]), at + AFTER + 1)
-        found.append(
-            {"tokens": tokens[row, low:high].tolist(), "values": values[row, low:high].tolist(), "at": at - low}
-        )
+        found.append(Example(tokens[row, low:high].tolist(), values[row, low:high].tolist(), at - low))
     return found
 
 
-def histogram(values: Float[Tensor, " n"]) -> dict[str, Any]:
+def histogram(values: Float[Tensor, " n"]) -> Histogram:
     """Counts in `N_BINS` equal bins from `low` to `high`, and the share of values that are exactly zero."""
     low, high = float(values.min()), float(values.max())
     if low == high:
         low, high = low - 0.5, high + 0.5
     counts = torch.histc(values, bins=N_BINS, min=low, max=high)
-    return {
-        "low": low,
-        "high": high,
-        "counts": [int(n) for n in counts.tolist()],
-        "zero": float((values == 0).float().mean()),
-    }
+    return Histogram(low, high, [int(n) for n in counts.tolist()], zero=float((values == 0).float().mean()))
 
 
 def node_examples(
@@ -86,12 +77,12 @@ def node_examples(
     nodes: Nodes,
     tokens: Int[Tensor, "N T"],
     lengths: Int[Tensor, " N"],
-) -> dict[str, dict[str, Any]]:
-    """`site:channel` -> its `positive` and `negative` examples and the `histogram` of its activations."""
+) -> dict[str, Examples]:
+    """`site:channel` -> where it is most active, and how its activations are spread."""
     return _examples(record(model, nodes, tokens), nodes, tokens, lengths)
 
 
-def circuit_examples(alone: IsolatedCircuit, nodes: Nodes) -> dict[str, dict[str, Any]]:
+def circuit_examples(alone: IsolatedCircuit, nodes: Nodes) -> dict[str, Examples]:
     """`node_examples` on the prompts of a circuit that runs alone."""
     prompts = alone.prompts
     recorded = record(alone.model, nodes, prompts.tokens, alone.hook, alone.edges, batch=len(prompts.tokens))
@@ -103,15 +94,15 @@ def _examples(
     nodes: Nodes,
     tokens: Int[Tensor, "N T"],
     lengths: Int[Tensor, " N"],
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Examples]:
     tokens, lengths = tokens.cpu(), lengths.cpu()
     inside = torch.arange(tokens.shape[1]) < lengths[:, None]
     return {
-        f"{site}:{channel}": {
-            "positive": extremes(values[..., i], tokens, lengths, 1),
-            "negative": extremes(values[..., i], tokens, lengths, -1),
-            "histogram": histogram(values[..., i][inside]),
-        }
+        node_key(site, channel): Examples(
+            positive=extremes(values[..., i], tokens, lengths, 1),
+            negative=extremes(values[..., i], tokens, lengths, -1),
+            histogram=histogram(values[..., i][inside]),
+        )
         for site, values in recorded.items()
         for i, channel in enumerate(nodes[site])
     }

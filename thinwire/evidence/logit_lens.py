@@ -1,62 +1,86 @@
 """What a node reads and writes in words: tokens by weight along the direct path to the embeddings.
 
 A reading node is a direction in the residual stream (its row of weights, or one channel); its words are the tokens
-whose embeddings have the largest products with it. A writing node is likewise held against the unembedding. Norms,
+whose embeddings have the largest products with it. A writing node is likewise held against the unembedding. Inside a
+circuit only the channels that it keeps count, of the embedding, of the block and of the final norm alike. Norms,
 AbsTopK and every block on the way are left out, so this tells what weights say, not what happens.
 """
 
+from collections.abc import Callable
+
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from thinwire.evidence.records import NodeWords, Said, Words
 from thinwire.model.gpt import GPT
 from thinwire.model.nodes import Nodes
-from thinwire.model.sites import is_residual
+from thinwire.model.sites import EMBED, FINAL, RESIDUAL_SITES, is_residual, is_write, node_key, part_of
 
 N_WORDS = 6
-Words = list[tuple[int, float]]
-"""(token id, product), largest magnitude first."""
 
 
-def read_words(model: GPT, site: str, channels: list[int]) -> list[Words]:
-    """For each channel, the tokens whose embeddings it reads most; empty at sites that only write, and for channels of
-    concatenated positions."""
-    if site.endswith(".out"):
-        return [[] for _ in channels]
-    into = {target: name for name, (_, target) in model.space.matrices.items()}
+def read_products(model: GPT, site: str, channels: list[int], kept: Nodes | None = None) -> Float[Tensor, "V kept"]:
+    """Every token's embedding times what each channel reads; zeros at sites that only write.
+
+    With `kept` only embedding channels and reads of the block that are among these nodes count.
+    """
+    embed = model.embed.weight * _among(model, EMBED, kept)
+    if part_of(site) in ("attn.out", "mlp.out"):
+        return embed.new_zeros(len(embed), len(channels))
     if is_residual(site):
-        d_positions = model.space.widths[site] - model.config.d_model
-        products = F.pad(model.embed.weight, (0, d_positions))[:, channels]
-    else:
-        products = model.embed.weight @ model.get_parameter(into[site])[channels, : model.config.d_model].T
-    return _top(products)
+        return _beside_positions(model, embed, site)[:, channels]
+    name, source = next((n, source) for n, (source, target) in model.space.matrices.items() if target == site)
+    return (
+        _beside_positions(model, embed, source) @ (model.get_parameter(name)[channels] * _among(model, source, kept)).T
+    )
 
 
-def write_words(model: GPT, site: str, channels: list[int]) -> list[Words]:
-    """For each channel, the tokens whose logits it moves most per unit; empty at sites that only read."""
-    if site.endswith((".in", ".q", ".k")):
-        return [[] for _ in channels]
-    out_of = {source: name for name, (source, _) in model.space.matrices.items()}
-    if is_residual(site):
-        products = model.unembed.weight[:, channels]
-    else:
-        products = model.unembed.weight @ model.get_parameter(out_of[site])[:, channels]
-    return _top(products)
+def write_products(model: GPT, site: str, channels: list[int], kept: Nodes | None = None) -> Float[Tensor, "V kept"]:
+    """Every token's unembedding times what each channel writes; zeros at sites that only read."""
+    unembed = model.unembed.weight * _among(model, FINAL, kept)
+    if is_write(site) or site == FINAL or part_of(site) in RESIDUAL_SITES:
+        return unembed[:, channels]
+    if part_of(site) not in ("attn.v", "mlp.neuron"):
+        return unembed.new_zeros(len(unembed), len(channels))
+    name, target = next((n, target) for n, (source, target) in model.space.matrices.items() if source == site)
+    return unembed @ (model.get_parameter(name)[:, channels] * _among(model, target, kept)[:, None])
 
 
-def _top(products: Float[Tensor, "V kept"]) -> list[Words]:
+def _beside_positions(model: GPT, embed: Float[Tensor, "V D"], site: str) -> Float[Tensor, "V width"]:
+    """The embedding as `site` is wide: channels of concatenated positions have no words."""
+    return F.pad(embed, (0, model.space.widths[site] - model.config.d_model))
+
+
+def _among(model: GPT, site: str, kept: Nodes | None) -> Float[Tensor, " width"]:
+    """1 at the channels that count, 0 elsewhere."""
+    width = model.space.widths[site]
+    if kept is None:
+        return torch.ones(width, device=model.device)
+    mask = torch.zeros(width, device=model.device)
+    mask[list(kept.get(site, ()))] = 1.0
+    return mask
+
+
+def top_words(products: Float[Tensor, "V kept"], text: Callable[[int], str]) -> list[Words]:
+    """For each column the `N_WORDS` tokens of largest magnitude, as `text` writes them; zeros are no words."""
     order = products.abs().sort(dim=0, descending=True, stable=True).indices[:N_WORDS]
     return [
-        [(token, float(products[token, i])) for token in order[:, i].tolist() if products[token, i] != 0]
-        for i in range(products.shape[1])
+        [(text(i), float(products[i, c])) for i in order[:, c].tolist() if products[i, c] != 0]
+        for c in range(products.shape[1])
     ]
 
 
-def node_words(model: GPT, nodes: Nodes) -> dict[str, dict[str, Words]]:
-    """`site:channel` -> `reads` and `writes`."""
+def node_words(model: GPT, nodes: Nodes, text: Callable[[int], str]) -> dict[str, Said]:
+    """`site:channel` -> its words inside the circuit of these nodes, and in the whole model; `text` of a token id."""
     found = {}
     for site, channels in nodes.items():
-        pairs = zip(read_words(model, site, list(channels)), write_words(model, site, list(channels)), strict=True)
-        for channel, (reads, writes) in zip(channels, pairs, strict=True):
-            found[f"{site}:{channel}"] = {"reads": reads, "writes": writes}
+        columns = [
+            top_words(products(model, site, list(channels), kept), text)
+            for kept in (nodes, None)
+            for products in (read_products, write_products)
+        ]
+        for channel, reads, writes, all_reads, all_writes in zip(channels, *columns, strict=True):
+            found[node_key(site, channel)] = Said(NodeWords(reads, writes), NodeWords(all_reads, all_writes))
     return found

@@ -10,14 +10,16 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from thinwire.circuits.graph import Circuit
 from thinwire.errors import UserError
+from thinwire.evidence.records import NodeActivity, PairEvidence
 
 TRANSCODER = "cross layer transcoder"
 """Feature type of everything between tokens and logits; the format knows no other."""
 
 
-def _position(node: Mapping[str, list[float]]) -> int:
-    clean, corrupt = node["clean"], node["corrupt"]
+def _position(node: NodeActivity) -> int:
+    clean, corrupt = node.clean, node.corrupt
     if len(clean) != len(corrupt):
         return len(clean) - 1
     return max(range(len(clean)), key=lambda i: abs(clean[i] - corrupt[i]))
@@ -41,32 +43,30 @@ def _node(node_id: str, layer: str, place: int, kind: str, words: str, **more: A
     }  # fmt: skip
 
 
-def neuronpedia_graph(
-    circuit: Mapping[str, Any], evidence: Mapping[str, Any], n_layer: int, scan: str
-) -> dict[str, Any]:
-    """The graph of one circuit (`circuit.json`) on one pair's clean prompt (`pair_evidence`).
+def neuronpedia_graph(circuit: Circuit, evidence: PairEvidence, n_layer: int, scan: str) -> dict[str, Any]:
+    """The graph of one circuit on one pair's clean prompt.
 
     Raises `UserError` when the evidence lacks a node of the circuit.
     """
-    tokens, known = evidence["pair"]["clean_tokens"], evidence["nodes"]
+    tokens, known = evidence.clean_tokens, evidence.nodes
     names: dict[str, str] = {}
     nodes, links = [], []
     for place, text in enumerate(tokens):
         nodes.append(_node(f"E_{place}_{place}", "E", place, "embedding", text, feature=place))
-    for site, channels in circuit["nodes"].items():
+    for site, channels in circuit.nodes.items():
         for channel in channels:
             key = f"{site}:{channel}"
             if key not in known:
                 raise UserError(f"no activations of {key}; make the evidence of this circuit again")
             place, layer = _position(known[key]), _layer_of(site, n_layer)
             names[key] = f"{layer}_{site.replace('.', '-')}-{channel}_{place}"
-            value = known[key]["clean"][place]
+            value = known[key].clean[place]
             nodes.append(_node(names[key], str(layer), place, TRANSCODER, key, feature=channel, activation=value))
             if site == "embed":
                 links.append({"source": f"E_{place}_{place}", "target": names[key], "weight": value})
-    for a, s, b, t, weight in circuit["edges"]:
+    for a, s, b, t, weight in circuit.edges:
         node = known[f"{a}:{s}"]
-        added = weight * node["clean"][_position(node)]
+        added = weight * node.clean[_position(node)]
         links.append({"source": names[f"{a}:{s}"], "target": names[f"{b}:{t}"], "weight": added})
     _add_streams(circuit, names, known, links)
     _add_answers(circuit, evidence, names, n_layer, nodes, links)
@@ -78,10 +78,10 @@ def neuronpedia_graph(
     }
 
 
-def _metadata(circuit: Mapping[str, Any], evidence: Mapping[str, Any], scan: str) -> dict[str, Any]:
-    tokens = evidence["pair"]["clean_tokens"]
+def _metadata(circuit: Circuit, evidence: PairEvidence, scan: str) -> dict[str, Any]:
+    tokens = evidence.clean_tokens
     return {
-        "slug": f"{circuit['task']}-{circuit['seed']}", "scan": scan, "transcoder_list": [], "prompt_tokens": tokens,
+        "slug": f"{circuit.task}-{circuit.seed}", "scan": scan, "transcoder_list": [], "prompt_tokens": tokens,
         "prompt": "".join(tokens), "schema_version": 1,
         "info": {"creator_name": "thinwire", "generator": {"name": "thinwire"},
                  "create_time_ms": int(time.time() * 1000)},
@@ -98,39 +98,39 @@ def _order(site: str) -> float:
     return 4 * int(layer) + 2 * (block == "mlp") + (part == "out")
 
 
-def _add_streams(circuit: Mapping[str, Any], names: Mapping[str, str], known: Mapping[str, Any], links: list) -> None:
+def _add_streams(circuit: Circuit, names: Mapping[str, str], known: Mapping[str, NodeActivity], links: list) -> None:
     """Residual channels: from each write to every later read, with what the write adds."""
-    for site, channels in circuit["nodes"].items():
+    for site, channels in circuit.nodes.items():
         if not site.endswith(("embed", ".out")):
             continue
-        for later, reads in circuit["nodes"].items():
+        for later, reads in circuit.nodes.items():
             if not later.endswith((".in", "final")) or _order(later) <= _order(site):
                 continue
             for channel in set(channels) & set(reads):
                 node = known[f"{site}:{channel}"]
-                value = node["clean"][_position(node)]
+                value = node.clean[_position(node)]
                 ends = {"source": names[f"{site}:{channel}"], "target": names[f"{later}:{channel}"]}
                 links.append({**ends, "weight": value})
 
 
 def _add_answers(
-    circuit: Mapping[str, Any],
-    evidence: Mapping[str, Any],
+    circuit: Circuit,
+    evidence: PairEvidence,
     names: Mapping[str, str],
     n_layer: int,
     nodes: list,
     links: list,
 ) -> None:
-    place, share = len(evidence["pair"]["clean_tokens"]) - 1, evidence["probability"]["circuit"]["clean"]
+    place, share = len(evidence.clean_tokens) - 1, evidence.circuit.clean
     layer = 2 * n_layer + 2
-    for i, (text, probability) in enumerate(zip(circuit["answer_texts"], (share, 1 - share), strict=True)):
-        token = circuit["answer_tokens"][i]
+    for i, (text, probability) in enumerate(zip(circuit.answer_texts, (share, 1 - share), strict=True)):
+        token = circuit.answer_tokens[i]
         node_id = f"{layer}_{token}_{place}"
         nodes.append(
             _node(node_id, str(layer), place, "logit", f'Output "{text}" (p={probability:.3f})', feature=token,
                   token_prob=probability, is_target_logit=i == 0)
         )  # fmt: skip
-        for key, weights in (evidence.get("unembed") or {}).items():
+        for key, weights in evidence.unembed.items():
             if weights[i]:
-                added = weights[i] * evidence["nodes"][key]["clean"][-1]
+                added = weights[i] * evidence.nodes[key].clean[-1]
                 links.append({"source": names[key], "target": node_id, "weight": added})

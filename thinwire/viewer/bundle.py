@@ -1,16 +1,25 @@
 """Everything that the interactive page shows, as one JSON value: circuits with their layout and evidence.
 
-What `gather` of `thinwire/workflows/view.py` returns goes in, plain JSON comes out: token texts once in a table,
-activations with three digits, positions with one decimal.
+Token texts of examples stand once in a table, activations have three digits, positions one decimal.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
+
+from thinwire.evidence.records import HeadLook, PairEvidence
+from thinwire.viewer.attention import looks_evenly
+from thinwire.viewer.draw import head_name
 from thinwire.viewer.layout import Layout, layout
+from thinwire.viewer.remarks import remarks
 from thinwire.viewer.rows import row_key
-from thinwire.viewer.verdicts import judged, outcome, verdict_words
+from thinwire.viewer.verdicts import MEANINGS
+from thinwire.viewer.view_contract import View, ViewCircuit, ViewModel
+from thinwire.viewer.wording import rounded
+
+DIGITS = 3
 
 
 def _place(place: Layout) -> dict[str, Any]:
@@ -32,64 +41,56 @@ def _place(place: Layout) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def rounded(value: Any, digits: int = 3) -> Any:
-    """A copy whose floats have `digits` significant digits."""
-    if isinstance(value, Mapping):
-        return {key: rounded(item, digits) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(item, digits) for item in value]
-    return float(f"{value:.{digits}g}") if isinstance(value, float) else value
+def pair_data(pair: PairEvidence) -> dict[str, Any]:
+    """A pair as the page holds it: both sides of a node in one list, patterns without what a token cannot see."""
+    return rounded(
+        {
+            "clean_tokens": pair.clean_tokens,
+            "corrupt_tokens": pair.corrupt_tokens,
+            "probability": {"model": asdict(pair.model), "circuit": asdict(pair.circuit)},
+            "nodes": {key: [node.clean, node.corrupt] for key, node in pair.nodes.items()},
+            "attention": {head: _look(look) for head, look in pair.attention.items()},
+            "scores": {head: asdict(scores) for head, scores in pair.scores.items()},
+            "unembed": pair.unembed,
+        },
+        DIGITS,
+    )
 
 
-def judgement(verification: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Verdict, reasons and a row for each test that states an outcome; the plain numbers go along."""
-    found = verification or {}
-    threshold = {name: test.get("threshold", "") for name, test in judged(found)}
-    rows = [
-        {"name": name, "outcome": outcome(test), "sentence": str(test.get("sentence") or ""),
-         "threshold": str(threshold[name])}
-        for name, test in judged(found)
-    ]  # fmt: skip
-    numbers = {
-        name: {key: value for key, value in part.items() if isinstance(value, int | float) and key != "passed"}
-        for name, part in found.items()
-        if name in ("sufficiency", "necessity") and isinstance(part, Mapping)
-    }
-    return {
-        "verdict": verdict_words(found), "reasons": [str(r) for r in found.get("reasons") or ()], "tests": rows,
-        "numbers": numbers,
-    }  # fmt: skip
-
-
-def view_entry(found: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
-    """One circuit of the page: what was found, less what the layout says again, plus the layout."""
-    circuit = found["circuit"]
-    return {
-        "id": found["id"],
-        "model": found["model"],
-        "settings": found.get("settings", ""),
-        "circuit": circuit,
-        "layout": _place(layout(circuit, model["n_layer"], model["d_head"])),
-        "verification": judgement(found.get("verification")),
-        "pairs": rounded(list(found.get("pairs") or ())),
-        **rounded({key: found.get(key) or {} for key in ("nodes", "edge_effects", "ladder", "base", "graph")}),
+def _look(look: HeadLook) -> dict[str, Any]:
+    sides = {"clean": look.clean, "corrupt": look.corrupt}
+    return {side: [row[: i + 1] for i, row in enumerate(pattern)] for side, pattern in sides.items()} | {
+        "even": looks_evenly(look)
     }
 
 
-def make_bundle(
-    title: str,
-    models: Mapping[str, Mapping[str, Any]],
-    found: Sequence[Mapping[str, Any]],
-    tokens: Mapping[int, str],
-    made: Mapping[str, Any],
-    live: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The page's data. `models`: id -> shape and losses; `tokens`: id -> text of every token that occurs."""
+def view_entry(found: ViewCircuit, model: ViewModel) -> dict[str, Any]:
+    """One circuit of the page with its layout."""
+    place = layout(found.circuit, model.n_layer, model.d_head)
+    entry = msgspec.to_builtins(found)
+    counts = {"n_nodes": found.circuit.n_nodes, "n_edges": found.circuit.n_edges}
+    even = {name for pair in found.pairs[:1] for name, look in pair.attention.items() if looks_evenly(look)}
     return {
-        "title": title,
-        "models": dict(models),
-        "circuits": [view_entry(circuit, models[circuit["model"]]) for circuit in found],
-        "tokens": {str(token): text for token, text in tokens.items()},
-        "made": dict(made),
-        "live": dict(live) if live else None,
+        **entry,
+        **rounded({key: entry[key] for key in ("nodes", "edge_effects", "ladder", "base", "graph")}, DIGITS),
+        "circuit": found.circuit.to_dict() | counts,
+        "layout": _place(place),
+        "head_names": [head_name(box, f"{box.layer}.{box.head}" in even) for box in place.heads],
+        "remarks": remarks(found.circuit),
+        "pairs": [pair_data(pair) for pair in found.pairs],
+    }
+
+
+def view_data(view: View) -> dict[str, Any]:
+    """The page's data."""
+    models: Mapping[str, ViewModel] = view.models
+    return {
+        "title": view.title,
+        "models": msgspec.to_builtins(models),
+        "circuits": [view_entry(circuit, models[circuit.model]) for circuit in view.circuits],
+        "tokens": view.tokens,
+        "created": view.created,
+        "live": view.live,
+        "first_prompts": view.first_prompts,
+        "meanings": MEANINGS,
     }

@@ -1,8 +1,9 @@
 """Where the two prompts of a pair differ, and how much each node tells them apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from thinwire.evidence.records import NodeActivity
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,14 @@ class Contrast:
     """|clean - corrupt| there, over the node's largest magnitude on either prompt; clipped to [0, 1]."""
 
 
-def contrast(node: Mapping[str, Any]) -> Contrast:
-    """Compare a node's activations token by token; prompts of unequal length only at their last token."""
-    clean, corrupt = node["clean"], node["corrupt"]
+def contrast(node: NodeActivity, at: int | None = None) -> Contrast:
+    """Compare a node's activations token by token; prompts of unequal length only at their last token.
+
+    `at` fixes the token, -1 for the last one: some nodes act at one token alone, whatever they do at others.
+    """
+    clean, corrupt = node.clean, node.corrupt
     shared = range(len(clean)) if len(clean) == len(corrupt) else (-1,)
-    position = max(shared, key=lambda i: abs(clean[i] - corrupt[i]))
+    position = max(shared, key=lambda i: abs(clean[i] - corrupt[i])) if at is None else at
     largest = max(map(abs, (*clean, *corrupt)))
     a, b = clean[position], corrupt[position]
     return Contrast(position, a, b, min(abs(a - b) / largest, 1.0) if largest else 0.0)

@@ -58,7 +58,7 @@ def _line(x: float, y: float, kind: str, width: float) -> Markup:
     return tag("line", class_=kind, x1=f"{x:.0f}", x2=f"{x + 26:.0f}", y1=f"{y:.0f}", y2=f"{y:.0f}", stroke_width=width)
 
 
-def legend(place: Layout, drawn: int, hidden: int, shaded: bool) -> tuple[Markup, float]:
+def legend(place: Layout, drawn: int, hidden: int, shaded: bool, lone: bool) -> tuple[Markup, float]:
     """The legend under the drawing, and its height. It says how many edges are not drawn."""
     x, y = 8.0, place.height + 8
     strongest = max((abs(edge.weight) for edge in place.edges), default=0.0)
@@ -75,6 +75,12 @@ def legend(place: Layout, drawn: int, hidden: int, shaded: bool) -> tuple[Markup
         layers = [tag("rect", class_=kind, **pill) for kind in ("tw-base", "tw-differs")]
         sign = tag("g", *layers, class_="tw-node")
         entry, x = _entry(x, y, sign, "activation differs between the two prompts")
+        entries.append(entry)
+    if lone:
+        y += 22
+        pill = {"x": 8, "y": y - 7, "width": 26, "height": 14, "rx": 7}
+        sign = tag("g", tag("rect", class_="tw-base", **pill), class_="tw-node tw-lone")
+        entry, _ = _entry(8.0, y, sign, "lacks a part of the circuit that it works with")
         entries.append(entry)
     if hidden:
         y += 24

@@ -8,16 +8,19 @@ every row that reads or writes it. All positions are in pixels, y grows downward
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from thinwire.circuits.graph import Circuit
 from thinwire.errors import UserError
+from thinwire.model.sites import head_of, is_in_head, is_residual, is_write, node_key
 from thinwire.viewer.ordering import Block, Links, arrange
-from thinwire.viewer.rows import HEAD_PARTS, is_residual, is_write, row_heights, row_key, row_keys
+from thinwire.viewer.rows import HEAD_PARTS, row_heights, row_key, row_keys
 
 _LEFT, _TOP, _SIDE = 128.0, 46.0, 14.0
 _PLOT = 600.0
+_BELOW = 34.0
+"""Pixels under the embedding row, for the words of its channels."""
 _BOX_PAD, _GROUP_GAP = 0.5, 0.35
 
 
@@ -34,7 +37,7 @@ class Node:
     @property
     def key(self) -> str:
         """`site:channel`, the name of a node in every artefact."""
-        return f"{self.site}:{self.channel}"
+        return node_key(self.site, self.channel)
 
 
 @dataclass(frozen=True)
@@ -105,20 +108,20 @@ class Layout:
         return next(row for row in self.rows if row.key == key)
 
 
-def _named_nodes(circuit: Mapping[str, Any], n_layer: int) -> list[tuple[str, int]]:
+def _named_nodes(circuit: Circuit, n_layer: int) -> list[tuple[str, int]]:
     """(site, channel) in drawing order: row by row, then site, then channel."""
     rank = {key: index for index, key in enumerate(row_keys(n_layer))}
-    sites = list(circuit["nodes"])
+    sites = list(circuit.nodes)
     for site in sites:
         if row_key(site) not in rank:
             raise UserError(f"the circuit has a site {site} that {n_layer} layers do not have; check n_layer")
     sites.sort(key=lambda site: (rank[row_key(site)], "qkv".find(site[-1])))
-    return [(site, int(channel)) for site in sites for channel in sorted(circuit["nodes"][site])]
+    return [(site, int(channel)) for site in sites for channel in sorted(circuit.nodes[site])]
 
 
-def _edges(circuit: Mapping[str, Any], index: Mapping[tuple[str, int], int]) -> tuple[Edge, ...]:
+def _edges(circuit: Circuit, index: Mapping[tuple[str, int], int]) -> tuple[Edge, ...]:
     try:
-        return tuple(Edge(index[a, int(s)], index[b, int(t)], float(w)) for a, s, b, t, w in circuit["edges"])
+        return tuple(Edge(index[a, int(s)], index[b, int(t)], float(w)) for a, s, b, t, w in circuit.edges)
     except KeyError as error:
         raise UserError(f"an edge names the node {error}, which the circuit does not keep; prune again") from None
 
@@ -158,8 +161,8 @@ def _residual_links(nodes: Sequence[Node]) -> tuple[ResidualLink, ...]:
 def _head_boxes(nodes: Sequence[Node], d_head: int, slot: float) -> tuple[HeadBox, ...]:
     heads: dict[tuple[int, int], list[Node]] = defaultdict(list)
     for node in nodes:
-        if row_key(node.site).endswith(".qkv"):
-            heads[int(node.site.split(".")[0]), node.channel // d_head].append(node)
+        if is_in_head(node.site):
+            heads[head_of(node.site, node.channel, d_head)].append(node)
     boxes, pad = [], (1 + _BOX_PAD * 0.7) / 2 * slot
     for (layer, head), members in sorted(heads.items()):
         low, high = min(n.x for n in members) - pad, max(n.x for n in members) + pad
@@ -179,8 +182,8 @@ def _positions(named: Sequence[tuple[str, int]], edges: Sequence[Edge], d_head: 
     return arrange([columns[c] for c in sorted(columns)], blocks, links, len(named))
 
 
-def layout(circuit: Mapping[str, Any], n_layer: int, d_head: int) -> Layout:
-    """Positions for the drawing of one circuit (the content of `circuit.json`).
+def layout(circuit: Circuit, n_layer: int, d_head: int) -> Layout:
+    """Positions for the drawing of one circuit.
 
     The same circuit always gives the same layout. Raises `UserError` if a site does not belong to
     `n_layer` layers or an edge names a node that is not kept.
@@ -201,11 +204,10 @@ def layout(circuit: Mapping[str, Any], n_layer: int, d_head: int) -> Layout:
         for (site, channel), at in zip(named, x, strict=True)
     )
     middle = _LEFT + _SIDE + plot / 2
-    texts = circuit.get("answer_texts") or ()
-    spots = (middle - 80, middle + 80) if texts else ()
+    spots = (middle - 80, middle + 80)
     return Layout(
         width=_LEFT + 2 * _SIDE + plot,
-        height=top + 26.0,
+        height=top + _BELOW,
         slot=slot,
         left=_LEFT,
         rows=tuple(Row(key, top - heights[key], filled[key]) for key in keys),
@@ -213,5 +215,5 @@ def layout(circuit: Mapping[str, Any], n_layer: int, d_head: int) -> Layout:
         edges=edges,
         residual_links=_residual_links(nodes),
         heads=_head_boxes(nodes, d_head, slot),
-        answers=tuple(Answer(answer, spot, _TOP) for answer, spot in zip(texts, spots, strict=True)),
+        answers=tuple(Answer(answer, spot, _TOP) for answer, spot in zip(circuit.answer_texts, spots, strict=True)),
     )

@@ -1,22 +1,34 @@
-"""The live page's server: standard library, this machine only, nothing is written.
+"""The live page's server: this machine only, nothing is written.
 
 It listens on 127.0.0.1 alone. The address holds a random token, so that no other program's page can guess it; a request
-whose Host or Origin names another place is refused, so that no web site can reach it through the browser.
+whose Host or Origin names another place is refused, so that no web site can reach it through the browser. Every request
+gets a status: waitress reads HTTP (lengths, timeouts, many clients at once), msgspec reads the JSON that is asked with.
 """
 
-import json
+import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
+from types import TracebackType
 from typing import Any
+
+import msgspec
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.server import create_server
+from waitress.wasyncore import close_all
 
 from thinwire.errors import UserError
 
-Evaluate = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 MOST_BYTES = 1 << 16
 """Longest request that is read."""
+STALLED_SECONDS = 20
+"""A client that sends nothing for so long is let go."""
+MOST_CLIENTS = 500
+"""Connections that are open at once; further ones wait."""
+THREADS = 4
 HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -24,20 +36,71 @@ HEADERS = {
     "X-Frame-Options": "DENY",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+Start = Callable[[str, list[tuple[str, str]]], Any]
 
 
-class LiveServer(ThreadingHTTPServer):
-    """Serves one page and one question: what does the model say to this prompt without these parts?"""
+@dataclass(frozen=True)
+class Question:
+    """Something that the page may ask under its address: JSON of a stated type, answered with JSON."""
 
-    daemon_threads = True
+    asks: type
+    answer: Callable[[Any], Any]
+    """Of a request, a value that msgspec can write. `UserError` becomes a refusal in its words."""
 
-    def __init__(self, page: str, evaluate: Evaluate, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
+
+@dataclass(frozen=True)
+class Reply:
+    status: HTTPStatus
+    content: bytes
+    kind: str = "application/json"
+
+
+class _Parser(HTTPRequestParser):
+    """waitress 3.0 lets a Content-Length of more than 4,300 digits through to `int`, which refuses it."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        try:
+            super().parse_header(header_plus)
+        except ValueError:
+            raise ParsingError("a number in the head of the request is invalid") from None
+
+
+class _Channel(HTTPChannel):
+    parser_class = _Parser
+
+
+class LiveServer:
+    """Serves one page and the questions that it asks: name in the address -> `Question`.
+
+    Raises `OSError` when the port is taken.
+    """
+
+    def __init__(self, page: str, questions: Mapping[str, Question], port: int = 0) -> None:
+        logging.getLogger("waitress").addHandler(logging.NullHandler())  # a client that goes away is no news
         self.page = page.encode()
-        self.evaluate = evaluate
+        self.questions = questions
         self.token = secrets.token_urlsafe(24)
-        self.turn = Lock()
-        """One evaluation at a time: they share the model's threads."""
+        self.turns = {name: Lock() for name in questions}
+        """One answer of each kind at a time: they share the model's threads."""
+        self._sockets: dict[int, Any] = {}
+        self._serving = False
+        self._server: Any = create_server(
+            self._serve,
+            self._sockets,
+            host="127.0.0.1",
+            port=port,
+            threads=THREADS,
+            connection_limit=MOST_CLIENTS,
+            channel_timeout=STALLED_SECONDS,
+            cleanup_interval=max(1, STALLED_SECONDS // 4),
+            max_request_body_size=MOST_BYTES + 1,
+            max_request_header_size=1 << 14,
+            asyncore_use_poll=True,
+            log_socket_errors=False,
+            ident="thinwire",
+        )
+        self._server.channel_class = _Channel
+        self.server_port: int = int(self._server.effective_port)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -48,54 +111,62 @@ class LiveServer(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/{self.token}/"
 
-
-class Handler(BaseHTTPRequestHandler):
-    server: LiveServer  # pyright: ignore[reportIncompatibleVariableOverride]
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Library code prints nothing; the address with its token least of all."""
-
-    def do_GET(self) -> None:
-        if self._is_ours(""):
-            self._send(HTTPStatus.OK, self.server.page, "text/html; charset=utf-8")
-
-    def do_POST(self) -> None:
-        if not self._is_ours("evaluate"):
-            return
-        if self.headers.get_content_type() != "application/json":
-            return self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send application/json")
-        length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > MOST_BYTES:
-            return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"send at most {MOST_BYTES} bytes")
+    def serve_forever(self) -> None:
+        """Answer until `close` is called from another thread, or until an interrupt."""
+        self._serving = True
         try:
-            request = json.loads(self.rfile.read(int(length)))
-            with self.server.turn:
-                answer = dict(self.server.evaluate(request))
-        except (UserError, ValueError) as error:
-            return self._refuse(HTTPStatus.BAD_REQUEST, str(error))
-        self._send(HTTPStatus.OK, json.dumps(answer).encode(), "application/json")
+            self._server.run()
+        finally:
+            self._serving = False
 
-    def _is_ours(self, name: str) -> bool:
-        """Whether host, origin and address are ours; says no to everything else."""
-        origin = self.headers.get("Origin")
-        allowed = {f"http://{host}" for host in self.server.hosts}
-        if self.headers.get("Host") not in self.server.hosts or (origin is not None and origin not in allowed):
-            self._refuse(HTTPStatus.FORBIDDEN, "only this machine is answered")
-            return False
-        wanted = f"/{self.server.token}/{name}"
-        if not secrets.compare_digest(self.path.encode(), wanted.encode()):
-            self._refuse(HTTPStatus.NOT_FOUND, "nothing here")
-            return False
-        return True
+    def close(self) -> None:
+        """Let all clients go and stop listening; safe from any thread, and twice."""
+        if self._serving:  # sockets belong to the thread that serves
+            self._server.trigger.pull_trigger(lambda: close_all(self._sockets, ignore_all=True))
+        elif self._sockets:
+            close_all(self._sockets, ignore_all=True)
+        self._server.task_dispatcher.shutdown(timeout=1)
 
-    def _refuse(self, status: HTTPStatus, words: str) -> None:
-        self.close_connection = True
-        self._send(status, json.dumps({"error": words}).encode(), "application/json")
+    def __enter__(self) -> "LiveServer":
+        return self
 
-    def _send(self, status: HTTPStatus, content: bytes, kind: str) -> None:
-        self.send_response(status)
-        for name, value in {**HEADERS, "Content-Type": kind, "Content-Length": str(len(content))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _serve(self, environ: Mapping[str, Any], start: Start) -> Iterable[bytes]:
+        reply = self._reply(environ)
+        headers = {**HEADERS, "Content-Type": reply.kind, "Content-Length": str(len(reply.content))}
+        start(f"{reply.status.value} {reply.status.phrase}", list(headers.items()))
+        return [reply.content]
+
+    def _reply(self, environ: Mapping[str, Any]) -> Reply:
+        origin, allowed = environ.get("HTTP_ORIGIN"), {f"http://{host}" for host in self.hosts}
+        if environ.get("HTTP_HOST") not in self.hosts or (origin is not None and origin not in allowed):
+            return _refusal(HTTPStatus.FORBIDDEN, "only this machine is answered")
+        address = environ.get("REQUEST_URI", "").encode("utf-8", "replace")
+        home = f"/{self.token}/".encode()
+        ours, name = secrets.compare_digest(address[: len(home)], home), address[len(home) :].decode("utf-8", "replace")
+        if not ours or (name and name not in self.questions):
+            return _refusal(HTTPStatus.NOT_FOUND, "nothing here")
+        method, wanted = environ.get("REQUEST_METHOD"), "POST" if name else "GET"
+        if method != wanted:
+            return _refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"this address takes {wanted}")
+        return self._asked(name, environ) if name else Reply(HTTPStatus.OK, self.page, "text/html; charset=utf-8")
+
+    def _asked(self, name: str, environ: Mapping[str, Any]) -> Reply:
+        question = self.questions[name]
+        if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != "application/json":
+            return _refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send application/json")
+        length = int(environ.get("CONTENT_LENGTH") or 0)  # waitress has read as much and no more
+        try:
+            request = msgspec.json.decode(environ["wsgi.input"].read(length), type=question.asks)
+            with self.turns[name]:
+                return Reply(HTTPStatus.OK, msgspec.json.encode(question.answer(request)))
+        except (UserError, msgspec.MsgspecError, UnicodeError) as error:
+            return _refusal(HTTPStatus.BAD_REQUEST, str(error))
+        except RecursionError:
+            return _refusal(HTTPStatus.BAD_REQUEST, "the request is nested too deeply")
+
+
+def _refusal(status: HTTPStatus, words: str) -> Reply:
+    return Reply(status, msgspec.json.encode({"error": words.encode("utf-8", "replace").decode()}))

@@ -3,6 +3,8 @@
 Prompts, tokens and labels are data. They reach a page only through `tag` or `page_json`.
 """
 
+import base64
+import hashlib
 import json
 import re
 from html import escape
@@ -73,6 +75,24 @@ def printable(prompt: str) -> str:
     return "\n".join(_INVISIBLE.sub(_sign, line) for line in prompt.split("\n"))
 
 
+def visible_line(words: str) -> str:
+    """One line of text with its invisible characters spelled out and its spaces left alone."""
+    return " ".join(visible(part) for part in words.split(" "))
+
+
 def token(value: str) -> Markup:
     """A token as a chip of code."""
     return tag("code", visible(value), class_="token")
+
+
+def _hash_source(content: str) -> str:
+    """A Content-Security-Policy source that allows exactly this inline content."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+
+def content_policy(style: str, script: str) -> str:
+    """Nothing is loaded, nothing is sent, and only our own style and script run."""
+    return (
+        f"default-src 'none'; style-src {_hash_source(style)}; script-src {_hash_source(script)}; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )

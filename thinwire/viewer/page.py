@@ -1,33 +1,33 @@
 """The interactive page: one HTML file that needs nothing but itself."""
 
-from collections.abc import Mapping
 from string import Template
-from typing import Any
 
-from thinwire.viewer.markup import Markup, page_json, static, tag, text
-from thinwire.viewer.report import content_policy, visible_title
+from thinwire.viewer.bundle import view_data
+from thinwire.viewer.constants import as_script
+from thinwire.viewer.markup import Markup, content_policy, page_json, static, tag, text, visible_line
+from thinwire.viewer.view_contract import View
 
 SCRIPTS = ("words.js", "drawing.js", "panels.js", "exports.js", "view.js")
 STYLES = ("view.css", "drawing.css")
 
 
-def render_view(bundle: Mapping[str, Any]) -> str:
-    """The page for one bundle (bundle.py), as HTML text.
+def render_view(view: View) -> str:
+    """The page, as HTML text.
 
-    Works from disk and in a sandboxed iframe. A Content-Security-Policy forbids the network; a live page (its bundle
-    has `live`) may speak to its own server alone.
+    Works from disk and in a sandboxed iframe. A Content-Security-Policy forbids the network; a live page may speak to
+    its own server alone.
     """
     style = "".join(map(static, STYLES))
-    script = '"use strict";\n(() => {\n' + "".join(map(static, SCRIPTS)) + "})();\n"
+    script = '"use strict";\n(() => {\n' + as_script() + "".join(map(static, SCRIPTS)) + "})();\n"
     policy = content_policy(style, script)
-    if bundle["live"]:
+    if view.live:
         policy += "; connect-src 'self'"
     values = {
-        "title": text(visible_title(bundle["title"])),
+        "title": text(visible_line(view.title)),
         "policy": text(policy),
         "style": style,
         "script": script,
-        "data": page_json(bundle),
+        "data": page_json(view_data(view)),
     }
     return Template(static("view.html")).substitute(values)
 

@@ -4,17 +4,20 @@
 5 how it differs from the dense twin's. docs/viewer.md says where the page answers each.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
+from thinwire.evidence.records import HeadEffects, PairEvidence
+from thinwire.model.sites import EMBED, head_of, node_key, part_of
+from thinwire.viewer.attention import looks_evenly
+from thinwire.viewer.contract import Report, TaskModel, TaskReport, present
 from thinwire.viewer.contrast import differing_tokens
 from thinwire.viewer.markup import Markup, join, tag, token
-from thinwire.viewer.sides import NAMES, best_loss, is_solved, present
+from thinwire.viewer.settings import stand_in
+from thinwire.viewer.sides import NAMES
 from thinwire.viewer.story import QUOTE_TASK
-from thinwire.viewer.verdicts import judged, verdict_words
-from thinwire.viewer.wording import loss, percent, plural, ratio, signed
+from thinwire.viewer.verdicts import verdict_sentence
+from thinwire.viewer.wording import loss, percent, plural, ratio, signed, upper_first
 
-Part = Mapping[str, Any]
+_MATTERS = 1.05
+"""A head matters when the circuit's loss without it is more than so many times as large."""
 
 
 def _number(words: str) -> Markup:
@@ -25,32 +28,31 @@ def _link(target: str, words: str) -> Markup:
     return tag("a", words, href=f"#{target}", class_="more")
 
 
-def _decides(task: Part, part: Part) -> Markup:
-    answer, other = task["example"]["answer"], task["example"]["other"]
-    test, model = part["circuit"]["scores"]["test"], part["circuit"].get("model_scores", {}).get("test")
-    whole = f"; the whole model on {percent(model['accuracy'])}" if model else ""
+def _decides(task: TaskReport, part: TaskModel) -> Markup:
+    test, model = part.circuit.scores["test"], part.circuit.model_scores["test"]
     return join([
-        task["description"].rstrip("."), ": the next token is ", token(answer), " or ", token(other),
-        ". With nothing but the circuit the model is right on ", _number(percent(test["accuracy"])),
-        f" of unseen prompts{whole}. Guessing gives 50\u00a0%.",
+        task.description.rstrip("."), ": the next token is ", token(task.example.answer), " or ",
+        token(task.example.other), ". With nothing but the circuit the model is right on ",
+        _number(percent(test.accuracy)), f" of {plural(part.n_test_prompts, 'unseen prompt')}; the whole model on "
+        f"{percent(model.accuracy)}. Guessing gives 50\u00a0%.",
     ])  # fmt: skip
 
 
-def _reads(part: Part) -> Markup | None:
-    evidence = part["evidence"]
+def _reads(part: TaskModel) -> Markup | None:
+    evidence = part.evidence
     if not evidence:
         return None
-    pair, kept = evidence["pair"], part["circuit"]["nodes"].get("embed", ())
-    spots = differing_tokens(pair["clean_tokens"], pair["corrupt_tokens"])
+    pair, kept = evidence.pair, part.circuit.nodes.get(EMBED, ())
+    spots = differing_tokens(pair.clean_tokens, pair.corrupt_tokens)
     if not kept or not spots:
         return None
     first = spots[0]
-    told = [(c, evidence["nodes"].get(f"embed:{c}")) for c in kept]
-    at = {c: (node["clean"][first], node["corrupt"][first]) for c, node in told if node and node["clean"]}
+    told = [(c, pair.nodes.get(node_key(EMBED, c))) for c in kept]
+    at = {c: (node.clean[first], node.corrupt[first]) for c, node in told if node and node.clean}
     lively = sorted((c for c in at if at[c][0] != at[c][1]), key=lambda c: -abs(at[c][0] - at[c][1]))
     words = join([
-        "At token ", _number(str(first + 1)), ", where the two prompts differ: ", token(pair["clean_tokens"][first]),
-        " against ", token(pair["corrupt_tokens"][first]), f". Of {plural(len(kept), 'embedding channel')} in the "
+        "At token ", _number(str(first + 1)), ", where the two prompts differ: ", token(pair.clean_tokens[first]),
+        " against ", token(pair.corrupt_tokens[first]), f". Of {plural(len(kept), 'embedding channel')} in the "
         f"circuit, {len(lively)} {'tells' if len(lively) == 1 else 'tell'} the two apart there",
     ])  # fmt: skip
     if not lively:
@@ -60,15 +62,17 @@ def _reads(part: Part) -> Markup | None:
     return join([words, f"; channel {c} most, {signed(a)} against {signed(b)}."])
 
 
-def _looks_at(evidence: Part, head: str) -> Markup | None:
-    pattern, pair = evidence["attention"].get(head), evidence["pair"]
-    if not pattern or not pattern["clean"]:
+def _looks_at(pair: PairEvidence, head: str) -> Markup | None:
+    look = pair.attention.get(head)
+    if not look or not look.clean:
         return None
-    last = pattern["clean"][-1]
+    if looks_evenly(look):
+        return Markup(" It looks at all tokens alike: it averages its values over the prompt.")
+    last = look.clean[-1]
     spot = max(range(len(last)), key=last.__getitem__)
-    spots = differing_tokens(pair["clean_tokens"], pair["corrupt_tokens"])
+    spots = differing_tokens(pair.clean_tokens, pair.corrupt_tokens)
     there = ", the token that tells the prompts apart" if spot in spots else ""
-    words = token(pair["clean_tokens"][spot])
+    words = token(pair.clean_tokens[spot])
     return join(
         [" From the last token it looks most at ", words, f" (token {spot + 1}, {percent(last[spot])}){there}."]
     )
@@ -79,108 +83,113 @@ def _named(head: str) -> str:
     return f"head {index} of layer {layer}"
 
 
-def carrying_head(evidence: Part | None) -> str | None:
+def carrying_head(heads: HeadEffects | None) -> str | None:
     """The head without which the circuit loses most; None where no head was taken out."""
-    without = (evidence or {}).get("without_head")
-    return max(without, key=lambda head: (without[head]["loss"], head)) if without else None
+    without = heads.without if heads else {}
+    return max(without, key=lambda head: (without[head].loss, head)) if without else None
 
 
-def _carries(part: Part) -> Markup | None:
-    evidence, head = part["evidence"], carrying_head(part["evidence"])
-    if head is None:
+def _carries(part: TaskModel) -> Markup | None:
+    evidence = part.evidence
+    head = carrying_head(evidence.heads) if evidence else None
+    if evidence is None or head is None:
         return None
-    base, without = evidence["with_all_heads"], evidence["without_head"]
+    base, without = evidence.heads.whole, evidence.heads.without
+    on = f" ({plural(evidence.heads.n_prompts, 'prompt')})"
+    if without[head].loss <= base.loss * _MATTERS:
+        return Markup(f"None alone: taking out any single head leaves the circuit's loss where it was{on}.")
     words: list[object] = [
-        _number(_named(head).capitalize()), ": without it the circuit's accuracy falls from ",
-        percent(base["accuracy"]), " to ", _number(percent(without[head]["accuracy"])), ".",
+        _number(upper_first(_named(head))), ": without it the circuit's accuracy falls from ",
+        percent(base.accuracy), " to ", _number(percent(without[head].accuracy)), on, ".",
     ]  # fmt: skip
-    if without[head]["loss"] <= base["loss"] * 1.05:
-        return Markup("None alone: taking out any single head leaves the circuit's loss where it was.")
     others = [h for h in without if h != head]
     if others:
-        second = max(others, key=lambda h: without[h]["loss"])
+        second = max(others, key=lambda h: without[h].loss)
         words.append(
             f" Of the {plural(len(others), 'other head')}, the one that matters most is {_named(second)}: without it, "
-            f"{percent(without[second]['accuracy'])}."
+            f"{percent(without[second].accuracy)}."
         )
     else:
         words.append(" It is the only head in the circuit.")
-    return join([*words, _looks_at(evidence, head)])
+    return join([*words, _looks_at(evidence.pair, head)])
 
 
-def _without(part: Part) -> Markup | None:
-    verification = part["verification"] or {}
-    need = verification.get("necessity") or {}
-    lead = verdict_words(verification)
-    reason = next(iter(verification.get("reasons") or ()), "")
-    verdict = join([" Verdict of all tests: ", _number(lead.partition(": ")[0]), ". ", reason]) if lead else None
-    if need.get("nodes_accuracy") is None:
-        sentence = need.get("sentence")
-        return join([sentence, verdict]) if sentence else verdict
-    n = part["circuit"]["n_nodes"]
-    words: list[object] = [
-        f"Hold only these {plural(n, 'node')} of the whole model at their averages, and its accuracy is ",
-        _number(percent(need["nodes_accuracy"])),
-    ]
-    if need.get("nodes_loss") is not None and need.get("model_loss") is not None:
-        words.append(f" (loss {loss(need['nodes_loss'])} instead of {loss(need['model_loss'])})")
-    if need.get("random_mean") is not None:
-        words.append(f". As many nodes chosen at random outside the circuit give a loss of {loss(need['random_mean'])}")
-        if need.get("random_losses"):
-            words.append(f" on average, {loss(max(need['random_losses']))} at most")
-    return join([*words, ".", verdict])
+def _without(part: TaskModel) -> Markup | None:
+    judgement = part.judgement
+    if judgement is None:
+        return None
+    out = judgement.removals
+    words: list[object] = []
+    if out:
+        on = f" of {plural(out.n_prompts, 'prompt')}" if out.n_prompts is not None else ""
+        words += [
+            f"Take these {plural(part.circuit.n_nodes, 'node')} out of the whole model (each {stand_in(part.circuit)}) "
+            "and its accuracy is ", _number(percent(out.nodes_accuracy)), on,
+            f" (loss {loss(out.nodes_loss)} instead of {loss(out.model_loss)}).",
+        ]  # fmt: skip
+        if out.random_mean is not None and out.random_largest is not None:
+            words.append(
+                f" {plural(out.n_random, 'random set')} of as many nodes outside the circuit: {loss(out.random_mean)} "
+                f"on average, {loss(out.random_largest)} at most."
+            )
+    if judgement.verdict:
+        words += [" ", verdict_sentence(part)]
+        reasons = len(judgement.reasons)
+        if reasons:
+            words.append(f" {plural(reasons, 'reason speaks', 'reasons speak')} against more.")
+    return join(words) if words else None
 
 
-def _n_heads(circuit: Part, d_head: int) -> str:
-    """`, 2 heads`: those that carry a kept value channel."""
-    values = [(site, channels) for site, channels in circuit["nodes"].items() if site.endswith("attn.v")]
-    heads = {(site, channel // d_head) for site, channels in values for channel in channels}
-    return f", {plural(len(heads), 'head')}" if heads else ""
+def n_heads(part: TaskModel, d_head: int) -> int:
+    """Heads that carry a kept value channel."""
+    kept = part.circuit.nodes.items()
+    return len({head_of(site, c, d_head) for site, channels in kept if part_of(site) == "attn.v" for c in channels})
 
 
-def _differs(task: Part, report: Part) -> Markup | None:
-    if len(present(task)) < 2:
+def _differs(task: TaskReport, report: Report) -> Markup | None:
+    if len(task.models) < 2:
         return None
     sizes = []
-    for side in present(task):
-        circuit = task[side]["circuit"]
-        if not is_solved(task[side]):
-            sizes.append(join([f"no circuit of the {NAMES[side]} reached the target (best loss ",
-                               loss(best_loss(circuit)), ")"]))  # fmt: skip
+    for side in present(task.models):
+        part = task.models[side]
+        if not part.target_met:
+            sizes.append(join([f"no circuit of the {NAMES[side]} met the target (best loss {loss(part.best_loss)})"]))
             continue
-        more = _n_heads(circuit, report["models"][side]["d_head"])
-        size = plural(circuit["n_edges"], "edge")
+        heads = n_heads(part, report.models[side].d_head)
+        more = f", {plural(heads, 'head')}" if heads else ""
+        size = plural(part.circuit.n_edges, "edge")
         sizes.append(
-            join([f"the {NAMES[side]} takes ", _number(size), f" ({plural(circuit['n_nodes'], 'node')}{more})"])
+            join([f"in the {NAMES[side]} ", _number(size), f" suffice ({plural(part.circuit.n_nodes, 'node')}{more})"])
         )
     words: list[object] = ["For this task ", join(sizes, ", "), "."]
-    losses = report["summary"]["heldout_loss"]
-    if all(is_solved(task[side]) for side in present(task)):
-        a, b = (max(task[side]["circuit"]["n_edges"], 1) for side in ("sparse", "dense"))
+    if all(task.models[side].target_met for side in present(task.models)):
+        a, b = (max(task.models[side].circuit.n_edges, 1) for side in present(task.models))
         if b >= a:
             words += [" That is ", _number(f"{ratio(b / a)} times"), " as many edges in the dense one"]
         else:
             words += [" So here the sparse circuit is the larger one, by ", _number(f"{ratio(a / b)} times")]
-        gap = losses["dense"] - losses["sparse"]
+        gap = report.models["dense"].heldout_loss - report.models["sparse"].heldout_loss
         worse = "dense" if gap > 0 else "sparse"
         words.append(f", while the {worse} model's held-out loss is {loss(abs(gap))} higher.")
+    weak = [NAMES[side] for side in present(task.models) if not task.models[side].standing.model_does]
+    if weak:
+        words.append(f" The whole {' and the whole '.join(weak)} does not do this task well.")
     return join(words)
 
 
-def questions(task: Part, report: Part) -> Markup:
+def questions(task: TaskReport, report: Report) -> Markup:
     """The five questions with their answers, each with a link to where the page shows it; unanswered ones left out."""
-    side = present(task)[0]
-    part, quote = task[side], task["name"] == QUOTE_TASK
+    part, quote = task.models[present(task.models)[0]], task.name == QUOTE_TASK
     what = "the quote" if quote else "the difference"
-    anchor = f"task-{task['name']}"
+    tested = bool(part.judgement and part.judgement.tests)
     asked = [
-        ("What does it decide?", _decides(task, part), _link(anchor, "The pair of prompts")),
+        ("What does it decide?", _decides(task, part), _link(f"task-{task.name}", "The pair of prompts")),
         (f"Where does it read {what}?", _reads(part), _link("reading-title", "Step by step")),
-        ("Which head carries it?", _carries(part), _link(f"heads-{task['name']}", "Where the heads look")),
+        ("Which head carries it?", _carries(part), _link(f"heads-{task.name}", "Where the heads look")),
         (
             "What happens without it?",
             _without(part),
-            _link("tests-title" if judged(part["verification"]) else "table", "Every test and number"),
+            _link("tests-title" if tested else "table", "Every test and number"),
         ),
         ("How does it differ from the dense one?", _differs(task, report), _link("dense-circuit", "See it")),
     ]

@@ -3,31 +3,21 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+from thinwire.model.sites import is_in_head
+
 HEAD_PARTS = ("q", "k", "v")
-_WRITES = ("embed", "attn.out", "mlp.out")
 _WEIGHT_GAP, _STREAM_GAP, _EMPTY_GAP, _ANSWER_GAP = 62.0, 36.0, 12.0, 66.0
 
 
 def row_key(site: str) -> str:
-    """The row in which a site's nodes stand."""
-    stem, _, part = site.rpartition(".")
-    return f"{stem}.qkv" if part in HEAD_PARTS and stem.endswith("attn") else site
+    """The row in which a site's nodes stand: a head's queries, keys and values share one."""
+    return f"{site.rpartition('.')[0]}.qkv" if is_in_head(site) else site
 
 
 def row_keys(n_layer: int) -> list[str]:
     """All rows from the bottom to the top."""
     sites = ("attn.in", "attn.qkv", "attn.out", "mlp.in", "mlp.neuron", "mlp.out")
     return ["embed", *(f"{layer}.{site}" for layer in range(n_layer) for site in sites), "final", "answers"]
-
-
-def is_residual(key: str) -> bool:
-    """Whether a row or site reads or writes the residual stream."""
-    return not key.endswith((".qkv", ".q", ".k", ".v", ".neuron"))
-
-
-def is_write(site: str) -> bool:
-    """Whether a site writes to the residual stream."""
-    return site.endswith(_WRITES)
 
 
 def _block(key: str) -> str:

@@ -1,170 +1,210 @@
-"""What the page shows of one task: the pair, the drawings, the reading, the nodes, the attention."""
+"""The sections of a report, in their order. A new one is a function here (or one it calls) and a line in `SECTIONS`."""
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from string import Template
 from typing import Any
 
-from thinwire.viewer.contrast import contrast, differing_tokens
-from thinwire.viewer.draw import draw_svg
-from thinwire.viewer.markup import Markup, join, printable, tag, token, visible
-from thinwire.viewer.reading import reading
-from thinwire.viewer.rows import is_write, row_key, row_keys
-from thinwire.viewer.sides import NAMES, best_loss, is_solved, present
-from thinwire.viewer.strips import attention_map, attention_row, bar_strip
-from thinwire.viewer.tables import number, row_head, scrolling
-from thinwire.viewer.verdicts import verdicts
-from thinwire.viewer.wording import loss, plural, signed
-
-_MOST_NODES = 150
-
-
-def _prompt(task: Mapping[str, Any], side: str, pair: Mapping[str, Any] | None) -> Markup:
-    if pair is None:
-        return tag("code", printable(task["example"][side]), class_="prompt")
-    marked = set(differing_tokens(pair["clean_tokens"], pair["corrupt_tokens"]))
-    chips = [
-        tag("mark" if i in marked else "span", tag("code", visible(text)), class_="chip")
-        for i, text in enumerate(pair[f"{side}_tokens"])
-    ]  # fmt: skip
-    return tag("span", *chips, class_="prompt")
-
-
-def sentences(*texts: str) -> str:
-    """Texts one after the other, each ending in a full stop."""
-    return " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in texts if text)
+from thinwire.evidence.records import MEASURED_IN
+from thinwire.viewer.circuit_tables import ladder_table, main_table, sizes_table
+from thinwire.viewer.constants import GUESSING_LOSS, PAPER_RATIO
+from thinwire.viewer.contract import Report, TaskModel, present
+from thinwire.viewer.curves import ladder_charts, training_charts
+from thinwire.viewer.markup import Markup, join, static, tag, text, visible_line
+from thinwire.viewer.model_tables import models_table, selection_table, stages_table, twins_table
+from thinwire.viewer.other_ways import other_ways
+from thinwire.viewer.settings import shown, stand_ins, targets
+from thinwire.viewer.sides import NAMES
+from thinwire.viewer.story import featured
+from thinwire.viewer.tables import facts
+from thinwire.viewer.task_parts import (
+    attention,
+    drawing,
+    example_pair,
+    node_table,
+    sentences,
+    steps,
+    task_details,
+)
+from thinwire.viewer.verdicts import MEANINGS, verdicts
+from thinwire.viewer.wording import count, listing, loss, plural
 
 
-def example_pair(task: Mapping[str, Any]) -> Markup:
-    """The two prompts and their right answers; the tokens in which they differ are marked."""
-    evidence = next((task[side]["evidence"] for side in present(task) if task[side]["evidence"]), None)
-    pair = evidence["pair"] if evidence else None
-    rows = []
-    for side, answer in (("clean", "answer"), ("corrupt", "other")):
-        right = tag("span", "then ", token(task["example"][answer]), class_="then")
-        rows.append(tag("div", tag("dt", side), tag("dd", _prompt(task, side, pair), " ", right)))
-    return tag("dl", *rows, class_="pair")
+@dataclass(frozen=True)
+class Section:
+    """A part of the page with a heading of its own and a line in the contents."""
+
+    id: str
+    title: str
+    body: Callable[[Report], Markup | None]
+    """None where the report has nothing for it: then heading and line are left out too."""
 
 
-def drawing(task: Mapping[str, Any], side: str, models: Mapping[str, Any], caption: object = "") -> Markup:
-    """A circuit's drawing as a figure."""
-    part, model = task[side], models[side]
-    name = f"{task['name']}-{side}"
-    svg = draw_svg(part["circuit"], part["evidence"], model["n_layer"], model["d_head"], standalone=False, name=name)
-    circuit = part["circuit"]
-    size = f"{plural(circuit['n_nodes'], 'node')}, {plural(circuit['n_edges'], 'edge')}"
-    unsolved = "" if is_solved(part) else f" Not solved: the best loss was {loss(best_loss(circuit))}."
-    words = tag("figcaption", tag("strong", NAMES[side].capitalize()), f": {size}.{unsolved} ", caption)
-    scroll = tag("div", Markup(svg), class_="scrolling", tabindex=0, role="region", aria_label=f"{name}, drawing")
-    inspector = tag("div", class_="inspector", role="status", hidden=True)
-    return tag("figure", words, scroll, inspector, class_="circuit", data_task=task["name"], data_side=side)
+def circuit_anchor(report: Report) -> str:
+    task = featured(report)
+    return f"task-{task.name}" if task else "circuit"
 
 
-def steps(task: Mapping[str, Any], side: str, models: Mapping[str, Any]) -> Markup:
-    """The reading of a circuit as an ordered list."""
-    part, model = task[side], models[side]
-    items = [
-        tag("li", tag("h4", step.title), *(tag("p", sentence) for sentence in step.sentences),
-            data_nodes=" ".join(step.nodes))
-        for step in reading(part["circuit"], part["evidence"], model["n_layer"], model["d_head"])
-    ]  # fmt: skip
-    return tag("ol", *items, class_="steps")
+def wide(*children: object) -> Markup | None:
+    """A box of the page's full width; None around nothing."""
+    inside = [child for child in children if child is not None]
+    return tag("div", *inside, class_="wide") if inside else None
 
 
-def _edge_lists(circuit: Mapping[str, Any]) -> dict[str, dict[str, list[tuple[float, str]]]]:
-    lists: dict[str, dict[str, list[tuple[float, str]]]] = {"in": defaultdict(list), "out": defaultdict(list)}
-    for source_site, source, target_site, target, weight in circuit["edges"]:
-        kind = target_site.rsplit(".", 1)[1] + " " if target_site.endswith((".q", ".k", ".v")) else ""
-        lists["in"][f"{target_site}:{target}"].append((weight, f"{source} {signed(weight)}"))
-        lists["out"][f"{source_site}:{source}"].append((weight, f"{kind}{target} {signed(weight)}"))
-    return lists
+def _circuit(report: Report) -> Markup:
+    """The first circuit: drawing beside reading, then its nodes, its heads, and the dense twin's circuit."""
+    task, models = featured(report), report.models
+    if task is None:
+        return tag("p", "No circuit was pruned in this run.")
+    first, *others = present(task.models)
+    read = tag("div", tag("h3", "Step by step", id="reading-title"), steps(task, first, models), class_="reading")
+    nodes, tests = node_table(task, first, models), verdicts(task)
+    return join([
+        tag("p", tag("code", task.name), ": ", sentences(task.description, task.excluded_cue)),
+        example_pair(task),
+        tag("div", drawing(task, first, models), read, class_="beside wide"),
+        wide(attention(task, first)),
+        wide(tag("h3", "Every node on both prompts"), _strip_note(), nodes) if nodes else None,
+        wide(tag("h3", "Is this how the model does it?", id="tests-title"), tests) if tests else None,
+        *(
+            wide(tag("h3", f"The same task in the {NAMES[side]}", id=f"{side}-circuit"), drawing(task, side, models))
+            for side in others
+        ),
+    ])  # fmt: skip
 
 
-def _connections(edges: list[tuple[float, str]], tokens: list[str]) -> Markup:
-    strongest = [words for _, words in sorted(edges, key=lambda edge: -abs(edge[0]))]
-    more = [f"{len(strongest) - 6} more"] if len(strongest) > 6 else []
-    parts = [tag("span", words, class_="connection") for words in (*strongest[:6], *more)]
-    return tag("td", *parts, *(token(text) for text in tokens[:4]), class_="connections")
-
-
-def _stream() -> Markup:
-    return tag("td", "residual stream", class_="connections stream")
-
-
-def _node_row(key: str, evidence: Mapping[str, Any], lists: Mapping[str, Any]) -> Markup:
-    node, pair = evidence["nodes"][key], evidence["pair"]
-    largest = max(map(abs, (*node["clean"], *node["corrupt"])), default=0.0)
-    strips = [tag("td", bar_strip(node[side], pair[f"{side}_tokens"], largest)) for side in ("clean", "corrupt")]
-    at = contrast(node)
-    where = pair["clean_tokens"][at.position]
-    widest = tag("td", f"{signed(at.clean)} / {signed(at.corrupt)} ", token(where), class_="words")
-    site = key.split(":")[0]
-    tokens_in, tokens_out = node["reads"] if site == "embed" else [], node["writes"] if site == "final" else []
-    reads = _stream() if site.endswith((".in", "final")) else _connections(lists["in"][key], tokens_in)
-    writes = _stream() if is_write(site) else _connections(lists["out"][key], tokens_out)
-    return tag("tr", row_head(tag("code", key)), *strips, widest, number(node["mean"], signed), reads, writes)
-
-
-def node_table(task: Mapping[str, Any], side: str, models: Mapping[str, Any]) -> Markup | None:
-    """Every node with its activations on both prompts, side by side; None without evidence."""
-    part = task[side]
-    circuit, evidence = part["circuit"], part["evidence"]
-    if not evidence or not circuit["nodes"]:
-        return None
-    rank = {key: i for i, key in enumerate(row_keys(models[side]["n_layer"]))}
-    sites = sorted(circuit["nodes"], key=lambda site: (rank[row_key(site)], site))
-    keys = [f"{site}:{channel}" for site in sites for channel in circuit["nodes"][site]]
-    known = [key for key in keys if key in evidence["nodes"] and evidence["nodes"][key]["clean"]]
-    lists = _edge_lists(circuit)
-    rows = [_node_row(key, evidence, lists) for key in known[:_MOST_NODES]]
-    head = ["Node", "Clean", "Corrupt", "Largest difference, at", "Mean", "Reads", "Writes"]
-    cells = [tag("th", name, scope="col", class_="number" if name == "Mean" else None) for name in head]
-    caption = f"Activations over the prompt's tokens, {NAMES[side]}"
-    if len(known) > _MOST_NODES:
-        caption += f" (the first {_MOST_NODES} of {len(known)} nodes)"
-    body = tag("tbody", *rows)
-    inside = [tag("caption", caption), tag("thead", tag("tr", *cells)), body]
-    return scrolling(tag("table", *inside, class_="nodes"), caption)
-
-
-def attention(task: Mapping[str, Any], side: str) -> Markup | None:
-    """For each kept head, what the last token attends to, and the whole patterns; None without evidence."""
-    evidence = task[side]["evidence"]
-    if not evidence or not evidence["attention"]:
-        return None
-    heads = []
-    for head, patterns in sorted(evidence["attention"].items()):
-        layer, index = head.split(".")
-        name = f"Layer {layer}, head {index}"
-        rows, maps = [], []
-        for prompt in ("clean", "corrupt"):
-            tokens, pattern = evidence["pair"][f"{prompt}_tokens"], patterns[prompt]
-            if pattern:
-                rows.append(tag("div", tag("dt", prompt), tag("dd", attention_row(pattern[-1], tokens))))
-                picture = attention_map(pattern, tokens, f"{name}, {prompt} prompt")
-                maps.append(tag("figure", tag("figcaption", prompt), picture))
-        title = tag("summary", "Whole pattern: a row for each token that looks")
-        whole = tag("details", title, tag("div", *maps, class_="maps"))
-        heads.append(tag("div", tag("h4", name), tag("dl", *rows, class_="pair"), whole, class_="head"))
-    return join(
-        [tag("h3", "Where the last token looks", id=f"heads-{task['name']}"), tag("div", *heads, class_="heads")]
+def _strip_note() -> Markup:
+    words = (
+        "One bar for each token of the prompt, in order; up is positive, down is negative; both prompts of a node "
+        "share one scale. Mean is the value at which a removed node is held. Reads and writes are the circuit's edges "
+        "with their weights; for the embedding and the final norm, the tokens with the largest weights of either sign. "
+        f"Recorded in {MEASURED_IN}."
     )
+    return tag("p", words, class_="note")
 
 
-def task_details(task: Mapping[str, Any], models: Mapping[str, Any]) -> Markup:
-    """One further task, folded: both drawings, the reading, the nodes."""
-    sizes = []
-    for side in present(task):
-        size = plural(task[side]["circuit"]["n_edges"], "edge") if is_solved(task[side]) else "not solved"
-        sizes.append(f"{NAMES[side]} {size}")
-    first = present(task)[0]
-    summary = tag("summary", tag("h3", task["name"]), tag("span", " · ".join(sizes), class_="sizes"))
-    words = tag("p", sentences(task["description"], task["excluded_cue"]), class_="prose")
-    drawings = tag("div", *(drawing(task, side, models) for side in present(task)), class_="two")
-    title = tag("h4", f"Reading the circuit of the {NAMES[first]}")
-    read = tag("div", title, steps(task, first, models), class_="prose")
-    nodes = node_table(task, first, models)
-    fold = tag("details", tag("summary", f"Nodes of the circuit of the {NAMES[first]}"), nodes) if nodes else None
-    tests = verdicts(task)
-    judged = tag("details", tag("summary", "Tests of the circuits"), tests) if tests else None
-    return tag("details", summary, words, example_pair(task), drawings, read, attention(task, first), judged, fold,
-               class_="task", id=f"task-{task['name']}")  # fmt: skip
+def _table(report: Report) -> Markup:
+    words = (
+        "Each task has one circuit in each model, all searched for in the same way. Verdict is what the tests of a "
+        "circuit say together; the next column says whether the whole model does the task at all. Sizes count the "
+        "circuit; the next columns keep only the circuit; the last ones take it out of the whole model. "
+    )
+    link = tag("a", "Every column is defined below.", href="#definitions")
+    more = sizes_table(report), ladder_table(report), other_ways(report)
+    return join([
+        tag("p", words, report.choice_rule, " ", link),
+        wide(main_table(report)),
+        *(tag("div", part, class_="prose") for part in more if part is not None),
+    ])  # fmt: skip
+
+
+def _others(report: Report) -> Markup | None:
+    task = featured(report)
+    others = [other for other in report.tasks if other is not task]
+    return wide(*(task_details(other, report.models) for other in others)) if others else None
+
+
+def _training(report: Report) -> Markup:
+    target = targets(shown(report))
+    words = (
+        "Nodes are ordered by their learned gate and kept from the top. The line shows the loss on validation pairs at "
+        "each number of nodes that was tried. The point is the circuit that was taken, after the sweep has removed "
+        "further nodes one by one, so it does not lie on the line"
+    )
+    words += f"; the target is {target}." if target else "."
+    dip = (
+        " A line far below the whole model's loss means that removing nodes makes the model better at the choice "
+        "between the two answers: the circuit's loss alone is no measure of how the model does it."
+    )
+    return join([
+        tag("p", "Training starts dense. The number of nonzero weights is then lowered step by step, and after each "
+            "step only the largest weights of every matrix are kept."),
+        tag("div", training_charts(report.models), class_="charts wide"),
+        tag("h3", "Loss against circuit size"),
+        tag("p", words, dip),
+        tag("div", ladder_charts(report.tasks), class_="charts wide"),
+    ])  # fmt: skip
+
+
+def _method(report: Report) -> Markup:
+    parts = [tag("h3", "The models"), tag("div", models_table(report.models), class_="prose")]
+    if report.twins:
+        twins = twins_table(report.twins, report.models["sparse"].heldout_loss)
+        parts += [
+            tag("h3", "How the dense twin was chosen"),
+            tag("p", report.twins.rule),
+            tag("div", twins, class_="prose"),
+        ]
+    if report.selection and report.selection.tasks:
+        parts += [tag("h3", "How the tasks were chosen"), tag("p", report.selection.rule)]
+        parts.append(tag("div", selection_table(report.selection), class_="wide"))
+    if report.stages:
+        parts += [tag("h3", "Time"), tag("div", stages_table(report), class_="prose")]
+    parts += [tag("h3", "Text"), tag("div", facts(_corpus(report)), class_="prose")]
+    machine = facts({**report.environment, "created": report.created})
+    parts += [tag("h3", "Machine and versions"), tag("div", machine, class_="prose")]
+    parts += [tag("h3", "Make this page again"), _command(report.command)]
+    if report.view_command:
+        parts += [tag("h3", "Look around in the circuits"), _command(report.view_command)]
+    return join(parts)
+
+
+def _command(words: str) -> Markup:
+    return tag("p", tag("code", visible_line(words)), class_="command")
+
+
+def _corpus(report: Report) -> dict[str, Any]:
+    corpus = asdict(report.corpus)
+    names = {
+        "n_files": "files",
+        "n_bytes": "bytes",
+        "n_train_tokens": "training tokens",
+        "n_heldout_tokens": "held-out tokens",
+    }
+    return {names.get(key, key): count(value) if key in names else value for key, value in corpus.items()}
+
+
+def _definitions(report: Report) -> Markup:
+    """Words of the page; every number in them is this report's own."""
+    parts = shown(report)
+    sets = sorted({part.judgement.removals.n_random for part in parts if part.judgement and part.judgement.removals})
+    values = {
+        "stand_ins": text(stand_ins(parts) or "held at its average"),
+        "guessing": text(loss(GUESSING_LOSS)),
+        "random_sets": text(f"{listing([count(n) for n in sets])} random sets" if sets else "random sets"),
+        "paper_ratio": text(count(PAPER_RATIO)),
+        "solved_means": text(report.solved_means),
+        "seeds": text(_seeds(parts)),
+        "meanings": join(tag("li", tag("strong", name), f": {words}.") for name, words in MEANINGS.items()),
+    }
+    return Markup(Template(static("definitions.html")).substitute(values))
+
+
+def _seeds(parts: list[TaskModel]) -> str:
+    seeds = sorted({part.circuit.seed for part in parts})
+    which = f"seed {seeds[0]}" if len(seeds) == 1 else f"{plural(len(seeds), 'seed')}"
+    return f"One seed of training for each model, and one of pruning for each circuit ({which})"
+
+
+SECTIONS = (
+    Section("circuit", "The circuit", _circuit),
+    Section("table", "All tasks", _table),
+    Section("others", "The other circuits", _others),
+    Section("training", "Training", _training),
+    Section("method", "How it was measured", _method),
+    Section("definitions", "Definitions", _definitions),
+)
+
+
+def render_sections(report: Report) -> tuple[Markup, Markup]:
+    """The sections that a report has something for, and the list of contents that leads to them."""
+    drawn, entries = [], []
+    for section in SECTIONS:
+        body = section.body(report)
+        if body is None:
+            continue
+        anchor = circuit_anchor(report) if section.id == "circuit" else section.id
+        heading = tag("h2", section.title, id=f"{section.id}-title")
+        drawn.append(tag("section", heading, body, id=anchor, class_="grid", aria_labelledby=f"{section.id}-title"))
+        entries.append(tag("li", tag("a", section.title, href=f"#{anchor}")))
+    return join(drawn, "\n"), tag("nav", tag("ul", *entries), aria_label="Contents")

@@ -1,73 +1,115 @@
 """The page's first paragraphs: what was trained, and the headline, whatever it is."""
 
-from collections.abc import Mapping
-from typing import Any
-
+from thinwire.circuits.solved import caution
+from thinwire.viewer.contract import ModelReport, Report, TaskModel, TaskReport, present
 from thinwire.viewer.markup import Markup, join, tag, text
-from thinwire.viewer.sides import NAMES, best_loss, is_solved, present
-from thinwire.viewer.wording import Number, count, datum, listing, loss, percent, plural, ratio, short_count
+from thinwire.viewer.settings import shown, stand_ins, targets
+from thinwire.viewer.sides import NAMES
+from thinwire.viewer.verdicts import badge, verdict_sentence
+from thinwire.viewer.wording import (
+    Number,
+    count,
+    datum,
+    listing,
+    loss,
+    percent,
+    plural,
+    ratio,
+    short_count,
+    upper_first,
+)
 
 QUOTE_TASK = "single_double_quote"
 _CLOSE = 0.02
 """Held-out losses less than this apart, in nats, are called equal."""
 
 
-def featured(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def featured(report: Report) -> TaskReport | None:
     """The task that the page tells first: quote closing, or else the first one."""
-    tasks = report["tasks"]
-    return next((task for task in tasks if task["name"] == QUOTE_TASK), tasks[0] if tasks else None)
+    return next((task for task in report.tasks if task.name == QUOTE_TASK), report.tasks[0] if report.tasks else None)
 
 
 def _strong(words: str) -> Markup:
     return tag("strong", words)
 
 
-def _zeros(model: Mapping[str, Any]) -> str:
-    return f"{percent(1 - model['density'])} of the entries of every weight matrix are exactly zero"
+def _zeros(model: ModelReport) -> str:
+    """How sparse a model is, said of its matrices and of everything in it."""
+    words = f"{percent(1 - model.density)} of the entries of every weight matrix are exactly zero"
+    share = percent(model.n_nonzero / model.n_parameters)
+    dense = f", {short_count(model.n_bigram)} of them in a dense bigram table" if model.n_bigram else ""
+    return f"{words} (of all {short_count(model.n_parameters)} parameters {share} are not zero{dense})"
 
 
-def _models(models: Mapping[str, Any]) -> str:
-    found = [models[side] for side in present(models)]
+def _models(report: Report) -> str:
+    found = [report.models[side] for side in present(report.models)]
     if len(found) == 1:
-        seen = short_count(found[0]["n_tokens"])
-        words = f"A small transformer was trained on {seen} tokens of Python code to predict"
-        kind = f"In it, {_zeros(found[0])}." if found[0]["density"] < 1 else "It is an ordinary dense one."
+        seen = short_count(found[0].n_tokens)
+        words = f"A small transformer was trained on {seen} tokens of code to predict"
+        kind = f"In it, {_zeros(found[0])}." if found[0].density < 1 else "It is an ordinary dense one."
         return f"{words} the next token. {kind}"
-    counts = [short_count(model["n_tokens"]) for model in found]
+    counts = [short_count(model.n_tokens) for model in found]
     tokens = counts[0] if counts[0] == counts[1] else f"{counts[0]} (sparse) and {counts[1]} (dense)"
     return (
-        f"Two small transformers were trained on {tokens} tokens of Python code to predict the next token. In one, "
+        f"Two small transformers were trained on {tokens} tokens of code to predict the next token. In one, "
         f"{_zeros(found[0])}; the other is an ordinary dense twin."
     )
 
 
-def trained(report: Mapping[str, Any]) -> Markup:
+def trained(report: Report) -> Markup:
     """What was trained, and what a circuit is."""
+    parts = shown(report)
+    if not parts:
+        return text(_models(report))
     return text(
-        f"{_models(report['models'])} For each of a few tasks we then looked for a circuit: the fewest channels with "
-        f"which a model still solves the task (loss at most {report['target_loss']:g}) when every other channel is "
-        "held at its average. An edge is one nonzero weight between two channels of the circuit."
+        f"{_models(report)} For each of a few tasks we then looked for a circuit: few channels with which a model "
+        f"still does the task (loss at most {targets(parts)}) when every other channel is {stand_ins(parts)}. An edge "
+        "is one nonzero weight between two channels of the circuit."
     )
 
 
-def _side(part: Mapping[str, Any], name: str) -> Markup:
-    circuit = part["circuit"]
-    if not is_solved(part):
-        return join([f"in the {name} no circuit reached the target (best loss {loss(best_loss(circuit))})"])
-    size = _strong(plural(circuit["n_edges"], "edge"))
-    return join([f"the {name} needs ", size, f" between {plural(circuit['n_nodes'], 'node')}"])
+def _size(part: TaskModel, name: str) -> Markup:
+    if not part.target_met:
+        return join([f"in the {name} no circuit met the target (best loss {loss(part.best_loss)})"])
+    size = _strong(plural(part.circuit.n_edges, "edge"))
+    if not part.standing.circuit_does:
+        return join([f"in the {name} a circuit of ", size, " meets the target on validation pairs, not on test pairs"])
+    return join(["a circuit of ", size, f" suffices in the {name}"])
 
 
-def quote_headline(report: Mapping[str, Any]) -> Markup:
-    """How many edges the featured task takes in each model."""
+def headline(report: Report) -> Markup:
+    """How many edges suffice for the featured task in each model, and whether that is how the model does it."""
     task = featured(report)
     if task is None:
         return Markup("No task was pruned, so there is nothing to compare.")
-    does = "To close a string with the quote that opened it" if task["name"] == QUOTE_TASK else f"For {task['name']}"
-    return join([does, ", ", join((_side(task[side], NAMES[side]) for side in present(task)), "; "), "."])
+    does = "To close a string with the quote that opened it" if task.name == QUOTE_TASK else f"For {task.name}"
+    sizes = join((_size(task.models[side], NAMES[side]) for side in present(task.models)), "; ")
+    return join([does, ", ", sizes, "."])
 
 
-def _verdict(value: Number) -> str:
+def headline_verdict(report: Report) -> Markup:
+    """What was shown of the featured circuit, and what of all of them."""
+    task = featured(report)
+    if task is None:
+        return Markup("")
+    part = task.models[present(task.models)[0]]
+    words: list[object] = [verdict_sentence(part)]
+    if part.judgement and part.judgement.meaning:
+        words.append(f" {upper_first(part.judgement.meaning)}.")
+    parts = shown(report)
+    if len(parts) > 1:
+        tally = {word: sum(p.verdict == word for p in parts) for word in dict.fromkeys(p.verdict for p in parts)}
+        words.append(
+            f" Of {len(parts)} circuits on this page: {listing([f'{n} {word}' for word, n in tally.items()])}."
+        )
+    if part.standing.why_not:
+        words.append(f" {upper_first(listing(part.standing.why_not))}: by our definition the task is not solved.")
+    if (few := caution(part.standing.n_test_pairs)) is not None:
+        words.append(f" {upper_first(few)}.")
+    return tag("p", *words, class_="verdict-line")
+
+
+def _ratio_verdict(value: Number) -> str:
     if value <= 1:
         return "So in this run the sparse model's circuits are not smaller than the dense twin's. "
     if value < 2:
@@ -75,32 +117,31 @@ def _verdict(value: Number) -> str:
     return ""
 
 
-def ratio_sentence(report: Mapping[str, Any]) -> Markup:
-    """The geometric means and their ratio over the tasks that both models solve, or why there are none."""
-    summary, names, sides = report["summary"], report["summary"]["tasks_compared"], present(report["models"])
-    value, means = summary["edge_ratio"], summary["geomean_edges"]
-    tasks = f"the {plural(len(names), 'task')} solved" if len(names) > 1 else f"{listing(names)} alone"
+def ratio_sentence(report: Report) -> Markup:
+    """The geometric means and their ratio over the tasks that count, or why there are none."""
+    names, sizes = report.means.tasks, report.means.headline
+    sides = present(report.models)
+    tasks = plural(len(names), "task") if len(names) > 1 else f"{listing(names)} alone"
     if len(sides) == 1:
-        mean = means.get(sides[0])
-        return text("" if mean is None else f"Over {tasks}, circuits have {ratio(mean)} edges (geometric mean). ")
-    if value is None or not names:
-        return Markup("No task is solved by a circuit of both models, so no ratio can be given. ")
-    tasks += " in both models" if len(names) > 1 else ""
-    sparse, dense = ratio(means["sparse"]), ratio(means["dense"])
+        mean = sizes.means.get(sides[0])
+        words = "" if mean is None else f"Over {tasks}, circuits have {ratio(mean)} edges (geometric mean). "
+        return text(words)
+    if sizes.ratio is None or not names:
+        return Markup("There is no task to compare both models on, so no ratio can be given. ")
+    sparse, dense = (ratio(sizes.means[side] or 0) for side in sides)
     return join([
-        f"Over {tasks}, circuits have {sparse} edges in the sparse model and {dense} in the dense twin (geometric "
-        "means): ", _strong(f"{ratio(value)} times"), " as many in the dense twin. ",
-        _verdict(value),
+        f"Over {tasks} ({listing(names)}), circuits have {sparse} edges in the sparse model and {dense} in the dense "
+        "twin (geometric means): ", _strong(f"{ratio(sizes.ratio)} times"), " as many in the dense twin. ",
+        _ratio_verdict(sizes.ratio),
     ])  # fmt: skip
 
 
-def loss_sentence(report: Mapping[str, Any]) -> Markup:
+def loss_sentence(report: Report) -> Markup:
     """How well the two models are matched, said plainly."""
-    losses = report["summary"]["heldout_loss"]
-    sides = present(report["models"])
+    sides = present(report.models)
     if len(sides) == 1:
-        return join(["Its held-out loss is ", _strong(loss(losses[sides[0]])), " nats per token."])
-    sparse, dense = losses["sparse"], losses["dense"]
+        return join(["Its held-out loss is ", _strong(loss(report.models[sides[0]].heldout_loss)), " nats per token."])
+    sparse, dense = (report.models[side].heldout_loss for side in sides)
     gap = abs(sparse - dense)
     better = "The dense twin" if dense < sparse else "The sparse model"
     words = (
@@ -112,33 +153,35 @@ def loss_sentence(report: Mapping[str, Any]) -> Markup:
     return join(["Held-out losses: ", *both, words])
 
 
-def left_out(report: Mapping[str, Any]) -> Markup | None:
+def left_out(report: Report) -> Markup | None:
     """Which tasks are missing from the means, and why."""
-    sentences = []
-    for side in present(report["models"]):
-        missing = [task["name"] for task in report["tasks"] if side in present(task) and not is_solved(task[side])]
-        if missing:
-            words = f"No circuit of the {NAMES[side]} reached the target on {listing(missing)}"
-            sentences.append(f"{words}, which the means leave out.")
-    return text(" ".join(sentences)) if sentences else None
+    if not report.means.left_out:
+        return None
+    items = [tag("li", tag("code", name), f": {why}") for name, why in report.means.left_out.items()]
+    return join([tag("p", "The means leave out:"), tag("ul", *items, class_="limits")])
 
 
-def _figure(value: Markup | str, caption: str) -> Markup:
-    return tag("div", tag("dt", caption), tag("dd", value))
+def _figure(value: Markup | str, caption: str, mark: Markup | None = None) -> Markup:
+    return tag("div", tag("dt", caption), tag("dd", value, mark))
 
 
-def headline_figures(report: Mapping[str, Any]) -> Markup:
-    """The numbers of the page, large."""
-    task, value = featured(report), report["summary"]["edge_ratio"]
+def headline_figures(report: Report) -> Markup:
+    """The numbers of the page, large, each with the verdict of its circuit."""
+    task = featured(report)
     if task is None:
         return Markup("")
     figures = []
-    for side in present(task):
-        edges = task[side]["circuit"]["n_edges"]
-        shown = datum(edges, count(edges)) if is_solved(task[side]) else "not solved"
-        figures.append(_figure(shown, f"edges, {task['name']}, {NAMES[side]}"))
-    if len(present(report["models"])) == 2:
-        shown = datum(value, f"{ratio(value)}×") if value is not None else "none"
-        n = plural(len(report["summary"]["tasks_compared"]), "task")
-        figures.append(_figure(shown, f"edges of dense over sparse, geometric mean of {n}"))
+    for side in present(task.models):
+        part = task.models[side]
+        edges = part.circuit.n_edges
+        value = datum(edges, count(edges)) if part.target_met else "none"
+        figures.append(_figure(value, f"edges that suffice, {task.name}, {NAMES[side]}", badge(part)))
+    if report.paired:
+        value, names = report.means.headline.ratio, report.means.tasks
+        figures.append(
+            _figure(
+                datum(value, f"{ratio(value)}×") if value is not None else "none",
+                f"edges of dense over sparse, geometric mean of {plural(len(names), 'task')}",
+            )
+        )
     return tag("dl", *figures, class_="headline")

@@ -1,100 +1,81 @@
-"""The verification of a circuit: which tests it passed, and what the verdict means.
+"""The verification of a circuit: which tests it passed, and what the verdict means."""
 
-Tolerant on purpose: it shows the tests that `verify.json` has, in their order, each with what it says of itself.
-"""
+from collections.abc import Sequence
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
+from thinwire.viewer.contract import JudgedTest, Judgement, TaskModel, TaskReport, present
 from thinwire.viewer.markup import Markup, join, tag
-from thinwire.viewer.sides import NAMES, present
+from thinwire.viewer.sides import NAMES
 from thinwire.viewer.tables import scrolling
+from thinwire.viewer.wording import count, plural, upper_first
 
 MEANINGS = {
     "faithful": "every test that decides is passed: the circuit suffices, the model needs it, and both compute alike",
     "sufficient only": "the circuit alone does the task, but something speaks against it being how the model does it",
-    "not supported": "the model does not do the task well, or the circuit alone does not do it",
+    "not supported": "the whole model does not do the task well, or the circuit alone does not do it",
 }
-_PASSED: dict[object, str] = {True: "passed", False: "failed", None: "not run"}
+_SIGNS = {"passed": "✓", "failed": "✗", "not run": "–"}
 
 
-def _is_test(part: object) -> bool:
-    return isinstance(part, Mapping) and ("passed" in part or "verdict" in part or "sentence" in part)
+def badge(part: TaskModel) -> Markup:
+    """The verdict as a mark that stands beside a number."""
+    word = part.verdict
+    return tag("span", word, class_=f"verdict-badge {word.replace(' ', '-')}")
 
 
-def judged(verification: Mapping[str, Any] | None) -> list[tuple[str, Mapping[str, Any]]]:
-    """(name, test) of the tests that state an outcome."""
-    return [(name, part) for name, part in (verification or {}).items() if _is_test(part)]
-
-
-def outcome(test: Mapping[str, Any]) -> str:
-    """`passed`, `failed`, `not run`, or the test's own word."""
-    if "passed" in test:
-        return _PASSED.get(test["passed"], str(test["passed"]))
-    return str(test.get("verdict", "reported"))
-
-
-def verdict_words(verification: Mapping[str, Any] | None) -> str:
-    """The verdict and what it means; empty where none was given."""
-    verdict = str((verification or {}).get("verdict") or "").replace("_", " ")
-    if not verdict:
-        return ""
-    meaning = MEANINGS.get(verdict)
-    return f"{verdict}: {meaning}" if meaning else verdict
-
-
-def _sentence(test: Mapping[str, Any]) -> str:
-    sentence = test.get("sentence") or test.get("reason") or ""
-    return sentence if isinstance(sentence, str) else str(sentence)
-
-
-def _threshold(test: Mapping[str, Any]) -> str:
-    threshold = test.get("threshold", "")
-    if isinstance(threshold, Mapping):
-        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in threshold.items())
-    return str(threshold)
-
-
-def verdict_table(verification: Mapping[str, Any] | None, name: str) -> Markup | None:
-    """Verdict, reasons, and a row for each test that was judged; None where nothing was."""
-    tests, words = judged(verification), verdict_words(verification)
-    if not tests and not words:
+def judged_table(judgement: Judgement | None, name: str) -> Markup | None:
+    """Verdict, reasons, and a row for each test; None where nothing was judged."""
+    if judgement is None or not (judgement.tests or judgement.verdict):
         return None
-    reasons: Sequence[str] = (verification or {}).get("reasons") or ()
     parts: list[Markup] = []
-    if words:
-        label, _, meaning = words.partition(": ")
-        parts.append(tag("p", tag("strong", label.capitalize()), f": {meaning}." if meaning else "."))
-    if reasons:
-        parts.append(tag("ul", *(tag("li", reason) for reason in reasons), class_="reasons"))
-    if tests:
-        parts.append(_table(tests, name))
+    if judgement.verdict:
+        meaning = f": {judgement.meaning}." if judgement.meaning else "."
+        parts.append(tag("p", tag("strong", upper_first(judgement.verdict)), meaning))
+    if judgement.reasons:
+        parts.append(tag("ul", *(tag("li", reason) for reason in judgement.reasons), class_="reasons"))
+    if judgement.tests:
+        parts.append(_table(judgement.tests, name))
     return tag("div", *parts, class_="verdict")
 
 
-def _table(tests: Sequence[tuple[str, Mapping[str, Any]]], name: str) -> Markup:
-    head = [tag("th", word, scope="col") for word in ("Test", "Outcome", "What was measured", "Passes when")]
+def _table(tests: Sequence[JudgedTest], name: str) -> Markup:
+    words = ("Test", "Outcome", "Prompts", "What was measured", "Passes when")
+    head = [tag("th", word, scope="col", class_="number" if word == "Prompts" else None) for word in words]
     rows = [
-        tag("tr", tag("th", test_name.replace("_", " "), scope="row"), _mark(outcome(test)),
-            tag("td", _sentence(test)), tag("td", _threshold(test), class_="threshold"))
-        for test_name, test in tests
+        tag("tr", tag("th", test.name.replace("_", " "), scope="row"), _mark(test.outcome),
+            tag("td", "" if test.n_prompts is None else count(test.n_prompts), class_="number"),
+            tag("td", test.sentence), tag("td", test.threshold, class_="threshold"))
+        for test in tests
     ]  # fmt: skip
     caption = f"Tests of the circuit of the {name}"
     inside = [tag("caption", caption), tag("thead", tag("tr", *head)), tag("tbody", *rows)]
     return scrolling(tag("table", *inside, class_="tests"), caption)
 
 
-def _mark(word: str) -> Markup:
+def _mark(outcome: str) -> Markup:
     """The outcome with a sign in front: nothing is told by colour alone."""
-    sign = {"passed": "✓", "failed": "✗", "not run": "–"}.get(word, "·")
-    kind = word.replace(" ", "-") if word in _PASSED.values() else "reported"
-    return tag("td", tag("span", sign, aria_hidden="true", class_="sign"), f" {word}", class_=f"outcome {kind}")
+    sign = tag("span", _SIGNS.get(outcome, "·"), aria_hidden="true", class_="sign")
+    return tag("td", sign, f" {outcome}", class_=f"outcome {outcome.replace(' ', '-')}")
 
 
-def verdicts(task: Mapping[str, Any]) -> Markup | None:
+def verdicts(task: TaskReport) -> Markup | None:
     """The verification of a task's circuits, one after the other; None where none was judged."""
-    found = [(side, verdict_table(task[side]["verification"], NAMES[side])) for side in present(task)]
-    shown = [(side, table) for side, table in found if table is not None]
-    if not shown:
-        return None
-    return join(tag("div", tag("h4", NAMES[side].capitalize()), table) for side, table in shown)
+    shown = []
+    for side in present(task.models):
+        if (table := judged_table(task.models[side].judgement, NAMES[side])) is not None:
+            shown.append(tag("div", tag("h4", upper_first(NAMES[side])), table))
+    return join(shown) if shown else None
+
+
+def verdict_sentence(part: TaskModel) -> Markup:
+    """`Verdict of all tests: sufficient only.`, and how many prompts stand behind it."""
+    judgement = part.judgement
+    if judgement is None or not judgement.verdict:
+        return Markup("This circuit was not verified.")
+    tested = {test.n_prompts for test in judgement.tests if test.n_prompts is not None}
+    behind = ""
+    if tested:
+        low, high = min(tested), max(tested)
+        behind = (
+            f" (tests on {plural(low, 'prompt')})" if low == high else f" (tests on {low} to {count(high)} prompts)"
+        )
+    return join(["Verdict: ", tag("strong", judgement.verdict), behind, "."])

@@ -1,12 +1,25 @@
-"""Numbers and lists in words, the same everywhere on the page."""
+"""Numbers and lists in words, the same everywhere on a page. static/words.js says the same; a test holds them equal."""
 
 import math
 from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 from thinwire.viewer.markup import Markup, tag
 
 Number = int | float
 """What JSON holds: a whole number may stand where a float is meant."""
+
+
+def fixed(value: Number, digits: int) -> str:
+    """So many decimals; halves go up, as in JavaScript."""
+    return str(Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
+
+
+def scientific(value: Number, digits: int) -> str:
+    """1.5e-4."""
+    mantissa, _, exponent = f"{value:.{digits}e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def count(value: Number) -> str:
@@ -24,7 +37,7 @@ def short_count(value: Number) -> str:
 
 def loss(value: Number) -> str:
     """A loss in nats: three decimals, more where they would all be 0."""
-    return f"{value:.3f}" if value == 0 or abs(value) >= 0.001 else f"{value:.1e}"
+    return fixed(value, 3) if value == 0 or abs(value) >= 0.001 else scientific(value, 1)
 
 
 def signed(value: Number) -> str:
@@ -32,7 +45,7 @@ def signed(value: Number) -> str:
     if value == 0:
         return "0"
     size = abs(value)
-    digits = f"{size:.2f}" if size >= 0.1 else f"{size:.3f}" if size >= 0.0005 else f"{size:.0e}"
+    digits = fixed(size, 2) if size >= 0.0995 else fixed(size, 3) if size >= 0.0005 else scientific(size, 0)
     return ("+" if value > 0 else "−") + digits
 
 
@@ -41,7 +54,7 @@ def percent(share: Number) -> str:
     value = 100 * share
     if value in (0, 100):
         return f"{value:.0f}\u00a0%"
-    return f"{min(max(value, 0.1), 99.9):.1f}\u00a0%" if 0 < value < 100 else f"{value:.1f}\u00a0%"
+    return f"{fixed(min(max(value, 0.1), 99.9) if 0 < value < 100 else value, 1)}\u00a0%"
 
 
 def ratio(value: Number) -> str:
@@ -68,6 +81,20 @@ def plural(number: int, singular: str, many: str | None = None) -> str:
     return f"{count(number)} {singular if number == 1 else many or singular + 's'}"
 
 
+def upper_first(words: str) -> str:
+    """The first letter large, the others as they are."""
+    return words[:1].upper() + words[1:]
+
+
 def datum(value: Number, shown: str) -> Markup:
     """A number whose exact value stays in the page: `<data value="0.1423">0.142</data>`."""
     return tag("data", shown, value=repr(value))
+
+
+def rounded(value: Any, digits: int) -> Any:
+    """A copy whose floats have `digits` significant digits."""
+    if isinstance(value, dict):
+        return {key: rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item, digits) for item in value]
+    return float(f"{value:.{digits}g}") if isinstance(value, float) else value

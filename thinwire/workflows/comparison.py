@@ -1,21 +1,26 @@
 """summary.json and report.html of a demo, made again from its artefacts alone."""
 
 import json
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from thinwire.circuits.artefact import load_circuit
 from thinwire.frontier.compare import TWIN_RULE, cell, summarise
 from thinwire.runs.run import Run
 from thinwire.storage.files import add_sealed, read_sealed, to_json
+from thinwire.viewer.contract import Report, Selection, Side, Stage, Twins, TwinTried
 from thinwire.viewer.report import render_report
-from thinwire.workflows.report import circuit_report, corpus_report, model_report, task_report
+from thinwire.viewer.story import QUOTE_TASK
+from thinwire.workflows.judgement import stored_judgement
+from thinwire.workflows.report import compose
 
-LABELS = {"sparse": "weight-sparse", "dense": "dense twin"}
+LABELS: dict[Side, str] = {"sparse": "weight-sparse", "dense": "dense twin"}
 
 
-def write_comparison(out: Path, runs: dict[str, Run]) -> dict[str, Any]:
+def write_comparison(out: Path, runs: Mapping[Side, Run]) -> dict[str, Any]:
     """Write summary.json and report.html into a demo's directory; returns the summary.
 
     Needs what the demo decided (demo.json) and the verified circuits that it names.
@@ -67,25 +72,33 @@ def _twin_rule(candidates: list[Any], first: list[int]) -> str:
     return TWIN_RULE.format(candidates=", ".join(named), first=" and ".join(named[i] for i in first).capitalize())
 
 
-def _report(out: Path, journal: dict[str, Any], summary: dict[str, Any], runs: dict[str, Run]) -> dict[str, Any]:
-    tasks = [
-        task_report(load_circuit(out / paths["sparse"]), runs["sparse"].tokenizer)
-        | {kind: circuit_report(runs[kind], out / path) for kind, path in paths.items()}
-        for paths in journal["chosen"].values()
-    ]
-    return {
-        "title": "How a small transformer closes a quote",
-        "command": journal["command"],
-        "view_command": f"thinwire view {out}",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "environment": runs["sparse"].environment,
-        "corpus": corpus_report(runs["sparse"]),
-        "models": {kind: model_report(run, LABELS[kind], journal["heldout_loss"][kind]) for kind, run in runs.items()},
-        "twin_rule": _twin_rule(journal["candidates"], journal["first_candidates"]),
-        "twins_tried": journal["twins"],
-        "selection": journal["selection"],
-        "target_loss": tasks[0]["sparse"]["circuit"]["target_loss"],
-        "tasks": tasks,
-        "summary": summary,
-        "stages": journal["stages"],
-    }
+def _title(out: Path, chosen: dict[str, dict[Side, str]]) -> str:
+    """What the first circuit was shown to be: how the model does it only where the verdict says so."""
+    name = QUOTE_TASK if QUOTE_TASK in chosen else next(iter(chosen))
+    path = out / chosen[name]["sparse"]
+    judged = stored_judgement(path, load_circuit(path).circuit)
+    what = "closes a quote" if name == QUOTE_TASK else f"does {name}"
+    if judged and judged.verdict == "faithful":
+        return f"How a small transformer {what}"
+    return f"A small transformer {what}: circuits that suffice"
+
+
+def _report(out: Path, journal: dict[str, Any], summary: dict[str, Any], runs: Mapping[Side, Run]) -> Report:
+    chosen = journal["chosen"]
+    return compose(
+        title=_title(out, chosen),
+        command=journal["command"],
+        view_command=f"thinwire view {out}",
+        runs=runs,
+        labels=LABELS,
+        heldout_loss=journal["heldout_loss"],
+        chosen={name: {side: out / path for side, path in paths.items()} for name, paths in chosen.items()},
+        summary=summary,
+        twins=Twins(
+            _twin_rule(journal["candidates"], journal["first_candidates"]),
+            msgspec.convert(journal["twins"], list[TwinTried]),
+        ),
+        selection=msgspec.convert(journal["selection"], Selection),
+        stages=msgspec.convert(journal["stages"], list[Stage]),
+        seconds=summary["seconds"],
+    )

@@ -29,6 +29,7 @@ from thinwire.tasks.registry import all_tasks
 from thinwire.training import recipes
 from thinwire.training.config import RunConfig
 from thinwire.training.threads import use_threads
+from thinwire.viewer.contract import SIDES, Side
 from thinwire.workflows.comparison import write_comparison
 from thinwire.workflows.prune import circuit_directory, means_of, prune_settings
 from thinwire.workflows.tasks import check_task
@@ -119,7 +120,7 @@ def _demo(journal: Journal, device: str, pool: Executor | None, progress: Progre
         sparse_loss = _train(journal, "sparse", recipes.demo(), device, progress)
     with journal.stage("train dense"):
         _train_twin(journal, sparse_loss, device, pool, progress)
-    runs = {kind: load_run(journal.out / kind, device) for kind in ("sparse", "dense")}
+    runs: dict[Side, Run] = {kind: load_run(journal.out / kind, device) for kind in SIDES}
     with journal.stage("choose tasks"):
         names = _choose_tasks(journal, runs)
     with journal.stage("prune"):
@@ -222,7 +223,7 @@ def _names(positions: Sequence[int]) -> str:
     return " and ".join(_twin_name(*TWINS[i]).removeprefix("dense-") for i in positions)
 
 
-def _choose_tasks(journal: Journal, runs: dict[str, Run]) -> list[str]:
+def _choose_tasks(journal: Journal, runs: Mapping[Side, Run]) -> list[str]:
     """Fix the list of tasks by the whole models' accuracy, before any pruning."""
     if "selection" not in journal.values:
         checks = {kind: {name: check_task(run, name) for name in all_tasks()} for kind, run in runs.items()}
@@ -252,8 +253,8 @@ def _choose_tasks(journal: Journal, runs: dict[str, Run]) -> list[str]:
 
 
 def _prune(
-    runs: dict[str, Run], names: list[str], seed: int, pool: Executor | None, progress: Progress
-) -> dict[str, dict[str, Path]]:
+    runs: Mapping[Side, Run], names: list[str], seed: int, pool: Executor | None, progress: Progress
+) -> dict[str, dict[Side, Path]]:
     """Prune every task at every price of a gate; keep the smallest circuit that validation calls solved."""
     settings = [PruneConfig(k_coef=k_coef, seed=seed) for k_coef in K_COEFS]
     use_threads(1)  # as the workers do, so that means have the same bytes on every machine
@@ -263,7 +264,7 @@ def _prune(
     jobs = [(runs[kind].path, name, settings, runs[kind].device.type) for kind in kinds for name in names]
     if pool is not None:
         run_jobs(pool, prune_prices, jobs, "prune", progress)
-    chosen: dict[str, dict[str, Path]] = {name: {} for name in names}
+    chosen: dict[str, dict[Side, Path]] = {name: {} for name in names}
     for kind, run in runs.items():
         for name in names:
             circuits = prune_settings(run, name, settings, progress=progress)

@@ -152,7 +152,7 @@ def baselines_figure(compared: Mapping[str, Any]) -> "Figure":
 
 def circuit_figure(circuit: Circuit, config: ModelConfig) -> "Figure":
     """The drawing of the viewer: rows by layer and site, tokens' embedding at the bottom, the answers on top."""
-    place = layout(circuit.to_dict(), config.n_layer, config.d_head)
+    place = layout(circuit, config.n_layer, config.d_head)
     figure, (axes,) = _figure(WIDTH * place.height / place.width)
     axes.set(xlim=(0, place.width), ylim=(place.height, 0))
     axes.set_axis_off()

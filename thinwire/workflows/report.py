@@ -1,17 +1,24 @@
-"""report.html: reads artefacts, hands them to the viewer as plain JSON."""
+"""report.html: artefacts read into the records that the page is drawn from (viewer/contract.py).
+
+A run's report and a demo's comparison are composed by the same functions; they differ in what they are handed.
+"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from thinwire.circuits.artefact import StoredCircuit, load_circuit
+from thinwire.circuits.graph import Circuit
 from thinwire.circuits.prompts import Prompts
+from thinwire.circuits.solved import SOLVED_MEANS, standing
 from thinwire.data.tokenizer import Tokenizer
 from thinwire.errors import UserError
 from thinwire.evidence.gather import evidence
-from thinwire.frontier.compare import cell, summarise
+from thinwire.frontier.compare import SWEEPS, cell, summarise
 from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
 from thinwire.runs.run import Run, load_run, take_threads
@@ -20,103 +27,179 @@ from thinwire.storage.files import add_sealed, is_sealed, read_sealed, write_ato
 from thinwire.tasks.answers import PREFIX
 from thinwire.tasks.registry import all_tasks, get_task
 from thinwire.training.savings import summary as savings
+from thinwire.viewer.contract import (
+    SIDES,
+    Compared,
+    Corpus,
+    CurvePoint,
+    ExamplePair,
+    Means,
+    ModelReport,
+    Report,
+    Side,
+    Sizes,
+    TaskModel,
+    TaskReport,
+)
 from thinwire.viewer.report import render_report
 from thinwire.workflows.baselines import FILE as BASELINES
+from thinwire.workflows.judgement import stored_judgement
 
-CHOICE_RULE = "Of several circuits of a task the page shows the smallest that is solved on validation pairs."
-
+CHOICE_RULE = "Of several circuits of a task the page shows the smallest that meets its target on validation pairs."
+COUNTED = {
+    "n_edges_unswept": "induced edges before the sweep",
+    "n_edges": "induced edges after the sweep of nodes",
+    "n_minimal_edges": "minimal edges, after the sweep of edges",
+}
 CURVE_POINTS = 240
 """At most so many points of a training curve go into a page."""
 
 
-def model_report(run: Run, label: str, heldout_loss: float) -> dict[str, Any]:
-    """One model as the viewer's ModelReport."""
-    config, counts = run.config, count_parameters(run.model)
-    rows = run.metrics
-    every = max(1, len(rows) // CURVE_POINTS)
-    keys = ("step", "tokens", "loss", "density", "learning_rate", "heldout_loss")
-    kept = [row for i, row in enumerate(rows) if i % every == 0 or "heldout_loss" in row or i == len(rows) - 1]
-    return {
-        "label": label,
-        "recipe": config.recipe,
-        "mode": config.train.mode,
-        "savings": savings(rows),
-        "n_layer": config.model.n_layer,
-        "d_model": config.model.d_model,
-        "d_head": config.model.d_head,
-        "context": config.model.context,
-        "density": config.train.density,
-        "n_parameters": counts["parameters"],
-        "n_nonzero": counts["nonzero"],
-        "n_tokens": rows[-1]["tokens"],
-        "heldout_loss": heldout_loss,
-        "curve": [{key: row[key] for key in keys if key in row} for row in kept],
-        "fingerprint": run.fingerprint,
-    }
-
-
-def corpus_report(run: Run) -> dict[str, Any]:
-    """The run's corpus as the viewer's Corpus."""
-    corpus = run.corpus
-    return {key: corpus[key] for key in ("source", "sha256", "n_files", "n_bytes")} | {
-        "n_train_tokens": run.metrics[-1]["tokens"],
-        "n_heldout_tokens": len(run.heldout),
-    }
-
-
-def circuit_report(run: Run, path: Path) -> dict[str, Any]:
-    """One circuit as the viewer's TaskModel: circuit, evidence on its first test pair, what else was measured of it."""
-    stored = load_circuit(path)
-    prompts = Prompts.of(stored.pairs["test"], run.device)
-    means = {site: mean.to(run.device) for site, mean in stored.means.items()}
-    verification, compared = (
-        json.loads(read_sealed(path, name)) if is_sealed(path, name) else None for name in ("verify.json", BASELINES)
+def compose(
+    title: str,
+    command: str,
+    view_command: str,
+    runs: Mapping[Side, Run],
+    labels: Mapping[Side, str],
+    heldout_loss: Mapping[Side, float],
+    chosen: Mapping[str, Mapping[Side, Path]],
+    summary: Mapping[str, Any],
+    **more: Any,
+) -> Report:
+    """The report of `chosen` circuits (task -> model -> directory) of one run, or of two that are compared."""
+    first = next(runs[side] for side in SIDES if side in runs)
+    tasks = [
+        task_report(name, {side: (runs[side], path) for side, path in paths.items()}) for name, paths in chosen.items()
+    ]
+    return Report(
+        title=title,
+        command=command,
+        view_command=view_command,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        environment=first.environment,
+        corpus=corpus_report(first),
+        models={side: model_report(run, labels[side], heldout_loss[side]) for side, run in runs.items()},
+        tasks=tasks,
+        means=means_report(summary),
+        solved_means=SOLVED_MEANS,
+        choice_rule=CHOICE_RULE,
+        **more,
     )
-    return {
-        "circuit": stored.circuit.to_dict(),
-        "verification": shown_verification(verification) if verification else None,
-        "baselines": {"methods": compared["methods"]} if compared else None,
-        "evidence": evidence(run.model, stored.circuit, means, prompts, 0, run.tokenizer),
-    }
 
 
-def shown_verification(verification: dict[str, Any]) -> dict[str, Any]:
-    """verify.json as far as a page shows it: outcomes, sentences and numbers, without the lists of single nodes."""
+def model_report(run: Run, label: str, heldout_loss: float) -> ModelReport:
+    config, counts, rows = run.config, count_parameters(run.model), run.metrics
+    every = max(1, len(rows) // CURVE_POINTS)
+    kept = [row for i, row in enumerate(rows) if i % every == 0 or "heldout_loss" in row or i == len(rows) - 1]
+    bigram = run.model.bigram
+    return ModelReport(
+        label=label,
+        recipe=config.recipe,
+        mode=config.train.mode,
+        savings=savings(rows),
+        n_layer=config.model.n_layer,
+        d_model=config.model.d_model,
+        d_head=config.model.d_head,
+        context=config.model.context,
+        density=config.train.density,
+        n_parameters=counts["parameters"],
+        n_nonzero=counts["nonzero"],
+        n_bigram=0 if bigram is None else bigram.numel(),
+        n_tokens=rows[-1]["tokens"],
+        heldout_loss=heldout_loss,
+        curve=msgspec.convert(kept, list[CurvePoint]),
+        fingerprint=run.fingerprint,
+    )
 
-    def slim(test: dict[str, Any]) -> dict[str, Any]:
-        plain = {name: value for name, value in test.items() if not isinstance(value, list | dict)}
-        return plain | {name: test[name] for name in ("random_losses",) if name in test}
 
-    return {name: slim(part) if isinstance(part, dict) else part for name, part in verification.items()}
+def corpus_report(run: Run) -> Corpus:
+    return Corpus(
+        **{key: run.corpus[key] for key in ("source", "sha256", "n_files", "n_bytes")},
+        n_train_tokens=run.metrics[-1]["tokens"],
+        n_heldout_tokens=len(run.heldout),
+    )
 
 
-def task_report(stored: StoredCircuit, tokenizer: Tokenizer) -> dict[str, Any]:
-    """A task's words, and its first test pair as the circuit stores it.
+def task_report(name: str, circuits: Mapping[Side, tuple[Run, Path]]) -> TaskReport:
+    """A task's words, its first test pair as the circuit stores it, and its circuits.
 
     A task from a file, which may be gone by now, is described by its answers.
     """
-    circuit, pairs = stored.circuit, stored.pairs["test"]
-    answer, other = circuit.answer_texts
+    run, path = next(circuits[side] for side in SIDES if side in circuits)
+    stored = load_circuit(path)
+    answer, other = stored.circuit.answer_texts
     description = f"Answer {answer!r} after the clean and {other!r} after the corrupt prompts."
     excluded_cue = "None is stated: the pairs come from a file."
-    if circuit.task in all_tasks():
-        task = get_task(circuit.task)
-        description, excluded_cue = task.description, task.excluded_cue
+    if name in all_tasks():
+        description, excluded_cue = get_task(name).description, get_task(name).excluded_cue
+    return TaskReport(
+        name=name,
+        description=description,
+        excluded_cue=excluded_cue,
+        example=_example(stored, run.tokenizer),
+        models={side: task_model(run, path) for side, (run, path) in circuits.items()},
+    )
 
-    def text(ids: Sequence[int]) -> str:
-        return tokenizer.decode(ids).removeprefix(PREFIX)
 
-    return {
-        "name": circuit.task,
-        "description": description,
-        "excluded_cue": excluded_cue,
-        "example": {
-            "clean": text(pairs.clean[0, : pairs.clean_length[0]].tolist()),
-            "corrupt": text(pairs.corrupt[0, : pairs.corrupt_length[0]].tolist()),
-            "answer": answer,
-            "other": other,
-        },
-    }
+def _example(stored: StoredCircuit, tokenizer: Tokenizer) -> ExamplePair:
+    answer, other = stored.circuit.answer_texts
+    clean, corrupt = (prompt_text(stored, tokenizer, side) for side in ("clean", "corrupt"))
+    return ExamplePair(clean, corrupt, answer, other)
+
+
+def prompt_text(stored: StoredCircuit, tokenizer: Tokenizer, side: Literal["clean", "corrupt"] = "clean") -> str:
+    """The first test prompt of a circuit as a person would type it: without the newline before every one."""
+    pairs = stored.pairs["test"]
+    ids, lengths = (pairs.clean, pairs.clean_length) if side == "clean" else (pairs.corrupt, pairs.corrupt_length)
+    return tokenizer.decode(ids[0, : lengths[0]].tolist()).removeprefix(PREFIX)
+
+
+def task_model(run: Run, path: Path) -> TaskModel:
+    """One circuit, with all that was measured of it; evidence is of its first test pair."""
+    stored = load_circuit(path)
+    circuit, prompts = stored.circuit, Prompts.of(stored.pairs["test"], run.device)
+    means = {site: mean.to(run.device) for site, mean in stored.means.items()}
+    return TaskModel(
+        circuit=circuit,
+        setting=setting_name(circuit),
+        standing=standing(circuit),
+        n_test_prompts=2 * prompts.n_pairs,
+        judgement=stored_judgement(path, circuit),
+        evidence=evidence(run.model, circuit, means, prompts, 0, run.tokenizer),
+        baselines=_baselines(path),
+    )
+
+
+def setting_name(circuit: Circuit) -> str:
+    """The settings under which a circuit was found, as far as they decide what its size means."""
+    words = [f"target loss {circuit.target_loss:g}", f"{circuit.ablation} ablation".replace("_", " ")]
+    if (price := circuit.hyperparameters.get("k_coef")) is not None:
+        words.append(f"gate price {price:g}")
+    if circuit.norm_scales == "whole":
+        words.append("norm scales of the whole model")
+    return ", ".join([*words, f"seed {circuit.seed}"])
+
+
+def _baselines(path: Path) -> Compared | None:
+    return msgspec.json.decode(read_sealed(path, BASELINES), type=Compared) if is_sealed(path, BASELINES) else None
+
+
+def means_report(summary: Mapping[str, Any]) -> Means:
+    """Sizes over the tasks that `summary` compares, and why the others are left out."""
+    sizes = [
+        Sizes(
+            counted=COUNTED[key],
+            means={side: summary["sweeps"][key].get(side) for side in SIDES if side in summary["heldout_loss"]},
+            ratio=summary["sweeps"][key]["ratio"],
+        )
+        for key in SWEEPS
+    ]
+    return Means(
+        tasks=list(summary["tasks_compared"]),
+        left_out=dict(summary["tasks_left_out"]),
+        sizes=sizes,
+        headline=sizes[SWEEPS.index("n_edges")],
+    )
 
 
 def report_run(
@@ -146,27 +229,22 @@ def report_run(
     }
 
 
-def _run_report(run: Run, found: dict[str, Path], loss: float) -> dict[str, Any]:
-    kind, label = ("sparse", "weight-sparse") if run.config.train.density < 1 else ("dense", "dense")
-    tasks, cells = [], {}
-    for name, path in found.items():
-        stored, shown = load_circuit(path), circuit_report(run, path)
-        tasks.append(task_report(stored, run.tokenizer) | {kind: shown})
-        cells[name] = {kind: cell(stored.circuit, shown["verification"])}
-    summary = summarise({kind: loss}, cells, run.metrics[-1]["seconds"])
-    return {
-        "title": f"Circuits of {run.name}",
-        "command": f"thinwire report {run.path}",
-        "view_command": f"thinwire view {run.path}",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "environment": run.environment,
-        "corpus": corpus_report(run),
-        "models": {kind: model_report(run, label, loss)},
-        "twin_rule": "",
-        "twins_tried": [],
-        "selection": {"rule": CHOICE_RULE, "tasks": []},
-        "target_loss": tasks[0][kind]["circuit"]["target_loss"],
-        "tasks": tasks,
-        "summary": summary,
-        "stages": [],
-    }
+def _run_report(run: Run, found: Mapping[str, Path], loss: float) -> Report:
+    side: Side = "sparse" if run.config.train.density < 1 else "dense"
+    label = "weight-sparse" if side == "sparse" else "dense"
+    cells = {name: {side: cell(load_circuit(path).circuit, _verification(path))} for name, path in found.items()}
+    return compose(
+        title=f"Circuits of {run.name}",
+        command=f"thinwire report {run.path}",
+        view_command=f"thinwire view {run.path}",
+        runs={side: run},
+        labels={side: label},
+        heldout_loss={side: loss},
+        chosen={name: {side: path} for name, path in found.items()},
+        summary=summarise({side: loss}, cells, run.metrics[-1]["seconds"]),
+        seconds=run.metrics[-1]["seconds"],
+    )
+
+
+def _verification(path: Path) -> dict[str, Any] | None:
+    return json.loads(read_sealed(path, "verify.json")) if is_sealed(path, "verify.json") else None

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,25 @@ from thinwire.circuits.artefact import StoredCircuit, check_belongs, load_circui
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.isolated import IsolatedCircuit, isolate_circuit
 from thinwire.circuits.prompts import Prompts
+from thinwire.circuits.solved import standing
 from thinwire.errors import MissingFile, UserError
 from thinwire.evidence.effects import edge_effects, effect, node_effects
 from thinwire.evidence.examples import circuit_examples, node_examples
 from thinwire.evidence.gather import pair_evidence
 from thinwire.evidence.logit_lens import node_words
+from thinwire.evidence.records import Examples
 from thinwire.interop.neuronpedia import neuronpedia_graph
+from thinwire.model.sites import node_key, parse_key
 from thinwire.progress import Progress, silent
 from thinwire.runs.run import open_run, opened
 from thinwire.runs.stored import directory_of, run_of
 from thinwire.runs.trained import Trained
 from thinwire.storage.files import is_sealed, read_sealed, to_json, write_atomic
-from thinwire.viewer.bundle import make_bundle
 from thinwire.viewer.page import render_view, sandboxed
-from thinwire.workflows.report import shown_verification
+from thinwire.viewer.view_contract import Ladder, LadderStep, View, ViewCircuit, ViewModel, ViewNode
+from thinwire.viewer.wording import plural
+from thinwire.workflows.judgement import stored_judgement
+from thinwire.workflows.report import prompt_text, setting_name
 
 N_PAIRS = 6
 """Prompt pairs of the test split that a page shows."""
@@ -123,7 +128,7 @@ def _graph(item: Chosen) -> dict[str, Any]:
     prompts = Prompts.of(stored.pairs["test"], item.run.device)
     means = {site: mean.to(item.run.device) for site, mean in stored.means.items()}
     found = pair_evidence(model, stored.circuit, means, prompts, 0, item.run.tokenizer)
-    return neuronpedia_graph(stored.circuit.to_dict(), found, model.config.n_layer, item.model)
+    return neuronpedia_graph(stored.circuit, found, model.config.n_layer, item.model)
 
 
 class Shown:
@@ -150,43 +155,53 @@ def show(
     return Shown(render_view(gather([Chosen(run.name, run, path)], progress=progress)), height)
 
 
-def gather(
-    chosen: Sequence[Chosen], live: Mapping[str, Any] | None = None, progress: Progress = silent
-) -> dict[str, Any]:
-    """The data of one page: every circuit with its layout, effects, examples and prompt pairs."""
-    found, tokens = [], {}
+def gather(chosen: Sequence[Chosen], *, live: bool = False, progress: Progress = silent) -> View:
+    """The data of one page: every circuit with its effects, examples and prompt pairs."""
+    found, tokens, prompts = [], {}, {}
     with progress("viewer", total=len(chosen), unit="circuit") as advance:
         for item in chosen:
             entry = gather_circuit(item)
             found.append(entry)
-            tokens |= {token: item.run.tokenizer.token_text(token) for token in _token_ids(entry["nodes"])}
+            tokens |= {str(token): item.run.tokenizer.token_text(token) for token in _token_ids(entry.nodes.values())}
+            prompts[entry.id] = prompt_text(load_circuit(item.path), item.run.tokenizer)
             advance(1)
-    models = {item.model: _model(item.run, progress) for item in chosen}
-    names = sorted({item["circuit"]["task"] for item in found})
-    title = f"{names[0]}: the circuit" if len(names) == 1 else f"{len(names)} tasks, {len(found)} circuits"
-    made = {"created": datetime.now(UTC).isoformat(timespec="seconds")}
-    return make_bundle(title, models, found, tokens, made, live)
+    return View(
+        title=_title(found),
+        models={item.model: _model(item.run, progress) for item in chosen},
+        circuits=found,
+        tokens=tokens,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        live=live,
+        first_prompts=prompts,
+    )
 
 
-def _model(run: Trained, progress: Progress) -> dict[str, Any]:
+def _title(found: Sequence[ViewCircuit]) -> str:
+    """What is shown, and what its verification says of it."""
+    names = sorted({entry.circuit.task for entry in found})
+    if len(found) == 1:
+        verdict = found[0].judgement and found[0].judgement.verdict
+        return f"{names[0]}: a circuit ({verdict or 'not verified'})"
+    return f"{plural(len(names), 'task')}, {plural(len(found), 'circuit')}"
+
+
+def _model(run: Trained, progress: Progress) -> ViewModel:
     c = run.model_config
-    return {
-        "n_layer": c.n_layer,
-        "d_model": c.d_model,
-        "d_head": c.d_head,
-        "density": run.density,
-        "heldout_loss": run.heldout_loss(progress),
-        "fingerprint": run.fingerprint,
-    }
+    return ViewModel(
+        n_layer=c.n_layer,
+        d_model=c.d_model,
+        d_head=c.d_head,
+        density=run.density,
+        heldout_loss=run.heldout_loss(progress),
+        fingerprint=run.fingerprint,
+    )
 
 
-def _token_ids(nodes: Mapping[str, Any]) -> Iterable[int]:
-    for node in nodes.values():
-        yield from (token for words in ("reads", "writes") for token, _ in node[words])
-        for source in ("text", "task"):
-            for sign in ("positive", "negative"):
-                for example in (node.get(source) or {}).get(sign, ()):
-                    yield from example["tokens"]
+def _token_ids(nodes: Iterable[ViewNode]) -> Iterable[int]:
+    for node in nodes:
+        for found in (node.text, node.task):
+            for example in (*found.positive, *found.negative) if found else ():
+                yield from example.tokens
 
 
 def circuit_id(item: Chosen, circuit: Circuit) -> str:
@@ -194,7 +209,7 @@ def circuit_id(item: Chosen, circuit: Circuit) -> str:
     return f"{item.model}/{circuit.task}/{item.path.resolve().parent.name[:6]}/{circuit.seed}"
 
 
-def gather_circuit(item: Chosen) -> dict[str, Any]:
+def gather_circuit(item: Chosen) -> ViewCircuit:
     """What the page shows of one circuit. Raises `UserError` when it belongs to another model."""
     run, stored = item.run, load_circuit(item.path)
     circuit, model = stored.circuit, run.model
@@ -206,67 +221,53 @@ def gather_circuit(item: Chosen) -> dict[str, Any]:
     effects = node_effects(few) if circuit.n_nodes <= NODE_EFFECTS else {}
     base = effect(few)
     order = sorted(effects, key=lambda key: -effects[key].loss)
-    checked = is_sealed(item.path, "verify.json")
     n_pairs = min(N_PAIRS, prompts.n_pairs)
     pairs = [pair_evidence(model, circuit, means, prompts, i, run.tokenizer) for i in range(n_pairs)]
     small = circuit.n_edges <= GRAPH_LIMIT
-    return {
-        "id": circuit_id(item, circuit),
-        "model": item.model,
-        "settings": item.path.resolve().parent.name,
-        "circuit": circuit.to_dict(),
-        "verification": shown_verification(json.loads(read_sealed(item.path, "verify.json"))) if checked else None,
-        "base": asdict(base) | {"node_prompts": 2 * few.prompts.n_pairs, "edge_prompts": 2 * fewer.prompts.n_pairs},
-        "pairs": [_slim(pair) for pair in pairs],
-        "graph": neuronpedia_graph(circuit.to_dict(), pairs[0], model.config.n_layer, item.model) if small else None,
-        "nodes": _nodes(item, stored, alone, {key: e.loss - base.loss for key, e in effects.items()}),
-        "edge_effects": _edges(circuit, fewer),
-        "ladder": _ladder(few, order),
-    }
+    return ViewCircuit(
+        id=circuit_id(item, circuit),
+        model=item.model,
+        setting=setting_name(circuit),
+        circuit=circuit,
+        standing=standing(circuit),
+        n_test_prompts=2 * prompts.n_pairs,
+        base=base,
+        node_prompts=2 * few.prompts.n_pairs,
+        edge_prompts=2 * fewer.prompts.n_pairs,
+        pairs=pairs,
+        nodes=_nodes(item, stored, alone, {key: e.loss - base.loss for key, e in effects.items()}),
+        edge_effects=_edges(circuit, fewer),
+        ladder=_ladder(few, order),
+        judgement=stored_judgement(item.path, circuit),
+        graph=neuronpedia_graph(circuit, pairs[0], model.config.n_layer, item.model) if small else None,
+    )
 
 
 def _first(prompts: Prompts, n: int) -> Prompts:
     return prompts.pairs(torch.arange(min(n, prompts.n_pairs), device=prompts.tokens.device))
 
 
-def _slim(found: dict[str, Any]) -> dict[str, Any]:
-    """A pair's evidence without what the nodes say once for all pairs."""
-    nodes = {key: [node["clean"], node["corrupt"]] for key, node in found["nodes"].items()}
-    return {
-        "clean_tokens": found["pair"]["clean_tokens"],
-        "corrupt_tokens": found["pair"]["corrupt_tokens"],
-        "probability": found["probability"],
-        "nodes": nodes,
-        "attention": {
-            head: {side: [row[: i + 1] for i, row in enumerate(pattern)] for side, pattern in sides.items()}
-            for head, sides in found["attention"].items()
-        },
-        "unembed": found["unembed"],
-    }
-
-
-def _nodes(item: Chosen, stored: StoredCircuit, alone: IsolatedCircuit, effects: Mapping[str, float]) -> dict[str, Any]:
+def _nodes(
+    item: Chosen, stored: StoredCircuit, alone: IsolatedCircuit, effects: Mapping[str, float]
+) -> dict[str, ViewNode]:
     model, circuit, run = item.run.model, stored.circuit, item.run
-    words = node_words(model, circuit.nodes)
     shown = _most_effective(circuit, effects)
     text: Tensor = run.windows(TEXT_WINDOWS * run.context)[:, :-1]
     lengths = torch.full((len(text),), text.shape[1], device=run.device)
-    in_text = node_examples(model, shown, text, lengths)
-    in_task = circuit_examples(alone, shown)
-    nodes: dict[str, Any] = {}
-    for key, said in words.items():
-        site, _, channel = key.partition(":")
-        nodes[key] = {**said, "mean": float(stored.means[site][int(channel)]), "effect": effects.get(key)}
-        if key in in_text:
-            task = {sign: in_task[key][sign] for sign in ("positive", "negative")}
-            nodes[key] |= {"text": in_text[key], "task": task}
+    in_text: Mapping[str, Examples] = node_examples(model, shown, text, lengths)
+    in_task: Mapping[str, Examples] = circuit_examples(alone, shown)
+    nodes = {}
+    for key, said in node_words(model, circuit.nodes, run.tokenizer.token_text).items():
+        site, channel = parse_key(key)
+        mean = float(stored.means[site][channel])
+        nodes[key] = ViewNode(said, mean, effects.get(key), in_text.get(key), in_task.get(key))
     return nodes
 
 
 def _most_effective(circuit: Circuit, effects: Mapping[str, float]) -> dict[str, list[int]]:
     """All nodes, or in a very large circuit the `EXAMPLE_LIMIT` first by effect."""
     keys = [(site, channel) for site, channels in circuit.nodes.items() for channel in channels]
-    keys.sort(key=lambda node: -abs(effects.get(f"{node[0]}:{node[1]}", 0.0)))
+    keys.sort(key=lambda node: -abs(effects.get(node_key(*node), 0.0)))
     kept = set(keys[:EXAMPLE_LIMIT])
     return {site: [c for c in channels if (site, c) in kept] for site, channels in circuit.nodes.items()}
 
@@ -279,17 +280,14 @@ def _edges(circuit: Circuit, alone: IsolatedCircuit) -> dict[str, float]:
     return {str(i): found[circuit.edges[i]].loss - base.loss for i in order}
 
 
-def _ladder(alone: IsolatedCircuit, order: Sequence[str]) -> dict[str, Any]:
+def _ladder(alone: IsolatedCircuit, order: Sequence[str]) -> Ladder:
     """Loss when only the k nodes with the largest effects are kept, at about `LADDER_STEPS` values of k."""
-    if not order:
-        return {"order": [], "steps": []}
-    counts = sorted({max(1, round(len(order) * (i + 1) / LADDER_STEPS)) for i in range(LADDER_STEPS)})
+    counts = {max(1, round(len(order) * (i + 1) / LADDER_STEPS)) for i in range(LADDER_STEPS)} if order else set()
     steps = []
-    for k in counts:
+    for k in sorted(counts):
         kept: dict[str, list[int]] = {}
-        for key in order[:k]:
-            site, _, channel = key.partition(":")
-            kept.setdefault(site, []).append(int(channel))
+        for site, channel in map(parse_key, order[:k]):
+            kept.setdefault(site, []).append(channel)
         found = effect(replace(alone, nodes=kept))
-        steps.append({"k": k, "loss": found.loss, "accuracy": found.accuracy})
-    return {"order": list(order), "steps": steps}
+        steps.append(LadderStep(k, found.loss, found.accuracy))
+    return Ladder(list(order), steps)

@@ -39,12 +39,11 @@ def _serve(arguments: Namespace) -> dict[str, Any]:
 
     if arguments.out or arguments.graph:
         raise UserError("--live writes no files; drop --out and --graph")
-    server = live_server(arguments.paths, port=arguments.port, device=arguments.device, progress=RichProgress())
-    announce(f"{server.url}\nOpen this address in a browser on this machine; Ctrl-C ends it.")
-    with contextlib.suppress(KeyboardInterrupt):
-        server.serve_forever()
-    server.server_close()
-    return {"served": server.url}
+    with live_server(arguments.paths, port=arguments.port, device=arguments.device, progress=RichProgress()) as server:
+        announce(f"{server.url}\nOpen this address in a browser on this machine; Ctrl-C ends it.")
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+        return {"served": server.url}
 
 
 VERB = Verb(

@@ -14,8 +14,7 @@ class Drawing {
     this.edges.forEach(([a, b], i) => { this.adjacent[a].push(i); this.adjacent[b].push(i); });
     this.strongest = this.edges.map((_, i) => i).sort((a, b) => Math.abs(this.edges[b][2]) - Math.abs(this.edges[a][2]));
     this.maxWeight = this.edges.length ? Math.abs(this.edges[this.strongest[0]][2]) : 0;
-    this.widest = this.edges.length <= 60 ? 6 : this.edges.length <= 300 ? 4 : 2.6;
-    this.labelled = this.place.slot >= 26;
+    this.labelled = this.place.slot >= CONSTANTS.labelledSlot;
     this.effects = this.nodes.map((node) => (entry.nodes[node.key] || {}).effect ?? null);
     this.lit = { edges: [], nodes: [] };
     this.measure(); // before anything is drawn: reading sizes later would force a layout
@@ -88,8 +87,11 @@ class Drawing {
       svg("rect", { x: box.x, y: box.y, width: box.width, height: box.height, rx: 5 }))));
   }
   headNames() {
-    return svg("g", {}, this.place.heads.map((box) =>
-      svg("text", { class: "tw-head-name", x: box.x + 5, y: box.y + 11 }, box.width > 40 ? `head ${box.head}` : String(box.head))));
+    return svg("g", {}, this.place.heads.map((box, i) => {
+      const name = this.entry.head_names[i];
+      return svg("g", {}, svg("rect", { class: "tw-name-ground", x: n1(box.x + 2), y: n1(box.y + 1), width: n1(5.4 * name.length + 7), height: 13, rx: 3 }),
+        svg("text", { class: "tw-head-name", x: n1(box.x + 5), y: n1(box.y + 11) }, name));
+    }));
   }
 
   node(node, i) {
@@ -109,7 +111,7 @@ class Drawing {
     const [a, b, weight] = this.edges[i];
     const [from, to] = [this.nodes[a], this.nodes[b]];
     const middle = n1((from.y + to.y) / 2);
-    const width = Math.max(this.widest * Math.abs(weight) / (this.maxWeight || 1), 0.6);
+    const width = Math.max(this.widest * Math.abs(weight) / (this.maxWeight || 1), CONSTANTS.thinnest);
     return svg("path", { class: `tw-edge ${weight >= 0 ? "tw-positive" : "tw-negative"}`, "data-source": from.key, "data-target": to.key, "stroke-width": width.toFixed(2), d: `M${from.x} ${from.y}C${from.x} ${middle} ${to.x} ${middle} ${to.x} ${to.y}` });
   }
 
@@ -121,6 +123,7 @@ class Drawing {
     const enough = (i) => Math.abs(this.edges[i][2]) >= weight && !(this.entry.edge_effects[i] < effect); // unmeasured: kept
     const able = this.strongest.filter((i) => enough(i) && passes[this.edges[i][0]] && passes[this.edges[i][1]]);
     this.drawn = able.slice(0, MAX_DRAWN);
+    this.widest = CONSTANTS.lineWidths.find(([most]) => this.drawn.length <= most)[1];
     this.edgeElements = new Map(this.drawn.map((i) => [i, this.edge(i)]));
     this.edgeLayer.replaceChildren(...[...this.edgeElements.values()].reverse());
     const picked = this.picked;
@@ -171,7 +174,7 @@ class Drawing {
       if (values && at >= 0) share = (values[side === "clean" ? 0 : 1][at] || 0) / largestOf(values[0], values[1]);
       else if (values) share = contrast(values[0], values[1]);
       const strength = Math.abs(share) * (at >= 0 ? 0.6 : 1); // text must stay readable on the two deep tones
-      ground.setAttribute("fill-opacity", Math.abs(share) < 0.02 ? 0 : strength.toFixed(2));
+      ground.setAttribute("fill-opacity", Math.abs(share) < CONSTANTS.differsFrom ? 0 : strength.toFixed(2));
       ground.classList.toggle("tw-plus", at >= 0 && share > 0);
       ground.classList.toggle("tw-minus", at >= 0 && share < 0);
     });
@@ -218,7 +221,7 @@ class Drawing {
       for (const [key, weights] of Object.entries(pair ? pair.unembed : {})) {
         const node = this.nodes[this.index.get(key)];
         if (!node || !weights[i]) continue;
-        this.unembedLayer.append(svg("path", { class: `tw-edge ${weights[i] > 0 ? "tw-positive" : "tw-negative"}`, "stroke-width": Math.max(3 * Math.abs(weights[i]) / largest, 0.6).toFixed(2), d: `M${node.x} ${node.y}L${x} ${y + 12}` }));
+        this.unembedLayer.append(svg("path", { class: `tw-edge ${weights[i] > 0 ? "tw-positive" : "tw-negative"}`, "stroke-width": Math.max(CONSTANTS.unembedWidth * Math.abs(weights[i]) / largest, CONSTANTS.thinnest).toFixed(2), d: `M${node.x} ${node.y}L${x} ${y + 12}` }));
       }
     });
   }

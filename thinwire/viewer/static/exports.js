@@ -1,11 +1,5 @@
 // Saving: the drawing as SVG or PNG, the circuit and its graph as JSON, notes, and a link to exactly this view.
 
-function save(name, content, type) {
-  const url = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));
-  el("a", { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 1000);
-}
-
 const fileName = (app, ending) => `${app.entry().id.replace(/[^\w.-]+/g, "-")}.${ending}`;
 
 /** The whole drawing, whatever part is in view, with its style inside. */

@@ -24,7 +24,7 @@ function nodePanel(app) {
     return [el("p", { class: "soft" }, "Pick a node in the drawing, or search for one: its weights, what it does on this prompt, what happens without it, and where it is most active.")];
   }
   const entry = app.entry();
-  const node = entry.nodes[key] || { reads: [], writes: [] };
+  const node = entry.nodes[key];
   const pair = app.pair();
   const label = el("input", { type: "text", id: "label", value: app.notes().labels[key] || "", maxlength: 60, placeholder: "What is it? Your label", oninput: (event) => app.label(key, event.target.value) });
   const title = el("div", { class: "node-title" }, el("h2", {}, key), el("p", { class: "soft" }, nodeWords(key, app.model().d_head)), el("label", { class: "unseen", for: "label" }, "Label of this node"), label);
@@ -32,9 +32,10 @@ function nodePanel(app) {
   return [
     title, app.data.live && liveSwitch(app, "nodes", key, "Hold this node at its mean in the live prompt"),
     facts([
-      ["without it", effect === null || effect === undefined ? "not measured" : `the circuit's loss goes from ${nats(entry.base.loss)} to ${nats(entry.base.loss + effect)} (${signed(effect)}), on ${entry.base.node_prompts ?? "the"} prompts`],
+      ["without it", effect === null || effect === undefined ? "not measured" : `the circuit's loss goes from ${nats(entry.base.loss)} to ${nats(entry.base.loss + effect)} (${signed(effect)}), on ${entry.node_prompts} prompts`],
       ["mean", node.mean === undefined ? null : `${signed(node.mean)}: the value that stands in for it when it is removed`],
-      ["reads, by weight", words(app, node.reads)], ["writes, by weight", words(app, node.writes)],
+      ["reads, in the circuit", words(node.said.circuit.reads)], ["writes, in the circuit", words(node.said.circuit.writes)],
+      ["reads, by all weights of the model", words(node.said.model.reads)], ["writes, by all weights of the model", words(node.said.model.writes)],
     ]),
     pair && pair.nodes[key] && el("section", {}, el("h3", {}, "On this pair"), SIDES.map((side, i) => promptRow(side, pair[`${side}_tokens`], pair.nodes[key][i], largestOf(...pair.nodes[key])))),
     edgeTable(app, key, "in"), edgeTable(app, key, "out"),
@@ -42,9 +43,9 @@ function nodePanel(app) {
   ];
 }
 
-function words(app, list) {
+function words(list) {
   if (!list || !list.length) return null;
-  return el("span", { class: "words" }, list.map(([token, weight]) => el("span", { class: "word" }, el("code", {}, visible(app.token(token))), ` ${signed(weight)}`)));
+  return el("span", { class: "words" }, list.map(([token, weight]) => el("span", { class: "word" }, el("code", {}, visible(token)), ` ${signed(weight)}`)));
 }
 
 const promptRow = (name, tokens, values, largest, at) => el("div", { class: "prompt-row" }, el("span", { class: "side" }, name), chips(tokens, values, largest, at));
@@ -66,7 +67,7 @@ function edgeTable(app, key, way) {
   });
   const title = way === "in" ? "Reads from" : "Writes to";
   return el("section", {}, el("h3", {}, title),
-    table(`${plural(mine.length, "edge")}${mine.length > 40 ? ", the 40 strongest" : ""}; contributions at ${at}; effect is the rise of the circuit's loss without the edge, on ${app.entry().base.edge_prompts ?? "the"} prompts`,
+    table(`${plural(mine.length, "edge")}${mine.length > 40 ? ", the 40 strongest" : ""}; contributions at ${at}; effect is the rise of the circuit's loss without the edge, on ${app.entry().edge_prompts} prompts`,
       ["Node", "Weight", "Clean", "Corrupt", "Effect"], rows));
 }
 
@@ -165,10 +166,10 @@ function circuitPanel(app) {
       ["size", `${plural(circuit.n_edges, "edge")} between ${plural(circuit.n_nodes, "node")}`],
       ["circuit alone", `loss ${nats(test.loss)}, accuracy ${percent(test.accuracy)}, KL from the model ${nats(test.kl)} (test pairs)`],
       circuit.model_scores && ["whole model", `loss ${nats(circuit.model_scores.test.loss)}, accuracy ${percent(circuit.model_scores.test.accuracy)}`],
-      ["target", nats(circuit.target_loss)], ["verdict", entry.verification.verdict || null],
+      ["target", nats(circuit.target_loss)], ["verdict", (entry.judgement && entry.judgement.verdict) || "not verified"],
       ["model", `${entry.model}: ${model.n_layer} layers, width ${model.d_model}, density ${percent(model.density)}${model.heldout_loss ? `, held-out loss ${nats(model.heldout_loss)}` : ""}`],
       ["beside the edges", `${plural(circuit.embed_edges, "embedding weight")}, ${plural(circuit.unembed_edges, "answer weight")}, ${plural(circuit.n_biases, "bias")}, ${plural(circuit.residual_links, "residual link")}`.replace("biass", "biases")],
-      ["seed, settings", `${circuit.seed}, ${entry.settings}`],
+      ["found with", entry.setting],
     ]),
     ladderView(app), curveView(circuit),
   ];
@@ -209,19 +210,25 @@ function lineChart(points, title, target, marked) {
 }
 
 function testsPanel(app) {
-  const { verdict, reasons, tests, numbers } = app.entry().verification;
+  const judgement = app.entry().judgement;
   const signs = { passed: "✓ passed", failed: "✗ failed", "not run": "– not run" };
-  const known = Object.entries(numbers);
-  if (!verdict && !tests.length && !known.length) return [el("h2", {}, "Verification"), el("p", {}, "This circuit was not verified. ", el("code", {}, "thinwire verify RUN"), " does it.")];
+  if (!judgement) return [el("h2", {}, "Verification"), el("p", {}, "This circuit was not verified. ", el("code", {}, "thinwire verify RUN"), " does it.")];
+  const { verdict, meaning, reasons, tests, removals } = judgement;
   return [
-    el("h2", {}, "Verification"), verdict && el("p", { class: "verdict" }, verdict), reasons.length > 0 && el("ul", {}, reasons.map((reason) => el("li", {}, reason))),
-    tests.length > 0 && table("Tests", ["Test", "Outcome", "Measured", "Passes when"], tests.map((test) => el("tr", { class: test.outcome.replace(" ", "-") }, el("th", { scope: "row" }, test.name.replaceAll("_", " ")), el("td", {}, signs[test.outcome] || test.outcome), el("td", {}, test.sentence), el("td", { class: "soft" }, test.threshold)))),
-    known.map(([name, values]) => el("section", {}, el("h3", {}, name), facts(Object.entries(values).map(([key, value]) => [key.replaceAll("_", " "), typeof value === "number" ? (Number.isInteger(value) ? thousands(value) : value.toPrecision(4)) : String(value)])))),
+    el("h2", {}, "Verification"), verdict && el("p", { class: "verdict" }, `${verdict}${meaning && `: ${meaning}`}`),
+    reasons.length > 0 && el("ul", {}, reasons.map((reason) => el("li", {}, reason))),
+    tests.map((test) => el("section", { class: `test ${test.outcome.replace(" ", "-")}` },
+      el("h3", {}, test.name.replaceAll("_", " "), el("span", { class: "outcome" }, signs[test.outcome] || test.outcome)),
+      el("p", {}, test.sentence), el("p", { class: "note" }, [test.threshold && `Passes when: ${test.threshold}.`, test.n_prompts && `${thousands(test.n_prompts)} prompts.`].filter(Boolean).join(" ")))),
+    removals && el("section", {}, el("h3", {}, "Taken out of the whole model"), facts([
+      ["prompts", removals.n_prompts && thousands(removals.n_prompts)], ["loss, nothing taken out", nats(removals.model_loss)],
+      ["loss without the nodes", `${nats(removals.nodes_loss)}, accuracy ${percent(removals.nodes_accuracy)}`],
+      ["loss without the edges", `${nats(removals.edges_loss)}, accuracy ${percent(removals.edges_accuracy)}`],
+      removals.random_mean !== null && [`${thousands(removals.n_random)} random sets`, `${nats(removals.random_mean)} on average, ${nats(removals.random_largest)} at most`],
+    ])),
     el("details", {}, el("summary", {}, "What each verdict means"), facts([
-      ["faithful", "every test that decides is passed: the circuit suffices, the model needs it, and both compute alike"],
-      ["sufficient only", "the circuit alone does the task, but something speaks against it being how the model does it"],
-      ["not supported", "the model does not do the task well, or the circuit alone does not do it"],
-      ["sufficiency", "only the circuit is kept, everything else at its mean: does it still do the task?"],
+      ...Object.entries(app.data.meanings),
+      ["sufficiency", "only the circuit is kept, everything else removed: does it still do the task?"],
       ["necessity", "only the circuit is taken out of the whole model: does the task break, more than without random nodes?"],
     ])),
   ];

@@ -193,7 +193,7 @@ function choices() {
   const tasks = [...new Set(data.circuits.filter((other) => other.model === entry.model).map((other) => other.circuit.task))];
   options(byId("model"), models.map((name) => [name, name]), entry.model);
   options(byId("task"), tasks.map((name) => [name, name]), entry.circuit.task);
-  options(byId("circuit"), of(entry.model, entry.circuit.task).map((other) => [other.id, `seed ${other.circuit.seed}, ${other.settings.slice(0, 6)}: ${plural(other.circuit.n_edges, "edge")}`]), entry.id);
+  options(byId("circuit"), of(entry.model, entry.circuit.task).map((other) => [other.id, `${plural(other.circuit.n_edges, "edge")}: ${other.setting}`]), entry.id);
   const others = data.circuits.filter((other) => other !== entry);
   options(byId("beside-choice"), [["", "nothing"], ...others.map((other) => [other.id, other.id])], app.state.b || "");
   options(byId("pair"), entry.pairs.map((pair, i) => [String(i), `${i + 1}: …${visible(pair.clean_tokens.slice(-6).join(""))}`]), String(app.state.p));
@@ -215,13 +215,13 @@ function search(words) {
   if (!wanted) return [];
   const parts = wanted.split(/[\s:]+/);
   const { labels } = app.notes();
-  const said = (node) => ["reads", "writes"].flatMap((way) => node[way] || []).map(([token]) => app.token(token));
+  const said = ({ said: { model } }) => [...model.reads, ...model.writes].map(([token]) => token);
   const score = ({ key }) => {
     const lower = key.toLowerCase();
     if (lower === wanted || lower === parts.join(":")) return 4;
     if ((labels[key] || "").toLowerCase().includes(wanted)) return 3;
     if (parts.every((part) => lower.split(/[.:]/).includes(part) || lower.includes(part))) return 2;
-    return said(app.entry().nodes[key] || {}).some((token) => token.trim() && visible(token).toLowerCase().includes(wanted)) ? 1 : 0;
+    return said(app.entry().nodes[key]).some((token) => token.trim() && visible(token).toLowerCase().includes(wanted)) ? 1 : 0;
   };
   return app.drawing.nodes.map((node) => [score(node), node.key]).filter(([value]) => value).sort((a, b) => b[0] - a[0]).map(([, key]) => key);
 }
