@@ -29,6 +29,7 @@ def test_the_demo_ends_with_tables_and_the_path_of_the_report(capsys: pytest.Cap
             "tasks_left_out": {"brackets": "dense: the whole model is right on 75.8% of the test prompts"},
             "geomean_edges": {"sparse": 17.5, "dense": 241.6},
             "edge_ratio": 13.8,
+            "ladder": [],
             "sweeps": {
                 "n_edges_unswept": MEANS | {"ratio": 16.6},
                 "n_edges": MEANS,
