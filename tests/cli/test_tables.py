@@ -80,7 +80,7 @@ def test_prunes_table_says_whether_the_model_does_it_and_what_was_verified(capsy
     out = " ".join(capsys.readouterr().out.split())
     assert "runs/x/else_elif/0" in out and "runs/x/else_elif/1" in out
     assert "else_elif, steps=3, seed 1" in out
-    assert "not verified" in out
+    assert "unverified" in out
     assert "not solved: the whole model is right on 62.0% of the test prompts at a loss of 0.690 ± 0.010" in out
     assert "only 20 test pairs" in out
     assert "whose verdict (faithful) is void; verify it again" in out

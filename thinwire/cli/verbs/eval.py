@@ -46,7 +46,7 @@ def show(console: Console, result: "Evaluation | MeasuredCircuits") -> None:
         return show_any(console, result)
     rows = [
         {"task": row.task, "settings": row.settings, "seed": row.seed, "solved": row.solved}
-        | {"verdict": row.verdict or "not verified", "kind of edges": row.edge_kind, "edges": row.n_edges}
+        | {"verdict": row.verdict or "unverified", "kind of edges": row.edge_kind, "edges": row.n_edges}
         | {"test loss": row.test_loss, "stored": row.stored_test_loss, "accuracy": row.accuracy, "kl": row.kl}
         | {"test pairs": row.n_test_pairs}
         for row in circuits

@@ -72,7 +72,7 @@ def _row(circuit: "PrunedCircuit") -> Row:
         "seed": circuit.seed,
         "solved": circuit.solved,
         "model does it": circuit.model_does,
-        "verdict": circuit.verdict or "not verified",
+        "verdict": circuit.verdict or "unverified",
         "nodes": circuit.n_nodes,
         "edges": circuit.n_edges,
         "minimal": circuit.n_minimal_edges,
