@@ -54,7 +54,7 @@ def test_eval_measures_stored_circuits_again(
     for named in ([], [str(directory)]):
         assert main(["eval", str(pruned_path), "--circuits", *named, "--json"]) == 0
         rows = json.loads(capsys.readouterr().out)["circuits"]
-        assert [(row["edges"], row["n_edges"]) for row in rows] == [
+        assert [(row["edge_kind"], row["n_edges"]) for row in rows] == [
             ("induced", circuit.n_edges),
             ("minimal", circuit.n_minimal_edges),
         ]

@@ -1,11 +1,17 @@
 """What a person reads when a verb is done."""
 
-import pytest
+from pathlib import Path
 
+import pytest
+from hand_circuit import circuit_of
+
+from thinwire.circuits.graph import Score
 from thinwire.cli.console import duration
 from thinwire.cli.tables import new_console
 from thinwire.cli.verbs.demo import show
+from thinwire.cli.verbs.prune import show as show_prune
 from thinwire.cli.verbs.train import show as show_train
+from thinwire.workflows.pruned import prune_result
 
 CELL = {"solved": True, "model_does": True, "circuit_does": True, "why_not": [], "verdict": "sufficient only"}
 CELL |= {"n_test_pairs": 256, "n_nodes": 28, "n_edges": 22, "n_edges_unswept": 30, "n_minimal_edges": 20}
@@ -23,6 +29,7 @@ def test_the_demo_ends_with_tables_and_the_path_of_the_report(capsys: pytest.Cap
             "tasks_left_out": {"brackets": "dense: the whole model is right on 75.8% of the test prompts"},
             "geomean_edges": {"sparse": 17.5, "dense": 241.6},
             "edge_ratio": 13.8,
+            "ladder": [],
             "sweeps": {
                 "n_edges_unswept": MEANS | {"ratio": 16.6},
                 "n_edges": MEANS,
@@ -62,3 +69,18 @@ def test_a_dry_run_says_how_long_and_how_much_memory_in_all(capsys: pytest.Captu
     assert "12.0 GiB for each process: 3,072.0 MiB weights, gradients and moments, 9,216.0 MiB activations" in out
     show_train(new_console(), plan | {"seconds": None})
     assert "does not fit in memory" in capsys.readouterr().out
+
+
+def test_prunes_table_says_whether_the_model_does_it_and_what_was_verified(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every circuit with its own path, names with underscores; a circuit of a model that guesses is not solved."""
+    whole = dict.fromkeys(("train", "validation", "test"), Score(0.69, 0.62, 0.0, 0.01, 20))
+    circuits = {Path(f"runs/x/else_elif/{seed}"): circuit_of(task="else_elif", seed=seed) for seed in (0, 1)}
+    circuits |= {Path("runs/x/guess/0"): circuit_of(task="my_guess", model_scores=whole, scores=whole)}
+    show_prune(new_console(), prune_result("runs/x", circuits, {Path("runs/x/guess/0"): "faithful"}, {}))
+    out = " ".join(capsys.readouterr().out.split())
+    assert "runs/x/else_elif/0" in out and "runs/x/else_elif/1" in out
+    assert "else_elif, steps=3, seed 1" in out
+    assert "unverified" in out
+    assert "not solved: the whole model is right on 62.0% of the test prompts at a loss of 0.690 ± 0.010" in out
+    assert "only 20 test pairs" in out
+    assert "whose verdict (faithful) is void; verify it again" in out

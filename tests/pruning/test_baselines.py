@@ -134,14 +134,16 @@ def test_the_verb_compares_stores_and_tells(
 ) -> None:
     path = shutil.copytree(pruned_path, tmp_path / "run")
     assert main(["baselines", str(path), "--json"]) == 0
-    (row,) = json.loads(capsys.readouterr().out)["tasks"]
+    found = json.loads(capsys.readouterr().out)
+    (row,) = found["tasks"]
+    assert found["rule"].startswith("Of a task's circuits with default settings this is the smallest")
     assert [method["method"] for method in row["methods"]] == ["gates and sweep", *METHODS]
     learned, *others = row["methods"]
     assert all(method["edges"] <= learned["edges"] for method in others)
     run = load_run(path)
     stored = load_circuit(path / "baselines" / "own" / f"{quick().settings_hash()}-random" / "0")
     assert evaluate_circuit(run.model, stored).loss == pytest.approx(others[-1]["test_loss"], abs=1e-6)
-    assert json.loads((Path(row["path"]) / "baselines.json").read_text())["curves"] == row["curves"]
+    assert json.loads((Path(found["paths"]["own"]) / "baselines.json").read_text())["curves"] == row["curves"]
     assert main(["baselines", str(path), "own"]) == 0
     shown = capsys.readouterr().out
     assert "edge attribution" in shown and "edges to target" in shown

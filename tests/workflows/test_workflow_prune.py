@@ -1,6 +1,7 @@
 """Pruning a run: repeatable byte for byte, honest about failure, careful with what is there, blind to test pairs."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,9 +18,11 @@ from thinwire.errors import UserError
 from thinwire.progress import Advance, silent
 from thinwire.pruning.config import PruneConfig
 from thinwire.runs.run import Run
+from thinwire.runs.store import store_circuit, stored_verdict
 from thinwire.tasks.answers import Unavailable
 from thinwire.workflows import prune as workflow
 from thinwire.workflows.prune import circuit_directory, prune, prune_run, prune_settings
+from thinwire.workflows.pruned import prune_result
 
 QUICK = ["--steps=30", "--batch_pairs=16", "--learning_rate=0.06", "--means_tokens=2048"]
 TASK = "own"
@@ -57,10 +60,11 @@ def test_the_same_seed_gives_the_same_circuit_byte_for_byte(own_run: Run, own_ta
 def test_a_target_that_cannot_be_met_is_a_result(
     own_run: Run, own_task: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 0, status not_solved, the best loss that was reached."""
+    """Exit code 0, the target not met, the best loss that was reached."""
     assert main(["prune", str(own_run.path), own_task, "--target_loss=1e-9", "--json", *QUICK]) == 0
     (row,) = json.loads(capsys.readouterr().out)["circuits"]
-    assert row["status"] == "not_solved"
+    assert (row["target_met"], row["solved"]) == (False, False)
+    assert row["why_not"][-1].startswith("no circuit met the target of 1e-09; the lowest loss was")
     assert 1e-9 < row["best_validation_loss"] == pytest.approx(row["validation"]["loss"], rel=1e-5)
     stored = load_circuit(Path(row["path"])).circuit
     assert stored.status == "not_solved"
@@ -75,6 +79,47 @@ def test_whether_it_is_solved_is_decided_before_calibration(own_run: Run, own_ta
     assert after < before
     between = prune(own_run, own_task, quick(target_loss=(before + after) / 2, k_coef=0.0))
     assert (between.status == "solved") == (between.scores["validation"].loss <= between.target_loss)
+
+
+def test_a_circuit_that_comes_out_equal_keeps_what_was_judged_of_it(
+    pruned_path: Path, own_task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A plain `prune` of the same finds the same bytes; the verdict beside them stays and stands in the table."""
+    run = shutil.copytree(pruned_path, tmp_path / "run")
+    (directory,) = thinwire.load_run(run).circuit_directories()
+    before = files(directory)
+    assert "verify.json" in before
+    assert main(["prune", str(run), own_task, "--json", *QUICK]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["circuits"]
+    assert files(directory) == before
+    assert (row["verdict"], row["void_verdict"]) == (json.loads(before["verify.json"])["verdict"], None)
+    assert row["n_test_pairs"] == 8
+    assert row["caution"].startswith("only 8 test pairs")
+
+
+def test_another_circuit_voids_the_verdict_and_says_so(pruned_path: Path, tmp_path: Path) -> None:
+    """As after a change of the code: the same task, settings and seed give other nodes."""
+    run = shutil.copytree(pruned_path, tmp_path / "run")
+    (directory,) = thinwire.load_run(run).circuit_directories()
+    stored, verdict = load_circuit(directory), stored_verdict(directory)
+    other = replace(stored.circuit, seed=7)
+    assert store_circuit(directory, stored.circuit, stored.means, stored.pairs).void is None
+    assert stored_verdict(directory) == verdict is not None
+    assert store_circuit(directory, other, stored.means, stored.pairs).void == verdict
+    assert stored_verdict(directory) is None
+    assert load_circuit(directory).circuit == other
+    assert not [p for p in directory.parent.iterdir() if p != directory]
+    row = prune_result(str(run), {directory: other}, {directory: str(verdict)}, {}).circuits[0]
+    assert (row.verdict, row.void_verdict) == (None, verdict)
+
+
+def test_a_damaged_circuit_gives_way_to_a_new_one(pruned_path: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(pruned_path, tmp_path / "run")
+    (directory,) = thinwire.load_run(run).circuit_directories()
+    stored = load_circuit(directory)
+    (directory / "manifest.json").write_text("{")
+    assert store_circuit(directory, stored.circuit, stored.means, stored.pairs).void is None
+    assert load_circuit(directory).circuit == stored.circuit
 
 
 def test_finished_circuits_are_kept(own_run: Run, own_task: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +165,7 @@ def test_an_interrupted_call_keeps_what_it_finished_and_resume_makes_the_rest(
     assert [p.parent.parent.name for p in own_run.circuit_directories()] == [TASK]
     stamp = (circuit_directory(own_run, TASK, quick()) / "circuit.json").stat().st_mtime_ns
     done = prune_run(own_run.path, [own_task, str(second)], quick(), resume=True)
-    assert [row["task"] for row in done["circuits"]] == [TASK, "second"]
+    assert [row.task for row in done.circuits] == [TASK, "second"]
     assert (circuit_directory(own_run, TASK, quick()) / "circuit.json").stat().st_mtime_ns == stamp
     assert not list(own_run.path.rglob("*.tmp"))
 
@@ -174,8 +219,8 @@ def test_many_seeds_learn_in_passes_of_bounded_size() -> None:
 @pytest.mark.slow
 def test_seeds_count_up_and_settings_share_no_directory(own_run: Run, own_task: str) -> None:
     found = prune_run(own_run.path, [own_task], quick(seed=3), seeds=2)
-    assert [row["seed"] for row in found["circuits"]] == [3, 4]
-    paths = [Path(row["path"]) for row in found["circuits"]]
+    assert [row.seed for row in found.circuits] == [3, 4]
+    paths = [Path(row.path) for row in found.circuits]
     assert [p.name for p in paths] == ["3", "4"]
     assert paths[0].parent == paths[1].parent
     assert circuit_directory(own_run, TASK, quick(target_loss=0.2)).parent != paths[0].parent

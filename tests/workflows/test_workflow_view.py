@@ -147,11 +147,11 @@ def test_figures_are_drawn_in_every_format(pruned_path: Path, tmp_path: Path) ->
     pytest.importorskip("matplotlib")
     from thinwire.workflows.plot import plot_run
 
-    files = [Path(name) for name in plot_run(pruned_path, tmp_path, formats=("svg", "pdf", "png"))["figures"]]
+    files = [Path(name) for name in plot_run(pruned_path, tmp_path, formats=("svg", "pdf", "png")).figures]
     assert len(files) == 9 and {path.suffix for path in files} == {".svg", ".pdf", ".png"}  # 3 figures x 3 formats
     starts = {".svg": b"<?xml", ".pdf": b"%PDF", ".png": b"\x89PNG"}
     assert all(path.read_bytes().startswith(starts[path.suffix]) for path in files)
-    again = plot_run(pruned_path, tmp_path / "again", formats=("svg",))["figures"]
+    again = plot_run(pruned_path, tmp_path / "again", formats=("svg",)).figures
     for path in map(Path, again):
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), "the same numbers give the same file"
 

@@ -76,6 +76,19 @@ def add_tasks(parser: Parser, words: str) -> None:
     )
 
 
+def add_where(parser: Parser) -> None:
+    """`--where`, which circuits are meant; see `runs.selection.Where`."""
+    parser.add_argument(
+        "--where",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="Only circuits with these: task=NAME, seed=N, settings=HASH or any setting, such as target_loss=0.3. "
+        "Several values of one name are alternatives.",
+    )
+
+
 def tasks_of(arguments: Namespace) -> list[str]:
     return list(dict.fromkeys([*arguments.tasks, *arguments.task]))
 

@@ -91,9 +91,10 @@ def grid(lines: Iterable[Sequence[str | Text]]) -> Table:
     return found
 
 
-def table(title: str, rows: Sequence[Row]) -> Table:
+def table(title: str, rows: Iterable[Row]) -> Table:
     """A table with the union of the rows' fields as columns; numbers stand to the right."""
     found = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
+    rows = list(rows)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     for name in columns:
         is_number = all(isinstance(row.get(name), int | float | None) for row in rows)

@@ -15,6 +15,7 @@ from thinwire.circuits.graph import Circuit
 from thinwire.errors import UserError
 from thinwire.frontier.compare import smallest
 from thinwire.runs.settings import DEFAULTS, PLAIN, asked_name, text
+from thinwire.runs.trained import Trained
 
 NAMES = ("task", "settings", *DEFAULTS)
 """What `--where` can ask for: a task, the first letters of the settings' hash, the seed and every setting."""
@@ -91,6 +92,22 @@ class Choice:
             left = ", ".join(f"{count} with {name}" for name, count in self.others.items())
             words += f" Circuits of which something else was asked stand elsewhere: {left}."
         return words
+
+
+def circuits_of(run: Trained, paths: Sequence[str | Path] = (), where: Sequence[str] = ()) -> list[Path]:
+    """The named directories, or all of the run's circuits, that meet the conditions `where`.
+
+    Raises `UserError` when there are none.
+    """
+    found = select([Path(path) for path in paths] or run.circuit_directories(), Where.of(where))
+    if not found:
+        raise UserError(f"{run.path} holds no circuits; find some with: thinwire prune {run.path} single_double_quote")
+    return found
+
+
+def choose_circuits(run: Trained, where: Sequence[str] = ()) -> Choice:
+    """The smallest circuit of every task of a run, as `choose` says. Raises `UserError` as it and `circuits_of` do."""
+    return choose(circuits_of(run, where=where))
 
 
 def select(paths: Iterable[Path], where: Where | None = None) -> list[Path]:

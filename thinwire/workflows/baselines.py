@@ -1,6 +1,6 @@
 """Other ways of choosing beside a run's circuits: what the learned gates buy.
 
-Per task the smallest solved circuit of the run is taken, with its own means, prompts and settings. The baselines'
+Per task the smallest circuit that met its target is taken, with its own means, prompts and settings. The baselines'
 circuits are artefacts like any other; the curves and the table lie beside the learned circuit.
 
     circuits/<task>/<settings hash>/<seed>/baselines.json
@@ -9,18 +9,21 @@ circuits are artefacts like any other; the curves and the table lie beside the l
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from thinwire.circuits.artefact import StoredCircuit, check_belongs, load_circuit, save_circuit
 from thinwire.circuits.graph import Circuit
+from thinwire.circuits.solved import standing
 from thinwire.errors import UserError
 from thinwire.progress import Progress, silent
 from thinwire.pruning.baselines import Baseline, choose_otherwise
 from thinwire.pruning.config import PruneConfig
 from thinwire.pruning.describe import Identity, Problem
 from thinwire.runs.run import open_run
-from thinwire.runs.stored import smallest_by_task
+from thinwire.runs.selection import Choice, choose_circuits
+from thinwire.runs.settings import settings_name
 from thinwire.runs.trained import Trained
 from thinwire.storage.files import add_sealed, to_json
 
@@ -29,45 +32,96 @@ LEARNED = "gates and sweep"
 FILE = "baselines.json"
 
 
+@dataclass(frozen=True)
+class WayOfChoosing:
+    """One way of choosing, at equal numbers of edges, and what is left of the task."""
+
+    method: str
+    n_nodes: int
+    edges: int | None
+    edges_are: Literal["induced", "chosen"]
+    """Which edges are counted: all between the nodes, or single ones that were chosen."""
+    validation_loss: float
+    test_loss: float
+    test_accuracy: float
+    n_edges_to_target: int | None
+    """Edges with which it meets the target by itself, on validation pairs; None for the learned circuit."""
+    n_edges_swept: int | None
+    """What a sweep of nodes leaves of these; None where none was made or the target was missed."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A learned circuit beside other ways of choosing: the content of baselines.json."""
+
+    task: str
+    seed: int
+    target_loss: float
+    methods: tuple[WayOfChoosing, ...]
+    """The learned circuit first."""
+    curves: dict[str, list[tuple[int, float]]]
+    """Method -> (edges, validation loss)."""
+    settings: str = ""
+    """Of the learned circuit: what differs from the defaults."""
+    n_test_pairs: int | None = None
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """What `thinwire baselines` prints."""
+
+    run: str
+    rule: str
+    """Which circuit of a task was taken."""
+    tasks: tuple[Comparison, ...]
+    paths: dict[str, str]
+    """Task -> directory of its circuit, in which the comparison lies."""
+
+
 def baselines_run(
     run_path: str | Path,
     tasks: Sequence[str] = (),
     *,
+    where: Sequence[str] = (),
     sweep: bool = False,
     device: str = "auto",
     progress: Progress = silent,
-) -> dict[str, Any]:
-    """Compare the smallest solved circuit of each task with its baselines; the result is what `--json` prints.
+) -> Comparisons:
+    """Compare the smallest circuit of each task that met its target with its baselines.
 
-    Without `tasks` every task with a solved circuit is taken. `sweep` also sweeps the smallest sets of nodes with which
-    the baselines meet the target. Raises `UserError` when there is no solved circuit.
+    Without `tasks` every task with such a circuit is taken; `where` narrows the circuits, which are never chosen among
+    settings that ask for different things (see `runs.selection.choose`). `sweep` also sweeps the smallest sets of nodes
+    with which the baselines meet the target. Raises `UserError` when there is no such circuit.
     """
     run = open_run(run_path, device)
-    found = solved_circuits(run, tasks)
+    choice = choose_circuits(run, where)
+    found = _met(run, choice, tasks)
     compared = []
     with progress("baselines", total=len(found), unit="task") as advance:
         for path in found.values():
             compared.append(baselines(run, path, sweep=sweep, progress=progress))
             advance(1)
-    return {"run": str(run_path), "tasks": compared}
+    paths = {task: str(path) for task, path in found.items()}
+    return Comparisons(str(run_path), choice.rule, tuple(compared), paths)
 
 
-def solved_circuits(run: Trained, tasks: Sequence[str]) -> dict[str, Path]:
-    """Task -> directory of its smallest solved circuit. Raises `UserError` naming a task that has none."""
-    smallest = smallest_by_task(list(run.circuit_directories()))
-    found = {task: path for task, path in smallest.items() if load_circuit(path).circuit.status == "solved"}
+def _met(run: Trained, choice: Choice, tasks: Sequence[str]) -> dict[str, Path]:
+    """Task -> directory of its chosen circuit, if that met its target. Raises `UserError` naming a task without one."""
+    found = {task: path for task, path in choice.circuits.items() if standing(load_circuit(path).circuit).target_met}
     wanted = [Path(task).stem if task.endswith(".jsonl") else task for task in tasks] or list(found)
     if missing := [task for task in wanted if task not in found]:
         raise UserError(
-            f"{run.path} holds no solved circuit of {missing[0]}; look for one with: "
+            f"{run.path} holds no circuit of {missing[0]} that met its target; look for one with: "
             f"thinwire prune {run.path} {missing[0]}"
         )
     if not found:
-        raise UserError(f"{run.path} holds no solved circuit; find some with: thinwire prune {run.path} --task all")
+        raise UserError(
+            f"{run.path} holds no circuit that met its target; find some with: thinwire prune {run.path} all"
+        )
     return {task: found[task] for task in wanted}
 
 
-def baselines(run: Trained, path: Path, *, sweep: bool = False, progress: Progress = silent) -> dict[str, Any]:
+def baselines(run: Trained, path: Path, *, sweep: bool = False, progress: Progress = silent) -> Comparison:
     """The learned circuit at `path` and its baselines; everything is stored in the run."""
     stored = load_circuit(path)
     circuit = stored.circuit
@@ -78,9 +132,9 @@ def baselines(run: Trained, path: Path, *, sweep: bool = False, progress: Progre
         home = run.home / "baselines" / circuit.task / f"{config.settings_hash()}-{method}" / str(circuit.seed)
         shutil.rmtree(home, ignore_errors=True)
         save_circuit(home, baseline.circuit, stored.means, stored.pairs)
-    result = _result(circuit, found)
-    add_sealed(path, FILE, to_json(result))
-    return {"path": str(path), **result}
+    result = _comparison(circuit, found)
+    add_sealed(path, FILE, to_json(asdict(result)))
+    return result
 
 
 def _problem(run: Trained, stored: StoredCircuit) -> Problem:
@@ -90,31 +144,33 @@ def _problem(run: Trained, stored: StoredCircuit) -> Problem:
     return Problem(run.model, stored.pairs, means, identity, circuit.norm_scales)
 
 
-def _result(learned: Circuit, found: dict[str, Baseline]) -> dict[str, Any]:
-    rows = [_row(LEARNED, learned) | {"n_edges_to_target": None, "n_edges_swept": learned.n_edges}]
+def _comparison(learned: Circuit, found: dict[str, Baseline]) -> Comparison:
+    rows = [_row(LEARNED, learned, None, learned.n_edges)]
     for method, baseline in found.items():
         swept = baseline.swept.n_edges if baseline.swept and baseline.swept.status == "solved" else None
-        row = _row(method, baseline.circuit)
-        rows.append(row | {"n_edges_to_target": baseline.curve.n_edges, "n_edges_swept": swept})
-    return {
-        "task": learned.task,
-        "seed": learned.seed,
-        "target_loss": learned.target_loss,
-        "methods": rows,
-        "curves": {method: baseline.curve.points for method, baseline in found.items()},
-    }
+        rows.append(_row(method, baseline.circuit, baseline.curve.n_edges, swept))
+    return Comparison(
+        learned.task,
+        learned.seed,
+        learned.target_loss,
+        tuple(rows),
+        {method: baseline.curve.points for method, baseline in found.items()},
+        settings_name(learned.hyperparameters),
+        learned.scores["test"].n_pairs,
+    )
 
 
-def _row(method: str, circuit: Circuit) -> dict[str, Any]:
-    """One way of choosing, at equal numbers of edges: which edges are counted, and what is left of the task."""
+def _row(method: str, circuit: Circuit, n_edges_to_target: int | None, n_edges_swept: int | None) -> WayOfChoosing:
     by_edge = circuit.unswept is None and circuit.minimal_edges is not None
     scores = circuit.minimal_scores if by_edge and circuit.minimal_scores else circuit.scores
-    return {
-        "method": method,
-        "n_nodes": circuit.n_nodes,
-        "edges": circuit.n_minimal_edges if by_edge else circuit.n_edges,
-        "edges_are": "chosen" if by_edge else "induced",
-        "validation_loss": scores["validation"].loss,
-        "test_loss": scores["test"].loss,
-        "test_accuracy": scores["test"].accuracy,
-    }
+    return WayOfChoosing(
+        method=method,
+        n_nodes=circuit.n_nodes,
+        edges=circuit.n_minimal_edges if by_edge else circuit.n_edges,
+        edges_are="chosen" if by_edge else "induced",
+        validation_loss=scores["validation"].loss,
+        test_loss=scores["test"].loss,
+        test_accuracy=scores["test"].accuracy,
+        n_edges_to_target=n_edges_to_target,
+        n_edges_swept=n_edges_swept,
+    )

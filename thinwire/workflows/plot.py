@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from thinwire.errors import MissingExtra, UserError
 from thinwire.model.config import ModelConfig
 from thinwire.progress import Progress, silent
 from thinwire.runs.run import Run, open_run
+from thinwire.runs.selection import Where, select
 from thinwire.runs.trained import Trained
 from thinwire.storage.files import is_sealed, read_sealed
 from thinwire.viewer.layout import Layout, layout
@@ -34,17 +36,27 @@ STYLE: Any = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Figures:
+    """What `thinwire plot` prints."""
+
+    run: str
+    figures: tuple[str, ...]
+    """The files that were written."""
+
+
 def plot_run(
     run_path: str | Path,
     out: str | Path | None = None,
     *,
     formats: Sequence[str] = ("svg",),
+    where: Sequence[str] = (),
     device: str = "auto",
     progress: Progress = silent,
-) -> dict[str, Any]:
-    """Draw a run's training and all its circuits into `out`, by default RUN/figures.
+) -> Figures:
+    """Draw a run's training and its circuits into `out`, by default RUN/figures; `where` narrows the circuits.
 
-    Raises `UserError` for an unknown format or without matplotlib.
+    Raises `UserError` for an unknown format, without matplotlib, and where no circuit meets `where`.
     """
     if unknown := set(formats) - set(FORMATS):
         raise UserError(f"unknown format {', '.join(sorted(unknown))}; there are: {', '.join(FORMATS)}")
@@ -57,19 +69,19 @@ def plot_run(
         raise MissingExtra("thinwire plot needs matplotlib", "plot", "matplotlib") from None
     files = []
     with rc_context(STYLE):
-        figures = _figures(run)
+        figures = _figures(run, select(run.circuit_directories(), Where.of(where)))
         with progress("figures", total=len(figures) * len(formats), unit="file") as advance:
             for name, figure in figures.items():
                 for kind in formats:
                     files.append(str(_save(figure, out / f"{name}.{kind}")))
                     advance(1)
-    return {"run": str(run_path), "figures": files}
+    return Figures(str(run_path), tuple(files))
 
 
-def _figures(run: Trained) -> dict[str, "Figure"]:
+def _figures(run: Trained, circuits: Sequence[Path]) -> dict[str, "Figure"]:
     """File name without its ending -> figure."""
     figures = {"training": training_figure(run)} if isinstance(run, Run) else {}
-    for path in run.circuit_directories():
+    for path in circuits:
         circuit = load_circuit(path).circuit
         name = f"{circuit.task}-{path.parent.name[:6]}-{circuit.seed}"
         figures[f"loss-{name}"] = ladder_figure(circuit)

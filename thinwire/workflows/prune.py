@@ -1,18 +1,15 @@
 """Find the circuits of a run's model and store them in its directory."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 from thinwire.circuits.ablation import Means, node_means
-from thinwire.circuits.artefact import StoredCircuit, load_circuit, save_circuit
+from thinwire.circuits.artefact import StoredCircuit, load_circuit
 from thinwire.circuits.graph import Circuit
-from thinwire.circuits.overlap import node_overlap
 from thinwire.circuits.stand_ins import stand_ins
 from thinwire.errors import CorruptFile, UserError
 from thinwire.model.gpt import GPT
@@ -25,6 +22,7 @@ from thinwire.pruning.requirement import ladder
 from thinwire.pruning.search import Size, search
 from thinwire.runs.jobs import local_pool, run_jobs
 from thinwire.runs.run import open_run, opened
+from thinwire.runs.store import store_circuit
 from thinwire.runs.trained import Trained
 from thinwire.storage.files import MANIFEST, new_directory
 from thinwire.storage.tensors import read_tensors, write_tensors
@@ -32,6 +30,7 @@ from thinwire.tasks.answers import Unavailable
 from thinwire.tasks.registry import all_tasks, resolve_task
 from thinwire.tasks.task import Split, Task
 from thinwire.tasks.tokens import TaskTokens, tokenize_splits
+from thinwire.workflows.pruned import PruneResult, prune_result
 
 ALL = "all"
 TOGETHER = 8
@@ -114,7 +113,27 @@ def prune_settings(
     the gates of settings that differ in seed and price alone in one batched forward and stores these circuits at once;
     None does so everywhere but on the CPU, whose kernels gain nothing by it.
     """
-    found, done = resolve_task(task), {}
+    return _find(run, task, configs, means, resume, together, progress).circuits
+
+
+@dataclass(frozen=True)
+class _Found:
+    circuits: list[Circuit]
+    void: dict[Path, str]
+    """Directory -> verdict of a circuit that lay there before and was another one."""
+
+
+def _find(
+    run: Trained,
+    task: str | Task,
+    configs: Sequence[PruneConfig],
+    means: Means | None,
+    resume: bool,
+    together: bool | None,
+    progress: Progress,
+) -> _Found:
+    """As `prune_settings` says."""
+    found, done, void = resolve_task(task), {}, {}
     paths = {config: circuit_directory(run, found.name, config) for config in configs}
     for config in configs if resume else ():
         if (stored := _stored(paths[config], run, found.version)) is not None:
@@ -127,9 +146,10 @@ def prune_settings(
             settings[shared] = _problem(run, found, group[0], means, progress)
         problem = settings[shared]
         for config, circuit in zip(group, prune_model(problem, group, progress), strict=True):
-            shutil.rmtree(paths[config], ignore_errors=True)
-            done[config] = save_circuit(paths[config], circuit, problem.means, problem.pairs)
-    return [done[config] for config in configs]
+            stored = store_circuit(paths[config], circuit, problem.means, problem.pairs)
+            void |= {paths[config]: stored.void} if stored.void else {}
+            done[config] = stored.circuit
+    return _Found([done[config] for config in configs], void)
 
 
 def _groups(configs: Sequence[PruneConfig], together: bool) -> list[list[PruneConfig]]:
@@ -176,8 +196,8 @@ def prune_run(
     together: bool | None = None,
     device: str = "auto",
     progress: Progress = silent,
-) -> dict[str, Any]:
-    """Prune several tasks with `seeds` seeds each, from `config.seed` on; the result is what `--json` prints.
+) -> PruneResult:
+    """Prune several tasks with `seeds` seeds each, from `config.seed` on.
 
     `tasks` may be `["all"]`: every built-in task whose answers are tokens here. With more than one of `workers`, or an
     `executor`, tasks run beside each other in processes that read and write the run's directory. `n_trials` searches
@@ -190,19 +210,18 @@ def prune_run(
     means = means_of(run, config, progress)
     jobs = [(str(run.path.resolve()), name, config, seeds, resume, n_trials, device, together) for name in names]
     if executor is None and workers <= 1:
-        chosen = [_prune_seeds(run, name, config, seeds, resume, n_trials, together, means, progress) for name in names]
+        outcomes = [
+            _prune_seeds(run, name, config, seeds, resume, n_trials, together, means, progress) for name in names
+        ]
     else:
         with nullcontext(executor) if executor else local_pool(workers) as pool:  # the caller closes its own
-            chosen = run_jobs(pool, prune_job, jobs, "prune", progress)
-    results, summaries = [], {}
-    for name, configs in zip(names, chosen, strict=True):
-        circuits = prune_settings(run, name, configs, means=means, resume=True)
-        results += [summarise(c, circuit_directory(run, c.task, s)) for c, s in zip(circuits, configs, strict=True)]
-        summaries[circuits[0].task] = {
-            requirement: over_seeds([c for c in circuits if c.requirement == requirement])
-            for requirement in dict.fromkeys(c.requirement for c in circuits)
-        }
-    return {"run": str(run_path), "circuits": results, "tasks": summaries, "unavailable": unavailable}
+            outcomes = run_jobs(pool, prune_job, jobs, "prune", progress)
+    circuits, void = {}, {}
+    for name, (configs, lost) in zip(names, outcomes, strict=True):
+        found = prune_settings(run, name, configs, means=means, resume=True)
+        circuits |= {circuit_directory(run, c.task, s): c for c, s in zip(found, configs, strict=True)}
+        void |= lost
+    return prune_result(str(run_path), circuits, void, unavailable)
 
 
 def prune_job(
@@ -214,8 +233,8 @@ def prune_job(
     n_trials: int,
     device: str,
     together: bool | None = None,
-) -> list[PruneConfig]:
-    """One task's circuits, found and stored by another process; done twice it changes nothing."""
+) -> tuple[list[PruneConfig], dict[Path, str]]:
+    """One task's circuits, found and stored by another process; done twice it changes nothing but the second answer."""
     return _prune_seeds(open_run(run_path, device), task, config, seeds, resume, n_trials, together)
 
 
@@ -229,14 +248,16 @@ def _prune_seeds(
     together: bool | None,
     means: Means | None = None,
     progress: Progress = silent,
-) -> list[PruneConfig]:
-    """Make one task's circuits; returns their settings: every requirement up to the one asked for, with every seed."""
+) -> tuple[list[PruneConfig], dict[Path, str]]:
+    """Make one task's circuits; returns their settings: every requirement up to the one asked for, with every seed.
+
+    And the verdicts of circuits of before, by directory, which went with these.
+    """
     if n_trials:
         config = search_settings(run, task, config, n_trials, means=means)
     over_seeds = [replace(config, seed=seed) for seed in range(config.seed, config.seed + seeds)]
     configs = [rung for rungs_of_seed in zip(*map(rungs, over_seeds), strict=True) for rung in rungs_of_seed]
-    prune_settings(run, task, configs, means=means, resume=resume, together=together, progress=progress)
-    return configs
+    return configs, _find(run, task, configs, means, resume, together, progress).void
 
 
 def search_settings(
@@ -267,43 +288,3 @@ def _available(run: Trained) -> tuple[list[str], dict[str, str]]:
         except Unavailable as error:
             reasons[name] = str(error)
     return names, reasons
-
-
-def over_seeds(circuits: Sequence[Circuit]) -> Mapping[str, Any]:
-    """Median and range of the solved circuits' sizes over seeds, and how much their nodes overlap."""
-    solved = [c for c in circuits if c.status == "solved"]
-
-    def spread(sizes: list[int]) -> dict[str, int | float] | None:
-        return {"median": median(sizes), "smallest": min(sizes), "largest": max(sizes)} if sizes else None
-
-    return {
-        "n_seeds": len(circuits),
-        "n_solved": len(solved),
-        "n_nodes": spread([c.n_nodes for c in solved]),
-        "n_edges": spread([c.n_edges for c in solved]),
-        "n_minimal_edges": spread([c.n_minimal_edges for c in solved if c.n_minimal_edges is not None]),
-        "n_edges_unswept": spread([c.unswept[1] for c in solved if c.unswept is not None]),
-        "node_overlap": node_overlap([c.nodes for c in solved]),
-    }
-
-
-def summarise(circuit: Circuit, path: Path) -> dict[str, Any]:
-    """One circuit as a row: what `thinwire prune` prints."""
-    test, whole = circuit.scores["test"], circuit.model_scores["test"]
-    return {
-        "task": circuit.task,
-        "seed": circuit.seed,
-        "requirement": circuit.requirement,
-        "status": circuit.status,
-        "demands": {term: {**asdict(demand), "met": demand.met} for term, demand in circuit.demands.items()},
-        "n_nodes": circuit.n_nodes,
-        "n_edges": circuit.n_edges,
-        "n_minimal_edges": circuit.n_minimal_edges,
-        "unswept": circuit.unswept,
-        "target_loss": circuit.target_loss,
-        "best_validation_loss": min(loss for _, loss in circuit.loss_curve),
-        "validation": asdict(circuit.scores["validation"]),
-        "test": asdict(test),
-        "model_test": asdict(whole),
-        "path": str(path),
-    }

@@ -21,6 +21,7 @@ from thinwire.pruning.prune import Identity
 from thinwire.pruning.prune import prune as prune_model
 from thinwire.runs.circuit_files import CircuitFiles, read_circuit_files, read_pairs
 from thinwire.runs.run import open_run, opened
+from thinwire.runs.selection import circuits_of
 from thinwire.runs.stored import directory_of
 from thinwire.runs.trained import Trained
 from thinwire.storage.files import MANIFEST, add_sealed, to_json, write_atomic
@@ -148,18 +149,20 @@ def _pruner(run: Trained, files: CircuitFiles, progress: Progress) -> Pruner:
 
 def verify_run(
     run_path: str | Path,
-    circuits: Sequence[str | Path] | None = None,
+    circuits: Sequence[str | Path] = (),
     *,
+    where: Sequence[str] = (),
     budget: BudgetName = "fast",
     seed: int = 0,
     device: str = "auto",
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Verify the given circuits, or all that the run holds. Raises `UserError` when there are none."""
+    """Verify the given circuits, or all that the run holds and that meet `where` (see `runs.selection.Where`).
+
+    Raises `UserError` when there are none.
+    """
     run = open_run(run_path, device)
-    paths = circuits or list(run.circuit_directories())
-    if not paths:
-        raise UserError(f"{run_path} holds no circuits; find some with: thinwire prune {run_path} TASK")
+    paths = circuits_of(run, circuits, where)
     results = []
     with progress("verify", total=len(paths), unit="circuit") as advance:
         for path in paths:

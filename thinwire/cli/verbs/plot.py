@@ -1,11 +1,14 @@
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
-from thinwire.cli.arguments import Parser, add_run
+from thinwire.cli.arguments import Parser, add_run, add_where
 from thinwire.cli.console import RichProgress
 from thinwire.cli.verb import Verb
+
+if TYPE_CHECKING:
+    from thinwire.workflows.plot import Figures
 
 
 def _arguments(parser: Parser, argv: list[str]) -> None:
@@ -14,20 +17,26 @@ def _arguments(parser: Parser, argv: list[str]) -> None:
         "--out", type=Path | None, default=None, help="Directory to write into; without it, figures in the run."
     )
     parser.add_argument("--formats", nargs="+", default=["svg"], help="Kinds of files: svg, pdf, png.")
+    add_where(parser)
 
 
-def _run(arguments: Namespace) -> dict[str, Any]:
+def _run(arguments: Namespace) -> "Figures":
     from thinwire.workflows.plot import plot_run
 
     return plot_run(
-        arguments.run, arguments.out, formats=arguments.formats, device=arguments.device, progress=RichProgress()
+        arguments.run,
+        arguments.out,
+        formats=arguments.formats,
+        where=arguments.where,
+        device=arguments.device,
+        progress=RichProgress(),
     )
 
 
 VERB = Verb(
     name="plot",
     summary="Draw a run's training curves, losses against size and circuits with matplotlib.",
-    usage="RUN [--out DIR] [--formats svg pdf png]",
+    usage="RUN [--where NAME=VALUE ...] [--out DIR] [--formats svg pdf png]",
     example="thinwire plot runs/demo/sparse --formats pdf",
     add_arguments=_arguments,
     run=_run,

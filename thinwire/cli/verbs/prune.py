@@ -1,13 +1,18 @@
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 from rich.console import Console
+from rich.text import Text
 
 from thinwire.cli.arguments import Parser, add_config, add_run, add_tasks, tasks_of
 from thinwire.cli.console import RichProgress
-from thinwire.cli.tables import Result, Row, fields, table
+from thinwire.cli.tables import Row, grid, table
 from thinwire.cli.verb import Verb
 from thinwire.errors import UserError
+
+if TYPE_CHECKING:
+    from thinwire.workflows.pruned import OverSeeds, PrunedCircuit, PruneResult, Spread
 
 
 def _arguments(parser: Parser, argv: list[str]) -> None:
@@ -27,7 +32,7 @@ def _arguments(parser: Parser, argv: list[str]) -> None:
     add_config(parser, PruneConfig())
 
 
-def _run(arguments: Namespace) -> dict[str, Any]:
+def _run(arguments: Namespace) -> "PruneResult":
     from thinwire.workflows.prune import prune_run
 
     tasks = tasks_of(arguments)
@@ -47,49 +52,80 @@ def _run(arguments: Namespace) -> dict[str, Any]:
     )
 
 
-def show(console: Console, result: Result) -> None:
-    """One row for each circuit, its test loss beside the whole model's; then sizes over seeds."""
-    names = ("task", "requirement", "seed", "status", "n_nodes", "n_edges")
-    rows = [
-        {name: circuit[name] for name in names}
-        | {"minimal edges": circuit["n_minimal_edges"]}
-        | {"validation loss": circuit["validation"]["loss"], "test loss": circuit["test"]["loss"]}
-        | {"accuracy": circuit["test"]["accuracy"], "kl": circuit["test"]["kl"]}
-        | {"model loss": circuit["model_test"]["loss"]}
-        for circuit in result["circuits"]
-    ]
-    console.print(table("circuits", rows))
-    if missed := [row for circuit in result["circuits"] for row in _missed(circuit)]:
+def show(console: Console, result: "PruneResult") -> None:
+    """One row for each circuit, its test loss beside the whole model's; then sizes over seeds, cautions and paths."""
+    console.print(table("circuits", [_row(circuit) for circuit in result.circuits]))
+    if missed := [row for circuit in result.circuits for row in _missed(circuit)]:
         console.print(table("what was asked for and not met, on validation pairs", missed))
-    seeds = [_over_seeds(task, name, over) for task, asked in result["tasks"].items() for name, over in asked.items()]
-    if any(circuit["seed"] != result["circuits"][0]["seed"] for circuit in result["circuits"]):
-        console.print(table("over seeds", seeds))
-    if result["unavailable"]:
-        console.print(fields({f"{task}: unavailable": reason for task, reason in result["unavailable"].items()}))
-    console.print(fields({_called(circuit): circuit["path"] for circuit in result["circuits"]}))
+    if any(over.n_seeds > 1 for over in result.over_seeds):
+        console.print(table("over seeds, circuits that met their target", map(_over_seeds, result.over_seeds)))
+    console.print(Text(f"solved: {result.solved_means}", style="dim"))
+    console.print(grid([_called(circuit), why] for circuit in result.circuits for why in _remarks(circuit)))
+    console.print(grid([task, f"unavailable: {reason}"] for task, reason in result.unavailable.items()))
+    console.print(grid([_called(circuit), circuit.path] for circuit in result.circuits))
 
 
-def _called(circuit: Row) -> str:
-    return f"{circuit['task']}, {circuit['requirement']}, seed {circuit['seed']}"
+def _row(circuit: "PrunedCircuit") -> Row:
+    return {
+        "task": circuit.task,
+        "settings": circuit.settings,
+        "seed": circuit.seed,
+        "solved": circuit.solved,
+        "model does it": circuit.model_does,
+        "verdict": circuit.verdict or "unverified",
+        "nodes": circuit.n_nodes,
+        "edges": circuit.n_edges,
+        "minimal": circuit.n_minimal_edges,
+        "validation loss": circuit.validation.loss,
+        "test loss": circuit.test.loss,
+        "accuracy": circuit.test.accuracy,
+        "kl": circuit.test.kl,
+        "model loss": circuit.model_test.loss,
+        "test pairs": circuit.n_test_pairs,
+    }
 
 
-def _missed(circuit: Row) -> list[Row]:
+def _remarks(circuit: "PrunedCircuit") -> Iterator[str]:
+    """What a reader of the row should know: why it is not solved, how rough it is, which verdict is void."""
+    if circuit.why_not:
+        yield f"not solved: {'; '.join(circuit.why_not)}"
+    if circuit.caution:
+        yield circuit.caution
+    if circuit.void_verdict:
+        yield f"differs from the circuit that lay here, whose verdict ({circuit.void_verdict}) is void; verify it again"
+
+
+def _called(circuit: "PrunedCircuit") -> str:
+    return f"{circuit.task}, {circuit.settings}, seed {circuit.seed}"
+
+
+def _missed(circuit: "PrunedCircuit") -> list[Row]:
     """Which terms a circuit fails, and by how much."""
-    names = {"task": circuit["task"], "requirement": circuit["requirement"], "seed": circuit["seed"]}
+    names = {"task": circuit.task, "requirement": circuit.requirement, "seed": circuit.seed}
     return [
-        names | {"term": term, "found": demand["value"], "at most": demand["limit"]}
-        for term, demand in circuit["demands"].items()
-        if not demand["met"]
+        names | {"term": term, "found": demand.value, "at most": demand.limit}
+        for term, demand in circuit.demands.items()
+        if not demand.met
     ]
 
 
-def _over_seeds(task: str, requirement: str, over: Row) -> Row:
+def _over_seeds(over: "OverSeeds") -> Row:
     """Median (smallest to largest) of each size."""
-    row = {"task": task, "requirement": requirement, "solved": f"{over['n_solved']} of {over['n_seeds']}"}
-    for name in ("n_nodes", "n_edges", "n_minimal_edges", "n_edges_unswept"):
-        sizes = over[name]
-        row[name] = sizes and f"{sizes['median']:g} ({sizes['smallest']} to {sizes['largest']})"
-    return row | {"node overlap": over["node_overlap"]}
+
+    def spread(sizes: "Spread | None") -> str | None:
+        return sizes and f"{sizes.median:g} ({sizes.smallest} to {sizes.largest})"
+
+    return {
+        "task": over.task,
+        "requirement": over.requirement,
+        "target met": f"{over.n_target_met} of {over.n_seeds}",
+        "solved": f"{over.n_solved} of {over.n_seeds}",
+        "nodes": spread(over.n_nodes),
+        "edges": spread(over.n_edges),
+        "minimal": spread(over.n_minimal_edges),
+        "unswept": spread(over.n_edges_unswept),
+        "node overlap": over.node_overlap,
+    }
 
 
 VERB = Verb(

@@ -6,7 +6,7 @@ from jsonargparse import Namespace
 from rich.console import Console
 from rich.text import Text
 
-from thinwire.cli.arguments import Parser, add_run
+from thinwire.cli.arguments import Parser, add_run, add_where
 from thinwire.cli.console import RichProgress
 from thinwire.cli.tables import Result, grid, table
 from thinwire.cli.verb import Verb
@@ -21,6 +21,7 @@ def _arguments(parser: Parser, argv: list[str]) -> None:
         default=[],
         help="Directories with a circuit.json; without any, all circuits of the run.",
     )
+    add_where(parser)
     parser.add_argument(
         "--budget",
         type=Literal["fast", "full"],
@@ -36,6 +37,7 @@ def _run(arguments: Namespace) -> dict[str, Any]:
     return verify_run(
         arguments.run,
         arguments.circuits,
+        where=arguments.where,
         budget=arguments.budget,
         seed=arguments.seed,
         device=arguments.device,
@@ -71,7 +73,7 @@ def show(console: Console, result: Result) -> None:
 VERB = Verb(
     name="verify",
     summary="Judge circuits by nine tests: faithful, sufficient only, or not supported.",
-    usage="RUN [CIRCUIT ...] [--budget fast|full] [options]",
+    usage="RUN [CIRCUIT ...] [--where NAME=VALUE ...] [--budget fast|full]",
     example="thinwire verify runs/demo/sparse\nthinwire verify runs/demo/sparse found/elsewhere --budget full",
     add_arguments=_arguments,
     run=_run,
