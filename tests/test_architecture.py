@@ -33,8 +33,8 @@ IMPORTS = {
     "pruning": {"circuits", "errors", "kernels", "model", "progress", "storage", "tasks", "version"},
     "verification": {"circuits", "errors", "model", "progress", "tasks"},
     "frontier": {"circuits"},
-    "viewer": {"errors"},
-    "interop": {"data", "errors", "model", "storage"},
+    "viewer": {"circuits", "errors", "evidence", "model"},
+    "interop": {"circuits", "data", "errors", "evidence", "model", "storage"},
     "runs": {
         *("circuits", "data", "errors", "frontier", "model", "progress", "pruning", "sparsity", "storage"),
         *("tasks", "training", "verification", "version"),
