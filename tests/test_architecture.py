@@ -29,7 +29,7 @@ IMPORTS = {
     "training": {"data", "errors", "kernels", "model", "progress", "sparsity", "storage"},
     "circuits": {"errors", "model", "progress", "storage", "tasks"},
     "evidence": {"circuits", "data", "model"},
-    "ground_truth": {"circuits", "errors", "model", "tasks"},
+    "ground_truth": {"circuits", "errors", "model", "storage", "tasks"},
     "pruning": {"circuits", "errors", "kernels", "model", "progress", "storage", "tasks", "version"},
     "verification": {"circuits", "errors", "model", "progress", "tasks"},
     "frontier": {"circuits"},
