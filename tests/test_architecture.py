@@ -31,7 +31,7 @@ IMPORTS = {
     "evidence": {"circuits", "data", "model"},
     "ground_truth": {"circuits", "errors", "model", "storage", "tasks"},
     "pruning": {"circuits", "errors", "kernels", "model", "progress", "storage", "tasks", "version"},
-    "verification": {"circuits", "errors", "model", "progress", "tasks"},
+    "verification": {"circuits", "model", "progress", "tasks"},
     "frontier": {"circuits"},
     "viewer": {"errors"},
     "interop": {"data", "errors", "model", "storage"},

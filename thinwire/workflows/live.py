@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 
-from thinwire.circuits.artefact import StoredCircuit, check_belongs, load_circuit
+from thinwire.circuits.artefact import StoredCircuit
 from thinwire.circuits.isolated import isolate_circuit
 from thinwire.circuits.prompts import Prompts, logit_difference
 from thinwire.errors import UserError
 from thinwire.progress import Progress, silent
+from thinwire.runs.stored import open_circuit
 from thinwire.viewer.live import LiveServer
 from thinwire.viewer.page import render_view
 from thinwire.workflows.view import Chosen, choose, circuit_id, gather
@@ -27,8 +28,7 @@ def evaluator(chosen: Sequence[Chosen]) -> Callable[[Mapping[str, Any]], dict[st
     """
     stored: dict[str, tuple[Chosen, StoredCircuit]] = {}
     for item in chosen:
-        found = load_circuit(item.path)
-        check_belongs(found.circuit, item.run.model)
+        found = open_circuit(item.run, item.path)
         stored[circuit_id(item, found.circuit)] = (item, found)
 
     def evaluate(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from thinwire.circuits.artefact import StoredCircuit, load_circuit
+from thinwire.circuits.artefact import StoredCircuit
 from thinwire.circuits.prompts import Prompts
 from thinwire.data.tokenizer import Tokenizer
 from thinwire.errors import UserError
@@ -15,7 +15,7 @@ from thinwire.frontier.compare import cell, summarise
 from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
 from thinwire.runs.run import Run, load_run, take_threads
-from thinwire.runs.stored import smallest_by_task
+from thinwire.runs.stored import open_circuit, smallest_by_task
 from thinwire.storage.files import add_sealed, is_sealed, read_sealed, write_atomic
 from thinwire.tasks.answers import PREFIX
 from thinwire.tasks.registry import all_tasks, get_task
@@ -66,9 +66,8 @@ def corpus_report(run: Run) -> dict[str, Any]:
 
 def circuit_report(run: Run, path: Path) -> dict[str, Any]:
     """One circuit as the viewer's TaskModel: circuit, evidence on its first test pair, what else was measured of it."""
-    stored = load_circuit(path)
+    stored = open_circuit(run, path)
     prompts = Prompts.of(stored.pairs["test"], run.device)
-    means = {site: mean.to(run.device) for site, mean in stored.means.items()}
     verification, compared = (
         json.loads(read_sealed(path, name)) if is_sealed(path, name) else None for name in ("verify.json", BASELINES)
     )
@@ -76,7 +75,7 @@ def circuit_report(run: Run, path: Path) -> dict[str, Any]:
         "circuit": stored.circuit.to_dict(),
         "verification": shown_verification(verification) if verification else None,
         "baselines": {"methods": compared["methods"]} if compared else None,
-        "evidence": evidence(run.model, stored.circuit, means, prompts, 0, run.tokenizer),
+        "evidence": evidence(run.model, stored.circuit, stored.means, prompts, 0, run.tokenizer),
     }
 
 
@@ -150,7 +149,7 @@ def _run_report(run: Run, found: dict[str, Path], loss: float) -> dict[str, Any]
     kind, label = ("sparse", "weight-sparse") if run.config.train.density < 1 else ("dense", "dense")
     tasks, cells = [], {}
     for name, path in found.items():
-        stored, shown = load_circuit(path), circuit_report(run, path)
+        stored, shown = open_circuit(run, path), circuit_report(run, path)
         tasks.append(task_report(stored, run.tokenizer) | {kind: shown})
         cells[name] = {kind: cell(stored.circuit, shown["verification"])}
     summary = summarise({kind: loss}, cells, run.metrics[-1]["seconds"])

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thinwire.circuits.artefact import StoredCircuit, check_belongs, load_circuit
+from thinwire.circuits.artefact import StoredCircuit
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.isolated import IsolatedCircuit, isolate_circuit
 from thinwire.circuits.prompts import Prompts
@@ -22,7 +22,7 @@ from thinwire.evidence.logit_lens import node_words
 from thinwire.interop.neuronpedia import neuronpedia_graph
 from thinwire.progress import Progress, silent
 from thinwire.runs.run import open_run, opened
-from thinwire.runs.stored import directory_of, run_of
+from thinwire.runs.stored import directory_of, open_circuit, run_of
 from thinwire.runs.trained import Trained
 from thinwire.storage.files import is_sealed, read_sealed, to_json, write_atomic
 from thinwire.viewer.bundle import make_bundle
@@ -119,9 +119,9 @@ def view(
 
 
 def _graph(item: Chosen) -> dict[str, Any]:
-    stored, model = load_circuit(item.path), item.run.model
+    stored, model = open_circuit(item.run, item.path), item.run.model
     prompts = Prompts.of(stored.pairs["test"], item.run.device)
-    means = {site: mean.to(item.run.device) for site, mean in stored.means.items()}
+    means = stored.means
     found = pair_evidence(model, stored.circuit, means, prompts, 0, item.run.tokenizer)
     return neuronpedia_graph(stored.circuit.to_dict(), found, model.config.n_layer, item.model)
 
@@ -196,19 +196,17 @@ def circuit_id(item: Chosen, circuit: Circuit) -> str:
 
 def gather_circuit(item: Chosen) -> dict[str, Any]:
     """What the page shows of one circuit. Raises `UserError` when it belongs to another model."""
-    run, stored = item.run, load_circuit(item.path)
+    run, stored = item.run, open_circuit(item.run, item.path)
     circuit, model = stored.circuit, run.model
-    check_belongs(circuit, model)
     prompts = Prompts.of(stored.pairs["test"], run.device)
-    means = {site: mean.to(run.device) for site, mean in stored.means.items()}
-    alone = isolate_circuit(model, circuit, means, prompts)
+    alone = isolate_circuit(model, circuit, stored.means, prompts)
     few, fewer = (alone.on(_first(prompts, n)) for n in (NODE_PAIRS, EDGE_PAIRS))
     effects = node_effects(few) if circuit.n_nodes <= NODE_EFFECTS else {}
     base = effect(few)
     order = sorted(effects, key=lambda key: -effects[key].loss)
     checked = is_sealed(item.path, "verify.json")
     n_pairs = min(N_PAIRS, prompts.n_pairs)
-    pairs = [pair_evidence(model, circuit, means, prompts, i, run.tokenizer) for i in range(n_pairs)]
+    pairs = [pair_evidence(model, circuit, stored.means, prompts, i, run.tokenizer) for i in range(n_pairs)]
     small = circuit.n_edges <= GRAPH_LIMIT
     return {
         "id": circuit_id(item, circuit),
