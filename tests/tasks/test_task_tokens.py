@@ -215,8 +215,35 @@ def test_arrays_come_back_as_they_were():
     assert np.array_equal(back.aligned, tokens.aligned)
     assert {array.dtype.name for array in arrays.values()} == {"int64", "uint8"}
     del arrays["corrupt_length"]
-    with pytest.raises(CorruptFile, match="lack corrupt_length"):
+    with pytest.raises(CorruptFile, match="lacks corrupt_length"):
         from_arrays(arrays)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("clean", lambda a: a[:0], "clean holds no prompts"),
+        ("clean", lambda a: a[0], "clean holds no prompts"),
+        ("clean", lambda a: a.astype(np.float32), "clean is not int64"),
+        ("corrupt", lambda a: a[1:], "corrupt has shape"),
+        ("corrupt", lambda a: a - 9999, "corrupt holds a negative token"),
+        ("clean_length", lambda a: a * 0, "clean_length is not in 1.."),
+        ("clean_length", lambda a: -a, "clean_length is not in 1.."),
+        ("corrupt_length", lambda a: a + 1_000_000, "corrupt_length is not in 1.."),
+        ("answers", lambda a: a[:1], "answers has shape"),
+        ("answers", lambda a: np.array([3, 3]), "answers are not two tokens"),
+        ("answers", lambda a: np.array([3, -3]), "answers are not two tokens"),
+        ("answers", lambda a: np.array([1.5, 2.5]), "answers is not int64"),
+        ("answer_text", lambda a: np.array([255], np.uint8), "answer_text is no text"),
+        ("answer_text", lambda a: a[:0], "answer_text is no text"),
+        ("further", lambda a: np.zeros(3), "further has no place in it"),
+    ],
+)
+def test_arrays_that_no_pairs_have_are_refused(name, change, words):
+    arrays = to_arrays(tokenized(1024, "single_double_quote")["validation"])
+    arrays[name] = change(arrays.get(name))
+    with pytest.raises(CorruptFile, match=f"here: .*{words}"):
+        from_arrays(arrays, "here")
 
 
 def test_a_small_vocabulary_falls_back_to_shorter_answers_and_then_says_why():

@@ -10,12 +10,13 @@ from judged import budget_of, material_of
 from micro_model import COPY_ANSWERS, MARK_A, MARK_B, HandModel, bracket_counter, circuit_of, copy_model
 
 from thinwire.circuits.ablation import node_means
+from thinwire.circuits.agreement import check_belongs
 from thinwire.circuits.graph import Circuit
 from thinwire.errors import CorruptFile, UserError
 from thinwire.model.checkpoint import fingerprint
 from thinwire.pruning.config import PruneConfig
 from thinwire.pruning.prune import Identity, prune
-from thinwire.verification.claim import Claim, check_model, read_claim
+from thinwire.verification.claim import Claim, read_claim
 from thinwire.verification.controls import permuted, random_like, redrawn, shuffled_like, unrelated
 from thinwire.verification.examine import examine
 from thinwire.verification.finding import Finding
@@ -134,9 +135,9 @@ def test_a_circuit_of_a_random_model() -> None:
 def test_the_circuit_of_one_model_is_refused_in_another() -> None:
     hand = bracket_counter()
     claim = Claim.of(hand.circuit)
-    check_model(claim, hand.model)
+    check_belongs(claim, hand.model)
     with pytest.raises(UserError, match=r"the circuit of bracket belongs to model \w{12}, this model is \w{12}"):
-        check_model(claim, redrawn(hand.model, 0, random_like))
+        check_belongs(claim, redrawn(hand.model, 0, random_like))
 
 
 def test_a_circuit_that_cheats_through_ablation_means() -> None:
@@ -175,18 +176,18 @@ def test_the_minimal_file_is_the_whole_claim() -> None:
 def test_files_that_do_not_fit_are_refused_with_what_is_wrong() -> None:
     hand = bracket_counter()
     good = minimal(hand)
-    with pytest.raises(CorruptFile, match="lacks model_fingerprint, nodes"):
+    with pytest.raises(CorruptFile, match="missing keys: model_fingerprint, nodes"):
         read_claim({"task": "bracket"}, hand.model)
-    with pytest.raises(UserError, match="no node site '7.attn.q'"):
+    with pytest.raises(CorruptFile, match="this model has no node site '7.attn.q'"):
         read_claim({**good, "nodes": {"7.attn.q": [1]}}, hand.model)
-    with pytest.raises(UserError, match="embed has no channel 32"):
+    with pytest.raises(CorruptFile, match="embed has no channel 32; its channels are 0 to 31"):
         read_claim({**good, "nodes": {"embed": [32]}}, hand.model)
-    with pytest.raises(UserError, match="no weight matrix leads from embed to final"):
+    with pytest.raises(CorruptFile, match="no weight matrix leads from embed to final"):
         read_claim({**good, "edges": [["embed", 0, "final", 0]]}, hand.model)
 
 
 def test_edges_take_their_weights_from_the_model() -> None:
     hand = bracket_counter()
-    claim = read_claim({**minimal(hand), "edges": [["0.attn.v", 0, "0.attn.out", 1, -999.0]]}, hand.model)
+    claim = read_claim({**minimal(hand), "edges": [["0.attn.v", 0, "0.attn.out", 1]]}, hand.model)
     assert claim.edges[0].weight == 12.0
     assert json.loads(json.dumps(claim.nodes)) == hand.nodes

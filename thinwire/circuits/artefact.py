@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from thinwire.circuits.ablation import Means
+from thinwire.circuits.agreement import check_belongs
 from thinwire.circuits.graph import Circuit, Score
 from thinwire.circuits.isolated import isolate_circuit
 from thinwire.circuits.prompts import Prompts
 from thinwire.circuits.score import last_logits, score
-from thinwire.errors import CorruptFile, UserError
-from thinwire.model.checkpoint import fingerprint
+from thinwire.errors import CorruptFile
 from thinwire.model.gpt import GPT
 from thinwire.storage.files import new_directory, read_sealed, to_json, write_atomic
 from thinwire.storage.records import parse_json
@@ -53,31 +53,33 @@ def save_circuit(path: Path, circuit: Circuit, means: Means, pairs: dict[Split, 
 
 def load_circuit(path: Path) -> StoredCircuit:
     """Read a circuit's directory. Raises `MissingFile` or `CorruptFile`."""
-    content = parse_json(read_sealed(path, "circuit.json"), path / "circuit.json")
-    circuit = replace(Circuit.from_dict(content, path / "circuit.json"), directory=path)
-    pairs = split_pairs(read_tensors(path, "pairs.safetensors"))
+    where = path / "circuit.json"
+    found = Circuit.from_dict(parse_json(read_sealed(path, "circuit.json"), where), where)
+    circuit = replace(found, directory=path)
+    pairs = split_pairs(read_tensors(path, "pairs.safetensors"), path / "pairs.safetensors")
     if missing := [split for split in SPLITS if split not in pairs]:
         raise CorruptFile(f"{path / 'pairs.safetensors'} has no {missing[0]} pairs; prune again")
+    check_answers(circuit, pairs, path / "pairs.safetensors")
     return StoredCircuit(circuit, read_tensors(path, "means.safetensors"), pairs)
 
 
-def split_pairs(stored: Mapping[str, Tensor]) -> dict[Split, TaskTokens]:
-    """The splits that the content of a pairs.safetensors holds."""
+def split_pairs(stored: Mapping[str, Tensor], where: Path | str) -> dict[Split, TaskTokens]:
+    """The splits that the content of a pairs.safetensors holds. Raises `CorruptFile` naming `where`."""
+    if strangers := sorted(name for name in stored if name.partition(".")[0] not in SPLITS):
+        raise CorruptFile(f"{where} holds {strangers[0]}, which is of no split; write it again")
     pairs: dict[Split, TaskTokens] = {}
     for split in SPLITS:
         arrays = {n.removeprefix(f"{split}."): t.numpy() for n, t in stored.items() if n.startswith(f"{split}.")}
         if arrays:
-            pairs[split] = from_arrays(arrays)
+            pairs[split] = from_arrays(arrays, f"{where}, {split}")
     return pairs
 
 
-def check_belongs(circuit: Circuit, model: GPT) -> None:
-    """Raises `UserError` when the circuit was found in another model."""
-    if (actual := fingerprint(model)) != circuit.model_fingerprint:
-        raise UserError(
-            f"the circuit of {circuit.task} belongs to model {circuit.model_fingerprint[:12]}, this model is "
-            f"{actual[:12]}; give the run that it was found in"
-        )
+def check_answers(circuit: Circuit, pairs: Mapping[Split, TaskTokens], where: Path | str) -> None:
+    """Raises `CorruptFile` naming `where` when the pairs have other answers than the circuit."""
+    for split, tokens in pairs.items():
+        if ((tokens.answer, tokens.other), tokens.answer_texts) != (circuit.answer_tokens, circuit.answer_texts):
+            raise CorruptFile(f"{where}: the answers of the {split} pairs are not those of circuit.json; prune again")
 
 
 def evaluate_circuit(

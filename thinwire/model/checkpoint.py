@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -29,11 +30,21 @@ def fingerprint_of(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def check_finite(tensors: Mapping[str, Tensor], where: Path | str) -> None:
+    """Raises `CorruptFile` naming `where` and the tensor for anything but finite float32 numbers."""
+    for name, tensor in tensors.items():
+        if tensor.dtype != torch.float32:
+            raise CorruptFile(f"{where}: {name} holds {tensor.dtype}, not torch.float32; make it again")
+        if not bool(tensor.isfinite().all()):
+            raise CorruptFile(f"{where}: {name} holds numbers that are not finite; make it again")
+
+
 def load_model(config: ModelConfig, tensors: Mapping[str, Tensor], where: str) -> GPT:
     """A GPT with the given weights.
 
-    Raises `CorruptFile` naming `where` when names or shapes do not fit `config`.
+    Raises `CorruptFile` naming `where` when names or shapes do not fit `config`, or a weight is no finite float32.
     """
+    check_finite(tensors, where)
     with torch.device("meta"):
         model = GPT(config)
     try:

@@ -1,32 +1,35 @@
 """The files of a circuit, ours or another's, as verification needs them.
 
-circuit.json         model_fingerprint, task, nodes; more where there is more (`verification.claim`)
+circuit.json         model_fingerprint, task, nodes; more where there is more (`circuits.stated`)
 means.safetensors    site -> mean of every channel; without it, measured on the run's held-out text
 pairs.safetensors    token ids of the pairs, at least the test split; without it, the built-in task of that name
-manifest.json        checksums; files are checked against it where it exists
+manifest.json        checksums; where it exists, files are checked against it and all that it lists must be there
 """
 
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor
 
 from thinwire.circuits.ablation import node_means
-from thinwire.circuits.artefact import split_pairs
-from thinwire.circuits.graph import SCHEMA_VERSION, Ablation
+from thinwire.circuits.agreement import check_belongs, check_means, check_pairs, check_tokenizer
+from thinwire.circuits.artefact import check_answers, split_pairs
+from thinwire.circuits.graph import Ablation, Circuit
 from thinwire.circuits.stand_ins import stand_ins
+from thinwire.circuits.stated import read_stated
 from thinwire.errors import CorruptFile, MissingFile, UserError
+from thinwire.model.gpt import GPT
 from thinwire.pruning.config import PruneConfig
 from thinwire.runs.trained import Trained
-from thinwire.storage.files import MANIFEST, read_sealed
+from thinwire.storage.files import MAX_RECORD, is_sealed, read_file, read_sealed
+from thinwire.storage.records import parse_json
+from thinwire.storage.tensors import parse_tensors
 from thinwire.tasks.registry import all_tasks, get_task
 from thinwire.tasks.task import SPLITS, Split
 from thinwire.tasks.tokens import TaskTokens, tokenize
-from thinwire.verification.claim import Claim, read_claim
+from thinwire.verification.claim import Claim, claim_of
 
 
 @dataclass(frozen=True)
@@ -41,36 +44,36 @@ class CircuitFiles:
 
 
 def read_circuit_files(path: Path, run: Trained) -> CircuitFiles:
-    """Read a circuit's directory.
+    """Read a circuit's directory and hold it to the run's model and tokenizer.
 
-    Raises `MissingFile` without a circuit.json, `CorruptFile` when a file is damaged or does not fit the run's model,
-    `UserError` for nodes that the model lacks and for a task of no known pairs.
+    Raises `MissingFile` without a circuit.json, `CorruptFile` when a file is damaged, is listed and gone, or says what
+    the model does not have; `UserError` for another model's circuit and for a task of no known pairs.
     """
-    content = _read(path, "circuit.json")
-    try:
-        values = json.loads(content)
-    except ValueError as error:
-        raise CorruptFile(f"{path / 'circuit.json'} is not valid JSON ({error}); write it again") from None
-    if values.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
-        version = values["schema_version"]
-        raise CorruptFile(f"{path / 'circuit.json'} has schema_version {version}, this thinwire reads {SCHEMA_VERSION}")
-    claim = read_claim(values, run.model)
+    where = path / "circuit.json"
+    stated = read_stated(parse_json(_read(path, "circuit.json"), where), where)
+    check_belongs(stated, run.model)
+    if stated.tokenizer_sha256 is not None:
+        check_tokenizer(stated.task, stated.tokenizer_sha256, run.tokenizer.sha256)
+    claim = claim_of(stated, run.model, where)
     pairs = _pairs(path, run, claim.task)
-    means = _means(path, run, values.get("ablation", "mean"), pairs)
-    return CircuitFiles(claim, means, pairs, values.get("hyperparameters", {}))
+    if isinstance(stated, Circuit):
+        check_answers(stated, pairs, path / "pairs.safetensors")
+    return CircuitFiles(claim, _means(path, run, stated.ablation, pairs), pairs, stated.hyperparameters)
 
 
-def read_pairs(path: Path) -> dict[Split, TaskTokens]:
-    """The splits that a circuit's pairs.safetensors holds."""
-    pairs = split_pairs(_read_tensors(path, "pairs.safetensors"))
+def read_pairs(path: Path, model: GPT) -> dict[Split, TaskTokens]:
+    """The splits that a circuit's pairs.safetensors holds. Raises `CorruptFile` when the model cannot read them."""
+    where = path / "pairs.safetensors"
+    pairs = split_pairs(parse_tensors(_read(path, "pairs.safetensors"), where), where)
     if "test" not in pairs:
-        raise CorruptFile(f"{path / 'pairs.safetensors'} has no test pairs; docs/verification.md lists what it needs")
+        raise CorruptFile(f"{where} has no test pairs; docs/verification.md lists what it needs")
+    check_pairs(pairs, model, where)
     return pairs
 
 
 def _pairs(path: Path, run: Trained, task: str) -> dict[Split, TaskTokens]:
-    if (path / "pairs.safetensors").exists():
-        return read_pairs(path)
+    if _is_there(path, "pairs.safetensors"):
+        return read_pairs(path, run.model)
     if task not in all_tasks():
         raise UserError(
             f"{path} has no pairs.safetensors and its task {task!r} is no built-in one; put the pairs' token ids "
@@ -81,27 +84,25 @@ def _pairs(path: Path, run: Trained, task: str) -> dict[Split, TaskTokens]:
 
 
 def _means(path: Path, run: Trained, ablation: Ablation, pairs: dict[Split, TaskTokens]) -> dict[str, Tensor]:
-    if not (path / "means.safetensors").exists():
+    if not _is_there(path, "means.safetensors"):
         windows = run.windows(PruneConfig().means_tokens)
         train = pairs.get("train", pairs["test"])
         return dict(stand_ins(ablation, run.model, lambda model: node_means(model, windows), train))
-    means = {site: mean.to(run.device) for site, mean in _read_tensors(path, "means.safetensors").items()}
-    if {site: len(mean) for site, mean in means.items()} != run.model.space.widths:
-        raise CorruptFile(f"{path / 'means.safetensors'} does not have this model's sites and widths; measure it again")
-    return means
+    where = path / "means.safetensors"
+    means = parse_tensors(_read(path, "means.safetensors"), where)
+    check_means(means, run.model, where)
+    return {site: mean.to(run.device) for site, mean in means.items()}
 
 
-def _read_tensors(path: Path, name: str) -> dict[str, Tensor]:
-    try:
-        return load(_read(path, name))
-    except SafetensorError as error:
-        raise CorruptFile(f"{path / name} is no safetensors file ({error}); write it again") from None
+def _is_there(path: Path, name: str) -> bool:
+    """Whether the directory has a file or, by its manifest, should have it: then its absence is an error."""
+    return os.path.lexists(path / name) or is_sealed(path, name)
 
 
 def _read(path: Path, name: str) -> bytes:
     """Checked where the directory is sealed. Raises `MissingFile` when there is no such file."""
-    if (path / MANIFEST).exists():
+    if is_sealed(path):
         return read_sealed(path, name)
-    if not (path / name).exists():
+    if not os.path.lexists(path / name):
         raise MissingFile(f"{path} holds no circuit ({name} is missing); make one with: thinwire prune RUN TASK")
-    return (path / name).read_bytes()
+    return read_file(path / name, None if name.endswith(".safetensors") else MAX_RECORD)

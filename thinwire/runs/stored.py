@@ -1,15 +1,35 @@
-"""Which of a run's stored circuits is meant."""
+"""A run's stored circuits: which one is meant, and whether it is what this run's model has."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from thinwire.circuits.artefact import load_circuit
+from thinwire.circuits.agreement import check_belongs, check_circuit, check_means, check_pairs, check_tokenizer
+from thinwire.circuits.artefact import StoredCircuit, load_circuit
 from thinwire.circuits.graph import Circuit
-from thinwire.errors import UserError
+from thinwire.errors import CorruptFile, UserError
 from thinwire.frontier.compare import smallest
 from thinwire.runs.run import load
 from thinwire.runs.trained import Trained
 from thinwire.storage.files import is_sealed
+
+
+def open_circuit(run: Trained, path: Path) -> StoredCircuit:
+    """A stored circuit, held to the run's model and tokenizer; its means lie on the run's device.
+
+    Raises `UserError` when it was found in another model, `MissingFile` or `CorruptFile` when a file is missing, is
+    damaged or says what the model does not have.
+    """
+    stored = load_circuit(path)
+    circuit, where = stored.circuit, path / "circuit.json"
+    check_belongs(circuit, run.model)
+    check_tokenizer(circuit.task, circuit.tokenizer_sha256, run.tokenizer.sha256)
+    check_circuit(circuit, run.model, where)
+    if circuit.answer_texts != tuple(run.tokenizer.token_text(token) for token in circuit.answer_tokens):
+        raise CorruptFile(f"{where}: answer_texts are not those of answer_tokens; restore it or prune again")
+    check_means(stored.means, run.model, path / "means.safetensors")
+    check_pairs(stored.pairs, run.model, path / "pairs.safetensors")
+    return replace(stored, means={site: mean.to(run.device) for site, mean in stored.means.items()})
 
 
 def directory_of(run: Trained, circuit: Circuit | str | Path) -> Path:

@@ -1,6 +1,6 @@
 """Prompts as token ids: what a model is run on, and what a circuit stores so that it can be judged again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,26 +127,61 @@ def _task_tokens(clean: Rows, corrupt: Rows, chosen: AnswerTokens, padding: int)
 
 
 _ROWS = ("clean", "corrupt", "clean_length", "corrupt_length")
+_TEXTS = ("answer_text", "other_text")
 
 
 def to_arrays(tokens: TaskTokens) -> dict[str, np.ndarray]:
     """Everything about `tokens` as arrays that safetensors can store: int64, and uint8 for the answers' UTF-8 texts."""
     arrays = {name: getattr(tokens, name) for name in _ROWS}
     arrays["answers"] = np.array([tokens.answer, tokens.other])
-    for name, text in zip(("answer_text", "other_text"), tokens.answer_texts, strict=True):
+    for name, text in zip(_TEXTS, tokens.answer_texts, strict=True):
         arrays[name] = np.frombuffer(text.encode(), dtype=np.uint8)
     return arrays
 
 
-def from_arrays(arrays: Mapping[str, np.ndarray]) -> TaskTokens:
-    """Inverse of `to_arrays`. Raises `CorruptFile` if an array is missing."""
-    expected = {*_ROWS, "answers", "answer_text", "other_text"}
+def from_arrays(arrays: Mapping[str, np.ndarray], where: str = "the stored pairs") -> TaskTokens:
+    """Inverse of `to_arrays`. Raises `CorruptFile` naming `where` if an array is missing or impossible."""
+    expected = {*_ROWS, "answers", *_TEXTS}
     if missing := sorted(expected - arrays.keys()):
-        raise CorruptFile(f"the stored pairs lack {', '.join(missing)}; prune again")
+        raise CorruptFile(f"{where}: lacks {', '.join(missing)}; prune again")
+    for problem in _problems(arrays, expected):
+        raise CorruptFile(f"{where}: {problem}; prune again")
     answer, other = (int(token) for token in arrays["answers"])
     texts = (arrays["answer_text"].tobytes().decode(), arrays["other_text"].tobytes().decode())
     rows = {name: np.asarray(arrays[name]) for name in _ROWS}
     return TaskTokens(**rows, answer=answer, other=other, answer_texts=texts)
+
+
+def _problems(arrays: Mapping[str, np.ndarray], expected: set[str]) -> Iterator[str]:
+    """What no pairs that were ever written have, whatever the vocabulary; the first is the one to believe."""
+    n_pairs, width = arrays["clean"].shape if arrays["clean"].ndim == 2 else (0, 0)
+    shapes = {"clean": (n_pairs, width), "corrupt": (n_pairs, width), "answers": (2,)}
+    shapes |= {"clean_length": (n_pairs,), "corrupt_length": (n_pairs,)}
+    yield from (f"{name} has no place in it" for name in sorted(arrays.keys() - expected))
+    yield from (f"{name} is not int64" for name in shapes if arrays[name].dtype != np.int64)
+    yield from (f"{name} is not uint8" for name in _TEXTS if arrays[name].dtype != np.uint8)
+    if not n_pairs or not width:
+        yield "clean holds no prompts"
+    yield from (
+        f"{name} has shape {arrays[name].shape}" for name, shape in shapes.items() if arrays[name].shape != shape
+    )
+    for side in ("clean", "corrupt"):
+        if arrays[side].min() < 0:
+            yield f"{side} holds a negative token"
+        if not 1 <= arrays[f"{side}_length"].min() <= arrays[f"{side}_length"].max() <= width:
+            yield f"{side}_length is not in 1..{width}"
+    if arrays["answers"].min() < 0 or arrays["answers"][0] == arrays["answers"][1]:
+        yield "answers are not two tokens"
+    if arrays["answer_text"].tobytes() == arrays["other_text"].tobytes():
+        yield "the two answers have the same text"
+    yield from (f"{name} is no text" for name in _TEXTS if not _is_text(arrays[name].tobytes()))
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        return bool(content.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def _padded(rows: Rows, width: int, padding: int) -> Int64[np.ndarray, "N T"]:

@@ -1,20 +1,15 @@
 """What verification needs to know of a circuit, whoever found it: which nodes, which edges, what they should reach."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+from thinwire.circuits.agreement import check_circuit, check_nodes, stated_edges
 from thinwire.circuits.edges import induced_edges
 from thinwire.circuits.graph import Circuit, Edge
 from thinwire.circuits.isolated import NormScales
-from thinwire.errors import CorruptFile, UserError
-from thinwire.model.checkpoint import fingerprint
+from thinwire.circuits.stated import TARGET_LOSS, StatedCircuit, read_stated
 from thinwire.model.gpt import GPT
-
-TARGET_LOSS = 0.15
-"""Loss that a circuit has to reach when its file does not say, nats (Gao et al. 2025, section 2.3)."""
-REQUIRED = ("model_fingerprint", "task", "nodes")
-
 
 EdgeKind = Literal["induced", "minimal", "listed"]
 """All nonzero weights between the nodes; those that a sweep of edges left; or what a circuit.json lists as `edges`."""
@@ -55,42 +50,31 @@ class Claim:
         )
 
 
-def read_claim(values: dict[str, Any], model: GPT) -> Claim:
-    """The claim of any circuit.json that has at least `REQUIRED`.
+def read_claim(values: Any, model: GPT, where: Path | str = "circuit.json") -> Claim:
+    """`claim_of` what a circuit.json holds."""
+    return claim_of(read_stated(values, where), model, where)
 
-    Without `edges` (or `minimal_edges`) all nonzero weights between the nodes count. Raises `CorruptFile` when a key is
-    missing, `UserError` when a site or channel is not one of the model's.
+
+def claim_of(stated: Circuit | StatedCircuit, model: GPT, where: Path | str = "circuit.json") -> Claim:
+    """The claim that a circuit makes, ours or another's.
+
+    Without `edges` (or `minimal_edges`) all nonzero weights between the nodes count. Raises `CorruptFile` naming
+    `where` for nodes or edges that the model does not have, edges of weight 0 included.
     """
-    if missing := [name for name in REQUIRED if name not in values]:
-        raise CorruptFile(f"circuit.json lacks {', '.join(missing)}; docs/verification.md lists what it needs")
-    nodes = {site: sorted(set(channels)) for site, channels in values["nodes"].items() if channels}
-    model.space.check(nodes)
-    minimal = values.get("minimal_edges")
-    edges = values.get("edges") if minimal is None else minimal
-    kind: EdgeKind = "minimal" if minimal is not None else "listed" if edges is not None else "induced"
+    if isinstance(stated, Circuit):
+        check_circuit(stated, model, where)
+        return Claim.of(stated)
+    nodes = {site: sorted(channels) for site, channels in stated.nodes.items() if channels}
+    check_nodes(nodes, model, where)
+    listed = stated.edges if stated.minimal_edges is None else stated.minimal_edges
+    kind: EdgeKind = "induced" if listed is None else "listed" if stated.minimal_edges is None else "minimal"
     return Claim(
-        task=values["task"],
-        model_fingerprint=values["model_fingerprint"],
+        task=stated.task,
+        model_fingerprint=stated.model_fingerprint,
         nodes=nodes,
-        edges=induced_edges(model, nodes) if edges is None else [_edge(edge, model) for edge in edges],
+        edges=induced_edges(model, nodes) if listed is None else stated_edges(listed, nodes, model, where),
         edge_kind=kind,
-        target_loss=float(values.get("target_loss", TARGET_LOSS)),
-        status=values.get("status", "not stated"),
-        norm_scales=values.get("norm_scales", "own"),
+        target_loss=stated.target_loss,
+        status=stated.status,
+        norm_scales=stated.norm_scales,
     )
-
-
-def check_model(claim: Claim, model: GPT) -> None:
-    """Raises `UserError` when the circuit was found in another model."""
-    if (actual := fingerprint(model)) != claim.model_fingerprint:
-        raise UserError(
-            f"the circuit of {claim.task} belongs to model {claim.model_fingerprint[:12]}, this model is "
-            f"{actual[:12]}; give the run that it was found in"
-        )
-
-
-def _edge(values: Sequence[Any], model: GPT) -> Edge:
-    """[source site, source, target site, target], with the weight that the model has there."""
-    source_site, source, target_site, target = values[:4]
-    matrix = model.get_parameter(model.space.check_edge(source_site, source, target_site, target))
-    return Edge(source_site, source, target_site, target, float(matrix[target, source]))

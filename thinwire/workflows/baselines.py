@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from thinwire.circuits.artefact import StoredCircuit, check_belongs, load_circuit, save_circuit
+from thinwire.circuits.artefact import StoredCircuit, load_circuit, save_circuit
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.solved import standing
 from thinwire.errors import UserError
@@ -24,6 +24,7 @@ from thinwire.pruning.describe import Identity, Problem
 from thinwire.runs.run import open_run
 from thinwire.runs.selection import Choice, choose_circuits
 from thinwire.runs.settings import settings_name
+from thinwire.runs.stored import open_circuit
 from thinwire.runs.trained import Trained
 from thinwire.storage.files import add_sealed, to_json
 
@@ -123,9 +124,8 @@ def _met(run: Trained, choice: Choice, tasks: Sequence[str]) -> dict[str, Path]:
 
 def baselines(run: Trained, path: Path, *, sweep: bool = False, progress: Progress = silent) -> Comparison:
     """The learned circuit at `path` and its baselines; everything is stored in the run."""
-    stored = load_circuit(path)
+    stored = open_circuit(run, path)
     circuit = stored.circuit
-    check_belongs(circuit, run.model)
     config = PruneConfig.of(circuit.hyperparameters, circuit.seed)
     found = choose_otherwise(_problem(run, stored), circuit, config, sweep=sweep, progress=progress)
     for method, baseline in found.items():
@@ -140,8 +140,7 @@ def baselines(run: Trained, path: Path, *, sweep: bool = False, progress: Progre
 def _problem(run: Trained, stored: StoredCircuit) -> Problem:
     circuit = stored.circuit
     identity = Identity(circuit.task, circuit.task_version, circuit.model_fingerprint, circuit.tokenizer_sha256)
-    means = {site: mean.to(run.device) for site, mean in stored.means.items()}
-    return Problem(run.model, stored.pairs, means, identity, circuit.norm_scales)
+    return Problem(run.model, stored.pairs, stored.means, identity, circuit.norm_scales)
 
 
 def _comparison(learned: Circuit, found: dict[str, Baseline]) -> Comparison:

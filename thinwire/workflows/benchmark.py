@@ -6,40 +6,25 @@ Per model and method: precision, recall and AUROC of nodes and of edges, CPR and
 model: what `verify` says of the true circuit and of its mutations.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
-
-from thinwire.circuits.ablation import isolate, remove_edges
-from thinwire.circuits.prompts import Prompts, logit_difference
 from thinwire.errors import UserError
 from thinwire.ground_truth.families import FAMILIES, known_model
-from thinwire.ground_truth.known import KnownModel
 from thinwire.ground_truth.mutations import PER_KIND, mutations
-from thinwire.ground_truth.parts import Parts
-from thinwire.ground_truth.scores import FRACTIONS, areas, auroc, overlap
+from thinwire.ground_truth.results import SCHEMA_VERSION, ModelResult
 from thinwire.ground_truth.sizes import SizeName
-from thinwire.model.hooks import Hook, identity
 from thinwire.progress import Progress, silent
 from thinwire.pruning.config import PruneConfig
-from thinwire.pruning.describe import Identity, Problem
 from thinwire.runs.jobs import local_pool, run_jobs
 from thinwire.storage.files import read_json, write_json
-from thinwire.verification.budget import BUDGETS, BudgetName
-from thinwire.verification.claim import Claim
-from thinwire.verification.examine import examine
-from thinwire.verification.material import TaskMaterial
-from thinwire.verification.subject import Subject
-from thinwire.verification.verdict import judge
-from thinwire.workflows.contenders import METHODS, Choice, all_edges
+from thinwire.verification.budget import BudgetName
+from thinwire.workflows.contenders import METHODS, all_edges
+from thinwire.workflows.known_model import hold_method, judge_claim, pruning_problem
 
-SCHEMA_VERSION = 1
 MEANS = ("precision", "recall", "auroc", "cpr", "cmd")
 
 
@@ -57,6 +42,21 @@ class BenchmarkConfig:
     """Counts of samples of the verification."""
     target_loss: float = PruneConfig.target_loss
     """Task loss that a circuit has to reach, nats."""
+
+    def settings(self) -> dict[str, Any]:
+        """As files hold it."""
+        return {**asdict(self), "methods": list(self.methods)}
+
+
+class Member(NamedTuple):
+    """One model of a family."""
+
+    family: str
+    size: SizeName
+    seed: int
+
+    def path(self, out: Path) -> Path:
+        return out / f"{self.family}-{self.size}-{self.seed}.json"
 
 
 def benchmark(
@@ -90,16 +90,8 @@ def benchmark(
             for job in missing:
                 measure_job(*job, progress=progress)
                 advance(1)
-    models = [read_json(_path(out, member)) for member in members]
-    return {"out": str(out), "summary": summarise(models), "models": models}
-
-
-class Member(NamedTuple):
-    """One model of a family."""
-
-    family: str
-    size: SizeName
-    seed: int
+    models = [_read(out, member) for member in members]
+    return {"out": str(out), "summary": summarise(models), "models": [model.to_dict() for model in models]}
 
 
 def _check(families: Sequence[str], config: BenchmarkConfig) -> None:
@@ -108,20 +100,17 @@ def _check(families: Sequence[str], config: BenchmarkConfig) -> None:
             raise UserError(f"no {what} is called {unknown[0]}; there are: {', '.join(known)}")
 
 
-def _path(out: Path, member: Member) -> Path:
-    return out / f"{member.family}-{member.size}-{member.seed}.json"
+def _read(out: Path, member: Member) -> ModelResult:
+    path = member.path(out)
+    return ModelResult.from_dict(read_json(path), str(path))
 
 
 def _is_done(out: Path, member: Member, config: BenchmarkConfig) -> bool:
-    path = _path(out, member)
+    path = member.path(out)
     if not path.exists():
         return False
     stored = read_json(path)
-    return (stored["schema_version"], stored["config"]) == (SCHEMA_VERSION, _settings(config))
-
-
-def _settings(config: BenchmarkConfig) -> dict[str, Any]:
-    return {**asdict(config), "methods": list(config.methods)}
+    return (stored["schema_version"], stored["settings"]) == (SCHEMA_VERSION, config.settings())
 
 
 def measure_job(out: Path, member: Member, config: BenchmarkConfig, progress: Progress = silent) -> None:
@@ -129,157 +118,48 @@ def measure_job(out: Path, member: Member, config: BenchmarkConfig, progress: Pr
     known = known_model(*member)
     claims = {"truth": known.truth, **mutations(known, config.n_less)} if config.judge else {}
     with progress(known.name, total=len(config.methods) + len(claims), unit="step") as advance:
-        problem, methods, verdicts = _problem(known), [], []
+        problem, methods, verdicts = pruning_problem(known), [], []
         for method in config.methods:
-            methods.append(_measured(known, problem, method, config))
+            methods.append(hold_method(known, problem, method, config.target_loss))
             advance(1, at=method)
         for name, parts in claims.items():
-            verdicts.append({"claim": name, **judge_parts(known, parts, config)})
+            verdicts.append(judge_claim(known, name, parts, config.target_loss, config.budget))
             advance(1, at=name)
-    result = {
-        "schema_version": SCHEMA_VERSION,
-        "config": _settings(config),
+    result = ModelResult(
         **member._asdict(),
-        "n_nodes": known.n_nodes,
-        "n_edges": len(all_edges(problem)),
-        "n_true_nodes": len(known.truth.nodes),
-        "n_true_edges": len(known.truth.wires),
-        "methods": methods,
-        "verdicts": verdicts,
-    }
-    write_json(_path(out, member), result)
-
-
-# --- methods --------------------------------------------------------------------------------------------------------
-
-
-def _problem(known: KnownModel) -> Problem:
-    identity = Identity(known.family, 1, known.fingerprint, "0" * 64)
-    return Problem(known.model, dict(known.pairs), known.means, identity)
-
-
-def _measured(known: KnownModel, problem: Problem, method: str, config: BenchmarkConfig) -> dict[str, Any]:
-    start = time.perf_counter()
-    choice = METHODS[method](problem, PruneConfig(target_loss=config.target_loss, seed=known.seed))
-    seconds = time.perf_counter() - start
-    found = Parts.of(
-        [edge[:4] for edge in choice.edges], [(s, c) for s, channels in choice.nodes.items() for c in channels]
+        n_nodes=known.n_nodes,
+        n_edges=len(all_edges(problem)),
+        n_true_nodes=len(known.truth.nodes),
+        n_true_edges=len(known.truth.wires),
+        methods=methods,
+        verdicts=verdicts,
+        settings=config.settings(),
     )
-    edges, space = all_edges(problem), known.model.space
-    true_edges = torch.tensor([edge[:4] in known.truth.wires for edge in edges])
-    nodes, wires = overlap(found.nodes, known.truth.nodes), overlap(found.wires, known.truth.wires)
-    return {
-        "method": method,
-        "solved": choice.solved,
-        "exact": nodes.exact and wires.exact,
-        "sufficient": any(found == parts for parts in known.sufficient),
-        "seconds": seconds,
-        "ranking": choice.ranking,
-        "nodes": {
-            **asdict(nodes),
-            "auroc": auroc(choice.node_scores, space.mask(known.nodes(known.truth))),
-            **_node_areas(known, choice),
-        },
-        "edges": {
-            **asdict(wires),
-            "auroc": auroc(choice.edge_scores, true_edges),
-            **_edge_areas(known, problem, choice),
-        },
-    }
+    write_json(member.path(out), result.to_dict())
 
 
-def _node_areas(known: KnownModel, choice: Choice) -> dict[str, Any]:
-    order, space = torch.sort(choice.node_scores, descending=True, stable=True).indices, known.model.space
-
-    def kept(n: int) -> float:
-        mask = torch.zeros(space.n_nodes)
-        mask[order[:n]] = 1
-        return _mean_difference(known, isolate(known.model, space.nodes(mask), known.means))
-
-    return _areas(kept, len(order))
-
-
-def _edge_areas(known: KnownModel, problem: Problem, choice: Choice) -> dict[str, Any]:
-    """All nodes stay; edges beyond the first ones carry their source's mean."""
-    order = torch.sort(choice.edge_scores, descending=True, stable=True).indices.tolist()
-    edges = all_edges(problem)
-
-    def kept(n: int) -> float:
-        removed = [edges[i] for i in order[n:]]
-        return _mean_difference(known, removed=removed)
-
-    return _areas(kept, len(order))
-
-
-def _areas(kept: Any, n: int) -> dict[str, Any]:
-    found = areas([kept(int(share * n)) for share in FRACTIONS], kept(0), kept(n))
-    return asdict(found)
-
-
-@torch.no_grad()
-def _mean_difference(known: KnownModel, hook: Hook = identity, removed: Sequence[Any] = ()) -> float:
-    """m of `ground_truth.scores`, on test pairs."""
-    prompts = Prompts.of(known.pairs["test"])
-    masks = remove_edges(known.model, removed, known.means)
-    difference: Tensor = logit_difference(known.model, prompts, hook, masks)
-    return float((difference * prompts.sign).mean())
-
-
-# --- verification ---------------------------------------------------------------------------------------------------
-
-
-def judge_parts(known: KnownModel, parts: Parts, config: BenchmarkConfig) -> dict[str, Any]:
-    """What `verify` says of a circuit of these nodes and wires."""
-    claim = Claim(
-        known.family,
-        known.fingerprint,
-        known.nodes(parts),
-        parts.edges(known.model),
-        "minimal",
-        config.target_loss,
-    )
-    material = TaskMaterial(
-        test=Prompts.of(known.pairs["test"]),
-        search=Prompts.of(known.pairs["validation"]),
-        others={name: Prompts.of(tokens) for name, tokens in known.others.items()},
-        shifted={name: Prompts.of(tokens) for name, tokens in known.shifted.items()},
-        windows=known.windows,
-    )
-    findings = examine(Subject(known.model, claim, known.means), material, BUDGETS[config.budget], known.seed)
-    verdict, reasons = judge(findings)
-    return {
-        "n_nodes": claim.n_nodes,
-        "n_edges": len(claim.edges),
-        "verdict": verdict,
-        "failed": [name for name, finding in findings.items() if finding.passed is False],
-        "reasons": reasons,
-    }
-
-
-# --- summary --------------------------------------------------------------------------------------------------------
-
-
-def summarise(models: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summarise(models: Sequence[ModelResult]) -> dict[str, Any]:
     """Over all models: how often each method is exact, means, and what the verdicts say of truths and mutations."""
-    rows = [row for model in models for row in model["methods"]]
+    rows = [row for model in models for row in model.methods]
     methods = {}
-    for name in dict.fromkeys(row["method"] for row in rows):
-        own = [row for row in rows if row["method"] == name]
+    for name in dict.fromkeys(row.method for row in rows):
+        own = [row for row in rows if row.method == name]
         methods[name] = {
-            "n_exact": sum(row["exact"] for row in own),
-            "n_minimal_sufficient": sum(row["sufficient"] for row in own),
-            **{kind: {key: fmean(row[kind][key] for row in own) for key in MEANS} for kind in ("nodes", "edges")},
-            "seconds": fmean(row["seconds"] for row in own),
+            "n_exact": sum(row.exact for row in own),
+            "n_minimal_sufficient": sum(row.sufficient for row in own),
+            "nodes": {key: fmean(getattr(row.nodes, key) for row in own) for key in MEANS},
+            "edges": {key: fmean(getattr(row.edges, key) for row in own) for key in MEANS},
+            "seconds": fmean(row.seconds for row in own),
         }
-    said = [verdict for model in models for verdict in model["verdicts"]]
-    truths, wrong = [v for v in said if v["claim"] == "truth"], [v for v in said if v["claim"] != "truth"]
+    said = [verdict for model in models for verdict in model.verdicts]
+    truths, wrong = [v for v in said if v.claim == "truth"], [v for v in said if v.claim != "truth"]
     return {
         "n_models": len(models),
         "methods": methods,
         "verdicts": {
             "n_truths": len(truths),
-            "n_truths_faithful": sum(v["verdict"] == "faithful" for v in truths),
+            "n_truths_faithful": sum(v.right for v in truths),
             "n_mutations": len(wrong),
-            "n_mutations_faithful": sum(v["verdict"] == "faithful" for v in wrong),
+            "n_mutations_faithful": sum(not v.right for v in wrong),
         },
     }

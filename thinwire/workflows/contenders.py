@@ -14,7 +14,6 @@ validation pairs, with all weights between these nodes.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from thinwire.circuits.edges import induced_edges
 from thinwire.circuits.graph import Edge
+from thinwire.ground_truth.results import Ranking
 from thinwire.model.nodes import Nodes
 from thinwire.pruning.baselines import attribution, weight_magnitude
 from thinwire.pruning.config import PruneConfig
@@ -29,8 +29,6 @@ from thinwire.pruning.describe import Problem
 from thinwire.pruning.edge_curves import first_gates, node_curve
 from thinwire.pruning.prune import finish, learn_gates
 from thinwire.pruning.requirement import REQUIREMENTS, Requirement
-
-Ranking = Literal["signed", "absolute"]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from thinwire.circuits.artefact import evaluate_circuit, load_circuit
+from thinwire.circuits.artefact import evaluate_circuit
 from thinwire.circuits.graph import Edge, Score
 from thinwire.circuits.solved import standing
 from thinwire.data.manifest import heldout_in_training
@@ -15,6 +15,7 @@ from thinwire.runs.run import Run, open_run
 from thinwire.runs.selection import circuits_of
 from thinwire.runs.settings import settings_name
 from thinwire.runs.store import stored_verdict
+from thinwire.runs.stored import open_circuit
 from thinwire.runs.trained import FINAL_TOKENS, Trained
 from thinwire.storage.files import add_sealed, is_sealed, to_json
 from thinwire.training.evaluate import active_shares, densities, heldout_loss
@@ -120,7 +121,7 @@ def evaluate_circuits(
 
 
 def _measured(run: Trained, path: Path) -> Iterator[MeasuredCircuit]:
-    stored = load_circuit(path)
+    stored = open_circuit(run, path)
     circuit = stored.circuit
     kinds: dict[EdgeKind, tuple[Sequence[Edge], Mapping[str, Score]]] = {"induced": (circuit.edges, circuit.scores)}
     if circuit.minimal_edges is not None and circuit.minimal_scores is not None:

@@ -7,12 +7,13 @@ from pathlib import Path
 import msgspec
 import torch
 
-from thinwire.circuits.artefact import StoredCircuit, check_belongs, load_circuit
+from thinwire.circuits.artefact import StoredCircuit
 from thinwire.circuits.isolated import isolate_circuit
 from thinwire.circuits.prompts import Prompts, logit_difference
 from thinwire.errors import UserError
 from thinwire.model.sites import parse_key
 from thinwire.progress import Progress, silent
+from thinwire.runs.stored import open_circuit
 from thinwire.tasks.answers import PREFIX
 from thinwire.viewer.live import LiveServer, Question
 from thinwire.viewer.page import render_view
@@ -46,8 +47,7 @@ def evaluator(chosen: Sequence[Chosen]) -> Callable[[Ask], Answer]:
     """A function that answers the live page. It raises `UserError` on a request that names what is not there."""
     stored: dict[str, tuple[Chosen, StoredCircuit]] = {}
     for item in chosen:
-        found = load_circuit(item.path)
-        check_belongs(found.circuit, item.run.model)
+        found = open_circuit(item.run, item.path)
         stored[circuit_id(item, found.circuit)] = (item, found)
 
     def evaluate(request: Ask) -> Answer:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thinwire.circuits.artefact import load_circuit
 from thinwire.circuits.graph import Circuit
 from thinwire.errors import MissingExtra, UserError
 from thinwire.model.config import ModelConfig
 from thinwire.progress import Progress, silent
 from thinwire.runs.run import Run, open_run
 from thinwire.runs.selection import Where, select
+from thinwire.runs.stored import open_circuit
 from thinwire.runs.trained import Trained
 from thinwire.storage.files import is_sealed, read_sealed
 from thinwire.viewer.layout import Layout, layout
@@ -82,7 +82,7 @@ def _figures(run: Trained, circuits: Sequence[Path]) -> dict[str, "Figure"]:
     """File name without its ending -> figure."""
     figures = {"training": training_figure(run)} if isinstance(run, Run) else {}
     for path in circuits:
-        circuit = load_circuit(path).circuit
+        circuit = open_circuit(run, path).circuit
         name = f"{circuit.task}-{path.parent.name[:6]}-{circuit.seed}"
         figures[f"loss-{name}"] = ladder_figure(circuit)
         figures[f"circuit-{name}"] = circuit_figure(circuit, run.model_config)

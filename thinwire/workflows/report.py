@@ -126,7 +126,7 @@ def task_report(name: str, circuits: Mapping[Side, tuple[Run, Path]]) -> TaskRep
     A task from a file, which may be gone by now, is described by its answers.
     """
     run, path = next(circuits[side] for side in SIDES if side in circuits)
-    stored = load_circuit(path)
+    stored = open_circuit(run, path)
     answer, other = stored.circuit.answer_texts
     description = f"Answer {answer!r} after the clean and {other!r} after the corrupt prompts."
     excluded_cue = "None is stated: the pairs come from a file."
@@ -156,7 +156,7 @@ def prompt_text(stored: StoredCircuit, tokenizer: Tokenizer, side: Literal["clea
 
 def task_model(run: Run, path: Path) -> TaskModel:
     """One circuit, with all that was measured of it; evidence is of its first test pair."""
-    stored = load_circuit(path)
+    stored = open_circuit(run, path)
     circuit, prompts = stored.circuit, Prompts.of(stored.pairs["test"], run.device)
     means = {site: mean.to(run.device) for site, mean in stored.means.items()}
     return TaskModel(

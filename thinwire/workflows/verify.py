@@ -29,7 +29,6 @@ from thinwire.tasks.registry import all_tasks
 from thinwire.tasks.shifts import shifts_of
 from thinwire.tasks.tokens import TaskTokens, tokenize, tokenize_shift
 from thinwire.verification.budget import BUDGETS, Budget, BudgetName
-from thinwire.verification.claim import check_model
 from thinwire.verification.examine import examine
 from thinwire.verification.material import TaskMaterial
 from thinwire.verification.pruner import Pruned, Pruner, SplitPairs
@@ -73,7 +72,6 @@ def check(
     run: Trained, files: CircuitFiles, *, budget: BudgetName = "fast", seed: int = 0, progress: Progress = silent
 ) -> Verification:
     """As `verify`; writes nothing."""
-    check_model(files.claim, run.model)
     counts = BUDGETS[budget]
     subject = Subject(run.model, files.claim, files.means)
     findings = examine(subject, _material(run, files, counts, progress), counts, seed, progress)
@@ -99,7 +97,7 @@ def _other_tasks(run: Trained, counts: Budget) -> dict[str, TaskTokens]:
     """Test pairs of every built-in task that the tokenizer can answer, or of those that the run has circuits for."""
     if not counts.all_tasks:
         newest = {path.parent.parent.name: path for path in run.circuit_directories()}
-        return {name: read_pairs(path)["test"] for name, path in newest.items()}
+        return {name: read_pairs(path, run.model)["test"] for name, path in newest.items()}
     found = {}
     for name, task in all_tasks().items():
         try:

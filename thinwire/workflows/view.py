@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thinwire.circuits.artefact import StoredCircuit, check_belongs, load_circuit
+from thinwire.circuits.artefact import StoredCircuit
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.isolated import IsolatedCircuit, isolate_circuit
 from thinwire.circuits.prompts import Prompts
@@ -25,7 +25,7 @@ from thinwire.interop.neuronpedia import neuronpedia_graph
 from thinwire.model.sites import node_key, parse_key
 from thinwire.progress import Progress, silent
 from thinwire.runs.run import open_run, opened
-from thinwire.runs.stored import directory_of, run_of
+from thinwire.runs.stored import directory_of, open_circuit, run_of
 from thinwire.runs.trained import Trained
 from thinwire.storage.files import is_sealed, read_sealed, to_json, write_atomic
 from thinwire.viewer.page import render_view, sandboxed
@@ -124,9 +124,9 @@ def view(
 
 
 def _graph(item: Chosen) -> dict[str, Any]:
-    stored, model = load_circuit(item.path), item.run.model
+    stored, model = open_circuit(item.run, item.path), item.run.model
     prompts = Prompts.of(stored.pairs["test"], item.run.device)
-    means = {site: mean.to(item.run.device) for site, mean in stored.means.items()}
+    means = stored.means
     found = pair_evidence(model, stored.circuit, means, prompts, 0, item.run.tokenizer)
     return neuronpedia_graph(stored.circuit, found, model.config.n_layer, item.model)
 
@@ -163,7 +163,7 @@ def gather(chosen: Sequence[Chosen], *, live: bool = False, progress: Progress =
             entry = gather_circuit(item)
             found.append(entry)
             tokens |= {str(token): item.run.tokenizer.token_text(token) for token in _token_ids(entry.nodes.values())}
-            prompts[entry.id] = prompt_text(load_circuit(item.path), item.run.tokenizer)
+            prompts[entry.id] = prompt_text(open_circuit(item.run, item.path), item.run.tokenizer)
             advance(1)
     return View(
         title=_title(found),
@@ -211,18 +211,16 @@ def circuit_id(item: Chosen, circuit: Circuit) -> str:
 
 def gather_circuit(item: Chosen) -> ViewCircuit:
     """What the page shows of one circuit. Raises `UserError` when it belongs to another model."""
-    run, stored = item.run, load_circuit(item.path)
+    run, stored = item.run, open_circuit(item.run, item.path)
     circuit, model = stored.circuit, run.model
-    check_belongs(circuit, model)
     prompts = Prompts.of(stored.pairs["test"], run.device)
-    means = {site: mean.to(run.device) for site, mean in stored.means.items()}
-    alone = isolate_circuit(model, circuit, means, prompts)
+    alone = isolate_circuit(model, circuit, stored.means, prompts)
     few, fewer = (alone.on(_first(prompts, n)) for n in (NODE_PAIRS, EDGE_PAIRS))
     effects = node_effects(few) if circuit.n_nodes <= NODE_EFFECTS else {}
     base = effect(few)
     order = sorted(effects, key=lambda key: -effects[key].loss)
     n_pairs = min(N_PAIRS, prompts.n_pairs)
-    pairs = [pair_evidence(model, circuit, means, prompts, i, run.tokenizer) for i in range(n_pairs)]
+    pairs = [pair_evidence(model, circuit, stored.means, prompts, i, run.tokenizer) for i in range(n_pairs)]
     small = circuit.n_edges <= GRAPH_LIMIT
     return ViewCircuit(
         id=circuit_id(item, circuit),
