@@ -22,7 +22,7 @@ from thinwire.frontier.compare import SWEEPS, cell, summarise
 from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
 from thinwire.runs.run import Run, load_run, take_threads
-from thinwire.runs.stored import smallest_by_task
+from thinwire.runs.stored import open_circuit, smallest_by_task
 from thinwire.storage.files import add_sealed, is_sealed, read_sealed, write_atomic
 from thinwire.tasks.answers import PREFIX
 from thinwire.tasks.registry import all_tasks, get_task
