@@ -43,6 +43,7 @@ def small(tiny_corpus: Path) -> Iterator[None]:
         patch.setattr(demo, "N_TASKS", 2)
         patch.setattr(demo, "WORKERS", 1)  # other processes would not see these patches
         patch.setattr(demo, "K_COEFS", (1e-3,))
+        patch.setattr(demo, "REQUIREMENTS", ("sufficient", "robust"))  # one rung is enough to see a ladder
         patch.setattr(demo, "PruneConfig", lambda **changes: quick(**({"steps": 15} | changes)))
         patch.setattr(demo, "all_tasks", lambda: {name: get_task(name) for name in (SOLVED, HARDER, ABSENT)})
         yield

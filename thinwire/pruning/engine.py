@@ -22,7 +22,7 @@ from thinwire.circuits.scales import freeze_scales, record_scales
 from thinwire.circuits.score import last_logits
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Edges, Hook, compose, identity
-from thinwire.pruning.fast import FastModel, Trace, pick_scales
+from thinwire.pruning.fast import FastModel, Thinned, Trace, pick_scales
 from thinwire.pruning.prefix_tree import PrefixTree
 
 N_PARTS = 4
@@ -81,6 +81,7 @@ class FastEngine:
         self.tree = self.fast.tree(prompts)
         self.scales = self.fast.scales(self.tree) if whole_scales else None
         self.n_pairs, self.device = prompts.n_pairs, torch.device("cpu")
+        self._last: tuple[tuple[Edge, ...], dict[str, Thinned]] = ((), {})
         self.parts = [self._pick(rows) for rows in np.array_split(np.arange(self.n_pairs), min(N_PARTS, self.n_pairs))]
 
     def _pick(self, rows: np.ndarray) -> tuple[PrefixTree, dict[str, np.ndarray] | None]:
@@ -101,10 +102,17 @@ class FastEngine:
             found.append((difference, torch.from_numpy(picked.sign)))
         return found
 
+    def _without(self, removed: Iterable[Edge]) -> dict[str, Thinned]:
+        """The matrices without some edges; the last ones asked for are kept, since every draw of a trial asks again."""
+        edges = tuple(removed)
+        if edges != self._last[0]:
+            self._last = (edges, self.fast.without(edges))
+        return self._last[1]
+
     @torch.no_grad()
     def loss(self, gates: Float[Tensor, " nodes"], removed: Iterable[Edge] = (), limit: float = float("inf")) -> float:
         by_site = self.by_site(gates)
-        thinned = self.fast.without(removed)
+        thinned = self._without(removed)
         total = 0.0
         for part, scales in self.parts:
             difference = self.fast.difference(part, by_site, thinned, scales)
@@ -116,7 +124,7 @@ class FastEngine:
     @torch.no_grad()
     def loss_of(self, gates: Float[Tensor, " nodes"], rows: np.ndarray, removed: Iterable[Edge] = ()) -> float:
         picked, scales = self._pick(rows)
-        difference = self.fast.difference(picked, self.by_site(gates), self.fast.without(removed), scales)
+        difference = self.fast.difference(picked, self.by_site(gates), self._without(removed), scales)
         return float(task_loss(difference, torch.from_numpy(picked.sign)))
 
     @torch.no_grad()
