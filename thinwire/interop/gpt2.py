@@ -89,11 +89,12 @@ def read_gpt2(directory: Path) -> Imported:
     tensors = _read(path)
     if gpt2.tie_word_embeddings and "lm_head.weight" not in tensors and "wte.weight" in tensors:
         tensors["lm_head.weight"] = tensors["wte.weight"].clone()
-    ours = convert(config, tensors, str(path), str, transposed=_is_transposed)
+    ours = convert(config, tensors, str(path), str, transposed=is_transposed)
     return Imported(config, ours, "gpt2", (where, path))
 
 
-def _is_transposed(name: str) -> bool:
+def is_transposed(name: str) -> bool:
+    """Whether transformers stores a matrix, by its shared name, the other way round."""
     return name.startswith("h.") and name.endswith(".weight") and ".ln_" not in name
 
 

@@ -101,6 +101,11 @@ def convert(
     return {name: converted[name] for name in ours}
 
 
+def joined(config: ModelConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Shared name -> tensor, from ours; biases included."""
+    return {name: torch.cat([tensors[part] for part in own]) for name, own in names(config).items()}
+
+
 def drop_masks(tensors: dict[str, Tensor], pattern: str, context: int, where: str) -> None:
     """Remove the causal masks that slow attention keeps as buffers; `pattern` matches their names.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from thinwire.data.tokenizer import Tokenizer
 from thinwire.errors import UserError
-from thinwire.interop.gpt2_names import names
+from thinwire.interop.gpt2_names import joined
 from thinwire.interop.gpt2_tokenizer import write_gpt2_tokenizer
 from thinwire.interop.openai import CONFIG, LOGITS_BIAS, SITES, WEIGHTS, written
 from thinwire.interop.torch_file import write_state_dict
@@ -46,8 +46,7 @@ def write_checkpoint(directory: Path, model: GPT, tokens: Sequence[int]) -> None
             ours[name] = ours[name][order]
     if "bigram" in ours:
         ours["bigram"] = ours["bigram"][:, order]
-    shared = names(model.config).items()
-    tensors = {written(name): torch.cat([ours[part] for part in own]) for name, own in shared}
+    tensors = {written(name): tensor for name, tensor in joined(model.config, ours).items()}
     tensors |= _what_the_class_always_has(model.config)
     write_state_dict(directory / WEIGHTS, tensors)
     write_json(directory / CONFIG, config)
