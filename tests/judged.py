@@ -30,5 +30,5 @@ def material_of(hand: HandModel, **more: Any) -> TaskMaterial:
 
 def budget_of(**counts: Any) -> Budget:
     """All pairs, few of everything else."""
-    values = {"random_sets": 30, "random_edge_sets": 20, "pairs": 64, "search_pairs": 64, "nodes": 1000, "edges": 1000}
+    values = {"random_sets": 30, "null_pairs": 64, "pairs": 64, "search_pairs": 64, "nodes": 1000, "edges": 1000}
     return replace(BUDGETS["fast"], **(values | counts))

@@ -65,5 +65,6 @@ def test_a_control_of_about_the_same_size_takes_the_proof_away(solved: bool, n_n
     )
     assert found.passed is passed
     assert list(found.controls) == ["permuted", "unrelated", "random", "shuffled"]
+    assert found.controls["permuted"].model_accuracy == 0.5  # never supported, let alone faithful
     assert [row[0] for row in seen] == [True, True, False, False]
     assert {row[2] for row in seen} == {5} and all(row[3] == {} for row in seen)

@@ -1,11 +1,14 @@
 """Necessity: removal of the circuit against matched removals of something else."""
 
+from copy import deepcopy
+from dataclasses import replace
+
 import pytest
 import torch
 from judged import budget_of, material_of, subject_of
-from micro_model import bracket_counter, copy_model
+from micro_model import COPY_ANSWERS, MARK_A, MARK_B, bracket_counter, copy_model
 
-from thinwire.circuits.ablation import ablate, remove_edges
+from thinwire.circuits.ablation import ablate, node_means, remove_edges
 from thinwire.circuits.graph import Edge
 from thinwire.circuits.prompts import logit_difference, task_loss
 from thinwire.verification.measures import p_value, z_score
@@ -22,7 +25,7 @@ def found():
 def test_the_true_circuit_is_needed(found) -> None:
     assert found.passed
     assert found.nodes_accuracy == found.edges_accuracy == 0.5
-    assert found.nodes_p == 1 / 31 and found.edges_p == 1 / 21
+    assert found.nodes_p == found.edges_p == 1 / 31
     assert found.random_largest < 0.1 < found.nodes_loss
     assert found.nodes_z is not None and found.nodes_z > 5
 
@@ -113,7 +116,7 @@ def test_too_few_or_too_small_null_sets_give_no_p() -> None:
 
 def test_the_circuit_is_removed_on_all_test_pairs_and_held_against_random_ones_on_some() -> None:
     hand = copy_model()
-    result = necessity(subject_of(hand), material_of(hand), budget_of(pairs=5, nodes=1, edges=1))
+    result = necessity(subject_of(hand), material_of(hand), budget_of(null_pairs=5, nodes=1, edges=1))
     assert (result.n_pairs, result.n_null_pairs) == (64, 5)
     removed = ablate(hand.model, hand.nodes, hand.means)
     loss = float(task_loss(logit_difference(hand.model, hand.prompts, removed), hand.prompts.sign))
@@ -125,3 +128,23 @@ def test_p_is_exact_and_z_needs_spread() -> None:
     assert p_value(9.0, [1.0] * 199) == 1 / 200
     assert z_score(5.0, [1.0, 3.0]) == pytest.approx(3 / 2**0.5)
     assert z_score(5.0, [1.0, 1.0]) is None
+
+
+def test_a_trace_of_the_answer_that_is_right_by_a_hair_is_broken_too() -> None:
+    """A faint second way from the marker to the answers: right without the circuit, by 1 % of the way."""
+    built = copy_model()
+    model = deepcopy(built.model)
+    weight = model.get_parameter
+    for name in ("q", "k", "v"):
+        weight(f"blocks.1.attn.{name}.weight")[16:] = 0.0
+    weight("blocks.1.attn.v.weight")[16, 7] = 1.0  # attends evenly
+    model.embed.weight[:, 7] = 0.0
+    for token, value in ((MARK_A, 2.0), (MARK_B, -2.0), (3, 2.0), (4, -2.0)):
+        model.embed.weight[token, 7] = value
+    weight("blocks.1.attn.out.weight")[31] = 0.0
+    weight("blocks.1.attn.out.weight")[31, 16] = 1.0
+    weight("unembed.weight")[list(COPY_ANSWERS), 31] = torch.tensor([0.01, -0.01])
+    hand = replace(built, model=model, means=node_means(model, built.windows))
+    result = necessity(subject_of(hand), material_of(hand), budget_of(null_pairs=16, nodes=1, edges=1))
+    assert result.edges_accuracy > 0.75 and 0 < result.edges_left < 0.05
+    assert result.passed

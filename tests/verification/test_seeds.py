@@ -7,7 +7,7 @@ from micro_model import bracket_counter, copy_model
 from thinwire.circuits.overlap import jaccard
 from thinwire.pruning.gates import NodeGates
 from thinwire.verification.pruner import Pruned, Pruner
-from thinwire.verification.seeds import Seeds, seeds, shared
+from thinwire.verification.seeds import Seeds, frequent_interior, seeds, shared
 
 
 def run(pruner: Pruner, n_seeds: int, n_rounds: int, seed: int = 0) -> Seeds:
@@ -37,14 +37,21 @@ def test_the_same_circuit_for_every_seed_and_no_backup() -> None:
     assert found.node_overlap == found.same_answer == 1.0
     assert found.correlation is not None and found.correlation > 0.999
     assert found.core == hand.nodes and found.core_loss < 0.15
-    assert found.n_disjoint == 1 and len(found.exhausted) == 1  # ends with the first round that is not solved
+    assert found.n_circuits == 1 and len(found.exhausted) == 1  # ends with the first round that is not solved
     assert [seed for seed, _ in calls] == [8, 9, 7]
-    assert calls[-1][1] == hand.nodes
+    assert calls[-1][1] == {site: nodes for site, nodes in hand.nodes.items() if site not in ("embed", "final")}
 
 
-def test_exhaustion_forbids_everything_found_before() -> None:
+def test_what_half_of_the_circuits_share_is_frequent_and_ends_are_not_interior() -> None:
+    circuits = [{"embed": [1], "0.attn.v": [3, 4]}, {"embed": [1], "0.attn.v": [4, 5]}, {"0.attn.v": [4], "final": [2]}]
+    assert frequent_interior(circuits) == {"0.attn.v": [4]}
+    assert frequent_interior(circuits[:2]) == {"0.attn.v": [3, 4, 5]}
+    assert frequent_interior(circuits[:1]) == {"0.attn.v": [3, 4]}
+
+
+def test_exhaustion_forbids_the_interior_of_everything_found_before() -> None:
     hand = bracket_counter()
-    rounds = [{"embed": [10]}, {"embed": [11], "final": [12]}]
+    rounds = [{"embed": [10], "0.attn.v": [7]}, {"0.attn.v": [8], "final": [12]}]
     forbade = []
 
     def pruner(model, pairs, seed, forbidden) -> Pruned:
@@ -52,10 +59,11 @@ def test_exhaustion_forbids_everything_found_before() -> None:
         return Pruned(rounds[len(forbade) - 1], True, 0.1, 1)
 
     found = run(pruner, n_seeds=0, n_rounds=2)
-    assert forbade[0] == hand.nodes
-    assert forbade[1] == {**hand.nodes, "embed": [0, 10]}
-    assert found.n_disjoint == 3 and found.passed is False
-    assert "3 circuits without a common node, at least" in found.sentence
+    interior = {site: nodes for site, nodes in hand.nodes.items() if site not in ("embed", "final")}
+    assert forbade[0] == interior
+    assert forbade[1] == {**interior, "0.attn.v": [0, 7]}
+    assert found.n_circuits == 3 and found.passed is False and found.n_forbidden == [6, 7]
+    assert "3 circuits one after the other, at least" in found.sentence
 
 
 def test_unsolved_seeds_do_not_enter_the_overlap() -> None:

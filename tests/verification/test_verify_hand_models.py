@@ -18,7 +18,7 @@ from thinwire.verification.seeds import seeds
 from thinwire.verification.verdict import judge
 
 HAND = [pytest.param(copy_model, id="copy"), pytest.param(bracket_counter, id="bracket")]
-SOME_SETS = budget_of(random_sets=40, random_edge_sets=40, pairs=16, search_pairs=16)
+FEW = budget_of(random_sets=20, null_pairs=8, pairs=16, search_pairs=8, draws=2, restarts=1, adversary_steps=4)
 CONFIG = PruneConfig(steps=100, k_coef=3e-3, target_loss=0.05)
 
 
@@ -40,12 +40,14 @@ def pruner_of(hand: HandModel):
 @pytest.mark.parametrize("build", HAND)
 def test_the_true_circuit_is_faithful(build) -> None:
     hand = build()
-    findings = examine(subject_of(hand), material_of(hand), SOME_SETS)
+    findings = examine(subject_of(hand), material_of(hand), FEW)
     assert list(findings) == list(TESTS)
-    assert judge(findings) == ("faithful", [])
+    verdict = judge(findings)
+    assert (verdict.level, verdict.paper, verdict.reasons) == ("faithful", "sufficient and necessary", [])
+    assert verdict.scope.outside == [] and verdict.scope.holds == list(hand.shifted)
     failed = [name for name, finding in findings.items() if finding.passed is False]
     assert failed == []
-    not_run = {name for name, finding in findings.items() if finding.passed is None}
+    not_run = {name for name, finding in findings.items() if finding.outcome == "not run"}
     assert not_run == {"selectivity", "controls", "seeds"}  # one task only; the fast budget does not prune
     assert all(finding.to_dict()["sentence"].endswith(".") for finding in findings.values())
 
@@ -65,7 +67,7 @@ def test_the_same_seed_gives_the_same_findings() -> None:
     hand = bracket_counter()
 
     def run():
-        return examine(subject_of(hand), material_of(hand), SOME_SETS, seed=3)
+        return examine(subject_of(hand), material_of(hand), FEW, seed=3)
 
     assert run() == run()
 
@@ -76,7 +78,7 @@ def test_the_bracket_counter_holds_one_circuit() -> None:
     hand = bracket_counter()
     material = material_of(hand, pairs=hand.pairs, pruner=pruner_of(hand))
     found = seeds(subject_of(hand), material, budget_of(seeds=1, rounds=2))
-    assert found.passed and found.n_disjoint == 1
+    assert found.passed and found.n_circuits == 1
     assert found.node_overlap == 1.0 and found.core == hand.nodes
 
 

@@ -25,12 +25,12 @@ from thinwire.verification.verdict import judge
 
 SMALL = budget_of(
     random_sets=20,
-    random_edge_sets=20,
+    null_pairs=8,
     pairs=8,
     search_pairs=8,
     nodes=19,
     edges=4,
-    adversarial_steps=0,
+    restarts=0,
     text_windows=2,
     draws=2,
 )
@@ -83,7 +83,7 @@ def cheat() -> HandModel:
 def test_one_needed_node_swapped_for_another(build, site: str, channel: int) -> None:
     findings = examined(build(), swapped(build(), site, channel))
     assert findings["sufficiency"].passed is False
-    assert judge(findings)[0] == "not supported"
+    assert judge(findings).level == "not supported"
 
 
 def found_in(hand: HandModel) -> Circuit:
@@ -97,8 +97,8 @@ def found_in(hand: HandModel) -> Circuit:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_what_the_pruning_finds_on_a_nonsense_task(nonsense, seed: int) -> None:
     hand = replace(copy_model(), pairs=nonsense(copy_model().pairs, seed))
-    verdict, reasons = judge(examined(hand, Claim.of(found_in(hand))))
-    assert verdict == "not supported" and reasons
+    verdict = judge(examined(hand, Claim.of(found_in(hand))))
+    assert verdict.level == "not supported" and verdict.reasons
 
 
 @pytest.mark.slow
@@ -107,8 +107,8 @@ def test_what_the_pruning_finds_in_a_random_model(redraw) -> None:
     hand = copy_model()
     model = redrawn(hand.model, 0, redraw)
     random = replace(hand, model=model, means=node_means(model, hand.windows))
-    verdict, reasons = judge(examined(random, Claim.of(found_in(random))))
-    assert verdict == "not supported" and reasons
+    verdict = judge(examined(random, Claim.of(found_in(random))))
+    assert verdict.level == "not supported" and verdict.reasons
 
 
 @pytest.mark.parametrize("build", [copy_model, bracket_counter])
@@ -116,9 +116,9 @@ def test_a_circuit_of_a_nonsense_task(build) -> None:
     """Answers permuted over prompts: the whole model does not do this task, so no circuit of it can be how it does."""
     hand = build()
     nonsense = replace(hand, pairs=permuted(hand.pairs, seed=0))
-    verdict, reasons = judge(examined(nonsense, Claim.of(circuit_of(nonsense, hand.nodes))))
-    assert verdict == "not supported"
-    assert "does not do the task" in reasons[0]
+    verdict = judge(examined(nonsense, Claim.of(circuit_of(nonsense, hand.nodes))))
+    assert verdict.level == "not supported"
+    assert "does not do the task" in verdict.reasons[0]
 
 
 def test_a_circuit_of_a_random_model() -> None:
@@ -128,8 +128,8 @@ def test_a_circuit_of_a_random_model() -> None:
     random = replace(hand, model=model, means=node_means(model, hand.windows))
     nodes = {site: list(range(len(mean))) for site, mean in random.means.items()}
     nodes["embed"] = nodes["embed"][1:]
-    verdict, reasons = judge(examined(random, Claim.of(circuit_of(random, nodes))))
-    assert verdict == "not supported" and "does not do the task" in reasons[0]
+    verdict = judge(examined(random, Claim.of(circuit_of(random, nodes))))
+    assert verdict.level == "not supported" and "does not do the task" in verdict.reasons[0]
 
 
 def test_the_circuit_of_one_model_is_refused_in_another() -> None:
@@ -147,18 +147,31 @@ def test_a_circuit_that_cheats_through_ablation_means() -> None:
     assert findings["sufficiency"].passed, findings["sufficiency"].sentence
     assert findings["interchange"].passed is False
     assert findings["necessity"].passed is False
-    verdict, reasons = judge(findings)
-    assert verdict == "sufficient only"
-    assert {reason.split()[0] for reason in reasons} >= {"Necessity", "Interchange"}
+    verdict = judge(findings)
+    assert (verdict.level, verdict.paper) == ("sufficient only", "sufficient, not shown to be necessary")
+    assert {reason.split()[0] for reason in verdict.reasons} >= {"Necessity", "Interchange"}
 
 
 def test_a_circuit_that_leaves_a_needed_node_out_and_one_too_many_in() -> None:
     hand = copy_model()
     less = {site: channels for site, channels in hand.nodes.items() if site != "1.attn.k"}
-    assert judge(examined(hand, Claim.of(circuit_of(hand, less))))[0] == "not supported"
+    assert judge(examined(hand, Claim.of(circuit_of(hand, less)))).level == "not supported"
     more = {**hand.nodes, "0.mlp.neuron": [40, 41], "embed": [0, 1, 2, 3, 20]}
     findings = examined(hand, Claim.of(circuit_of(hand, more)))
-    assert findings["sufficiency"].passed  # superfluous nodes are no falsehood; size is what pruning is for
+    assert findings["sufficiency"].passed and findings["necessity"].passed
+    verdict = judge(findings)
+    assert (verdict.level, verdict.paper) == ("sufficient only", "sufficient and necessary")
+    assert verdict.reasons[0].startswith("Minimality failed. Taken out of the circuit one at a time, ")
+
+
+def test_the_whole_model_claimed_as_a_circuit_is_not_faithful() -> None:
+    """Nothing is left to hold its removal against, and nearly all of it is idle."""
+    hand = bracket_counter()
+    everything = {site: list(range(len(mean))) for site, mean in hand.means.items()}
+    verdict = judge(examined(hand, Claim.of(circuit_of(hand, everything))))
+    assert verdict.level == "sufficient only"
+    assert [reason.split()[0] for reason in verdict.reasons if "could not" in reason] == ["Necessity"]
+    assert any(reason.startswith("Minimality failed.") for reason in verdict.reasons)
 
 
 # --- files that are wrong -------------------------------------------------------------------------------------------
@@ -184,6 +197,23 @@ def test_files_that_do_not_fit_are_refused_with_what_is_wrong() -> None:
         read_claim({**good, "nodes": {"embed": [32]}}, hand.model)
     with pytest.raises(CorruptFile, match="no weight matrix leads from embed to final"):
         read_claim({**good, "edges": [["embed", 0, "final", 0]]}, hand.model)
+
+
+def test_an_edge_has_to_be_one_of_the_model_and_lie_between_the_circuits_nodes() -> None:
+    hand = bracket_counter()
+    edges = [list(edge[:4]) for edge in hand.circuit.edges]
+    assert read_claim({**minimal(hand), "edges": edges}, hand.model).edges == hand.circuit.edges
+    for wrong, words in (
+        (["0.attn.in", 0, "0.attn.q", 0], "leads from or to a node that is not kept"),
+        (["0.mlp.in", 1, "0.mlp.neuron", 1], "leads from or to a node that is not kept"),
+        (edges[1], "is listed twice"),
+    ):
+        with pytest.raises(CorruptFile, match=words):
+            read_claim({**minimal(hand), "edges": [*edges, wrong]}, hand.model)
+    wide = {**hand.nodes, "0.attn.q": [3]}
+    assert float(hand.model.get_parameter("blocks.0.attn.q.weight")[3, 0]) == 0
+    with pytest.raises(CorruptFile, match=r"has weight 0 in this model"):
+        read_claim({**minimal(hand), "nodes": wide, "edges": [["0.attn.in", 0, "0.attn.q", 3]]}, hand.model)
 
 
 def test_edges_take_their_weights_from_the_model() -> None:

@@ -127,6 +127,8 @@ class Circuit:
     """What was asked for: `sufficient`, `robust`, `faithful`, or the terms themselves, joined by `+`."""
     demands: dict[str, Demand] = field(default_factory=dict)
     """Term -> what was asked and found on validation pairs; empty for circuits of before there were terms."""
+    scope: list[Text] = field(default_factory=list)
+    """Kinds of shifted prompts that the circuit is claimed to cover beside the task's own."""
     directory: Path | None = field(default=None, compare=False, repr=False)
     """Where the circuit is stored; None for one that is not. No part of circuit.json."""
 

@@ -40,6 +40,8 @@ class StatedCircuit:
     status: Status | Literal["not stated"] = "not stated"
     ablation: Ablation = "mean"
     norm_scales: NormScales = "own"
+    scope: list[Text] = field(default_factory=list)
+    """Kinds of shifted prompts that the circuit is claimed to cover."""
     tokenizer_sha256: Sha256 | None = None
     hyperparameters: dict[str, Any] = field(default_factory=dict)
 

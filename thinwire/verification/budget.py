@@ -11,25 +11,28 @@ class Budget:
     """Counts per circuit. What a circuit has less of is used whole."""
 
     random_sets: int
-    """Null sets of nodes, in necessity; the smallest p-value is 1 / (1 + random_sets)."""
-    random_edge_sets: int
-    """Null sets of edges."""
+    """Null sets of nodes, and of edges, in necessity; the smallest p-value is 1 / (1 + random_sets)."""
+    null_pairs: int
+    """Test pairs on which removals are held against random ones, and single nodes and edges are removed."""
     pairs: int
-    """Test pairs of necessity, interchange, stochastic ablation and simplicity; sufficiency takes them all."""
+    """Test pairs of the other tests that run the circuit many times; sufficiency and necessity's removals take them
+    all."""
     search_pairs: int
-    """Validation pairs on which steps are fitted and the adversarial subset is searched."""
+    """Validation pairs on which steps are fitted and adversarial subsets are searched."""
     nodes: int
     """Nodes that are removed, patched or binarised one at a time, drawn at random beyond."""
     edges: int
     """Edges that are removed one at a time, or whose two ends are patched."""
     draws: int
-    """Random subsets per share, in stochastic ablation."""
-    adversarial_steps: int
-    """Gradient steps of the adversarial subset."""
+    """Random subsets per share, in stochastic ablation, donors and completeness."""
+    restarts: int
+    """Starts of the adversarial search."""
+    adversary_steps: int
+    """Gradient steps of each."""
     other_pairs: int
     """Pairs of each other task, in selectivity."""
     text_windows: int
-    """Windows of held-out text, in selectivity."""
+    """Windows of held-out text."""
     shifted_pairs: int
     """Pairs of each kind of shift, in robustness."""
     all_tasks: bool
@@ -45,16 +48,17 @@ class Budget:
 BUDGETS: dict[BudgetName, Budget] = {
     "fast": Budget(
         random_sets=200,
-        random_edge_sets=200,
-        pairs=16,
+        null_pairs=16,
+        pairs=64,
         search_pairs=16,
         nodes=40,
         edges=20,
         draws=3,
-        adversarial_steps=20,
+        restarts=3,
+        adversary_steps=10,
         other_pairs=16,
         text_windows=16,
-        shifted_pairs=16,
+        shifted_pairs=64,
         all_tasks=False,
         controls=False,
         seeds=0,
@@ -62,19 +66,20 @@ BUDGETS: dict[BudgetName, Budget] = {
     ),
     "full": Budget(
         random_sets=200,
-        random_edge_sets=200,
+        null_pairs=64,
         pairs=64,
         search_pairs=64,
         nodes=200,
         edges=200,
         draws=10,
-        adversarial_steps=100,
+        restarts=5,
+        adversary_steps=50,
         other_pairs=64,
         text_windows=256,
         shifted_pairs=128,
         all_tasks=True,
         controls=True,
-        seeds=3,
+        seeds=20,
         rounds=3,
     ),
 }

@@ -29,6 +29,8 @@ class Claim:
     status: str = "not stated"
     norm_scales: NormScales = "own"
     """RMSNorm scales inside the circuit."""
+    scope: tuple[str, ...] = ()
+    """Kinds of shifted prompts that the claim covers beside the task's own."""
 
     @property
     def n_nodes(self) -> int:
@@ -47,6 +49,7 @@ class Claim:
             circuit.target_loss,
             circuit.status,
             circuit.norm_scales,
+            tuple(circuit.scope),
         )
 
 
@@ -77,4 +80,5 @@ def claim_of(stated: Circuit | StatedCircuit, model: GPT, where: Path | str = "c
         target_loss=stated.target_loss,
         status=stated.status,
         norm_scales=stated.norm_scales,
+        scope=tuple(stated.scope),
     )

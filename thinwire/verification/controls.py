@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy
 from thinwire.model.gpt import GPT
 from thinwire.progress import Progress, silent
 from thinwire.tasks.tokens import TaskTokens
@@ -18,7 +19,8 @@ from thinwire.verification.budget import Budget
 from thinwire.verification.claim import Claim
 from thinwire.verification.finding import Finding
 from thinwire.verification.material import TaskMaterial
-from thinwire.verification.pruner import Pruned, SplitPairs
+from thinwire.verification.measures import percent
+from thinwire.verification.pruner import Pruner, SplitPairs
 from thinwire.verification.subject import Subject
 
 FACTOR = 2.0
@@ -34,6 +36,9 @@ class ControlCircuit:
     """On the control's own test pairs, nats."""
     n_nodes: int
     n_edges: int
+    model_accuracy: float
+    """Of the control's whole model on its test prompts. A circuit of a task that the whole model does not do is never
+    supported, let alone faithful."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +67,7 @@ def controls(
     found = {}
     with progress(f"controls {claim.task}", total=len(worlds), unit="control") as advance:
         for name, world in worlds.items():
-            found[name] = _control(pruner(*world(), seed, {}))
+            found[name] = _control(*world(), pruner, seed)
             advance(1)
     small = [name for name, c in found.items() if c.solved and c.n_nodes < FACTOR * claim.n_nodes]
     return Controls(
@@ -76,8 +81,11 @@ def controls(
     )
 
 
-def _control(pruned: Pruned) -> ControlCircuit:
-    return ControlCircuit(pruned.solved, pruned.loss, pruned.n_nodes, pruned.n_edges)
+def _control(model: GPT, pairs: SplitPairs, pruner: Pruner, seed: int) -> ControlCircuit:
+    pruned, prompts = pruner(model, pairs, seed, {}), Prompts.of(pairs["test"], model.device)
+    with torch.no_grad():
+        accuracy = task_accuracy(logit_difference(model, prompts), prompts.sign)
+    return ControlCircuit(pruned.solved, pruned.loss, pruned.n_nodes, pruned.n_edges, accuracy)
 
 
 def permuted(pairs: SplitPairs, seed: int) -> SplitPairs:
@@ -146,4 +154,8 @@ def _sentence(claim: Claim, found: dict[str, ControlCircuit]) -> str:
     parts = [
         f"{name}: {f'{c.n_nodes} nodes' if c.solved else 'not solved'} (loss {c.loss:.3f})" for name, c in found.items()
     ]
-    return f"The circuit has {claim.n_nodes} nodes. The same pruning where nothing is to be found: {', '.join(parts)}."
+    right = max(c.model_accuracy for c in found.values())
+    return (
+        f"The circuit has {claim.n_nodes} nodes. The same pruning where nothing is to be found: {', '.join(parts)}. "
+        f"The whole models there are right on at most {percent(right)} of the prompts."
+    )

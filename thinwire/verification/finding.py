@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Outcome = Literal["passed", "failed", "not run"]
+Outcome = Literal["passed", "failed", "not run", "reported"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,7 +11,7 @@ class Finding:
     """Base of every test's result."""
 
     passed: bool | None
-    """None when the test was not run, or cannot decide here."""
+    """None when the test was not run, cannot decide here, or never decides (`Report`)."""
     threshold: str
     """When the test passes, in words with its numbers."""
     sentence: str
@@ -29,6 +29,18 @@ class Finding:
         values = asdict(self)
         head = ("passed", "threshold", "sentence", "n_pairs")
         return {"verdict": self.outcome, **{name: values.pop(name) for name in head}, **values}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Finding):
+    """The finding of what is measured without a threshold."""
+
+    passed: bool | None = None
+    threshold: str = "reported; no threshold"
+
+    @property
+    def outcome(self) -> Outcome:
+        return "reported"
 
 
 class NotRun(Exception):

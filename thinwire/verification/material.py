@@ -26,6 +26,8 @@ class TaskMaterial:
     """Other tasks."""
     shifted: Mapping[str, Prompts] = field(default_factory=dict)
     """Kind of shift -> prompts unlike the task's."""
+    unmeasured_shifts: Mapping[str, str] = field(default_factory=dict)
+    """Kind of shift -> why there are no prompts of it."""
     windows: Int[Tensor, "N window"] | None = None
     """Held-out text."""
     pairs: SplitPairs | None = None

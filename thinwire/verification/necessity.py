@@ -37,6 +37,8 @@ from thinwire.verification.variants import (
 
 ACCURACY = 0.75
 """Without the circuit the model may be right on at most this share of the prompts; guessing is 0.5."""
+TRACE = 0.05
+"""... or keep at most this share of its difference: a trace of the answer may be right on every prompt, by a hair."""
 P_VALUE = 0.05
 
 
@@ -62,9 +64,12 @@ class Necessity(Finding):
     nodes_loss: float
     """... with the circuit's nodes mean-ablated."""
     nodes_accuracy: float
+    nodes_left: float
+    """Share of the whole model's mean difference in favour of the right answer that is left."""
     edges_loss: float
     """... with all the circuit's edges removed."""
     edges_accuracy: float
+    edges_left: float
     n_null_pairs: int
     """Pairs on which removals are held against random ones, and single nodes and edges are removed."""
     random_losses: list[float]
@@ -97,29 +102,33 @@ def necessity(
 ) -> Necessity:
     """Take the circuit out of the full model, by nodes and by edges, and random sets beside it."""
     claim = subject.claim
-    whole, few = _Removals(subject, material.test), _Removals(subject, material.test_pairs(budget.pairs))
+    whole, few = _Removals(subject, material.test), _Removals(subject, material.test_pairs(budget.null_pairs))
     generator = torch.Generator().manual_seed(seed)
     variance = variances(subject.model, subject.means, few.prompts)
     node_sets = draw_nodes(subject, variance, budget.random_sets, generator)
-    edge_sets = draw_edges(subject, variance, budget.random_edge_sets if claim.edges else 0, generator)
-    nodes_null = _Null.of(few.nodes_loss, few.without_nodes(node_sets), [*map(_size, node_sets)], claim.n_nodes)
-    edges_null = _Null.of(
-        few.edges_loss, few.without_edges(edge_sets, progress), [*map(len, edge_sets)], len(claim.edges)
+    edge_sets = draw_edges(subject, variance, budget.random_sets if claim.edges else 0, generator)
+    nodes_null = _Null.of(
+        few.without_circuit.loss, few.without_nodes(node_sets), [*map(_size, node_sets)], claim.n_nodes
     )
-    by_nodes = _needed(whole.nodes_accuracy, nodes_null.p)
-    by_edges = _needed(whole.edges_accuracy, edges_null.p) if claim.edges else True
+    edges_null = _Null.of(
+        few.without_its_edges.loss, few.without_edges(edge_sets, progress), [*map(len, edge_sets)], len(claim.edges)
+    )
+    by_nodes = _needed(whole.without_circuit, nodes_null.p)
+    by_edges = _needed(whole.without_its_edges, edges_null.p) if claim.edges else True
     nodes, edges = few.single_nodes(budget.nodes, seed), few.single_edges(budget.edges, seed)
     return Necessity(
         passed=False if False in (by_nodes, by_edges) else None if None in (by_nodes, by_edges) else True,
-        threshold=f"without the nodes, and without the edges: accuracy at most {percent(ACCURACY)}, exact p against "
-        f"random sets at most {P_VALUE}",
+        threshold=f"without the nodes, and without the edges: accuracy at most {percent(ACCURACY)} or at most "
+        f"{percent(TRACE)} of the difference left, exact p against random sets at most {P_VALUE}",
         sentence=_sentence(claim, whole, nodes_null, edges_null),
         n_pairs=material.test.n_pairs,
-        model_loss=whole.model_loss,
-        nodes_loss=whole.nodes_loss,
-        nodes_accuracy=whole.nodes_accuracy,
-        edges_loss=whole.edges_loss,
-        edges_accuracy=whole.edges_accuracy,
+        model_loss=whole.intact.loss,
+        nodes_loss=whole.without_circuit.loss,
+        nodes_accuracy=whole.without_circuit.accuracy,
+        nodes_left=whole.without_circuit.left,
+        edges_loss=whole.without_its_edges.loss,
+        edges_accuracy=whole.without_its_edges.accuracy,
+        edges_left=whole.without_its_edges.left,
         n_null_pairs=few.prompts.n_pairs,
         random_losses=nodes_null.losses,
         random_mean=mean(nodes_null.losses),
@@ -139,9 +148,23 @@ def necessity(
     )
 
 
-def _needed(accuracy: float, p: float | None) -> bool | None:
+@dataclass(frozen=True)
+class _Measured:
+    """The whole model under one removal."""
+
+    loss: float
+    accuracy: float
+    left: float
+    """Share of its difference without any."""
+
+    @property
+    def broken(self) -> bool:
+        return self.accuracy <= ACCURACY or self.left <= TRACE
+
+
+def _needed(removed: _Measured, p: float | None) -> bool | None:
     """Whether a removal breaks the task as no random one does; None where there is nothing to hold it against."""
-    if accuracy > ACCURACY:
+    if not removed.broken:
         return False
     return None if p is None else p <= P_VALUE
 
@@ -152,14 +175,16 @@ class _Removals:
     def __init__(self, subject: Subject, prompts: Prompts) -> None:
         self.subject, self.model, self.prompts = subject, subject.model, prompts
         claim, means = subject.claim, subject.means
-        self.model_loss, _ = self.measure()
-        self.nodes_loss, self.nodes_accuracy = self.measure(ablate(self.model, claim.nodes, means))
-        self.edges_loss, self.edges_accuracy = self.measure(edges=remove_edges(self.model, claim.edges, means))
+        self.favour = float((logit_difference(self.model, prompts) * prompts.sign).mean())
+        self.intact = self.measure()
+        self.without_circuit = self.measure(ablate(self.model, claim.nodes, means))
+        self.without_its_edges = self.measure(edges=remove_edges(self.model, claim.edges, means))
 
-    def measure(self, hook: Hook = identity, edges: Edges | None = None) -> tuple[float, float]:
-        """(loss, accuracy) of the whole model under an intervention."""
-        difference = logit_difference(self.model, self.prompts, hook, edges)
-        return float(task_loss(difference, self.prompts.sign)), task_accuracy(difference, self.prompts.sign)
+    def measure(self, hook: Hook = identity, edges: Edges | None = None) -> _Measured:
+        """The whole model under an intervention."""
+        difference, sign = logit_difference(self.model, self.prompts, hook, edges), self.prompts.sign
+        left = float((difference * sign).mean()) / self.favour if self.favour > 0 else 1.0
+        return _Measured(float(task_loss(difference, sign)), task_accuracy(difference, sign), left)
 
     def without_nodes(self, sets: Sequence[Nodes]) -> list[float]:
         """Loss without each set."""
@@ -170,7 +195,7 @@ class _Removals:
         found = []
         with progress(f"necessity {self.subject.claim.task}", total=len(sets), unit="set") as advance:
             for edges in sets:
-                found.append(self.measure(edges=remove_edges(self.model, edges, self.subject.means))[0])
+                found.append(self.measure(edges=remove_edges(self.model, edges, self.subject.means)).loss)
                 advance(1)
         return found
 
@@ -190,8 +215,8 @@ class _Removals:
         """Up to `n` of the circuit's edges, removed one at a time from the model."""
         found = []
         for edge in sample(self.subject.claim.edges, n, seed):
-            loss, accuracy = self.measure(edges=remove_edges(self.model, [edge], self.subject.means))
-            found.append(Removal(edge_name(edge), loss, accuracy, None, accuracy <= ACCURACY))
+            removed = self.measure(edges=remove_edges(self.model, [edge], self.subject.means))
+            found.append(Removal(edge_name(edge), removed.loss, removed.accuracy, None, removed.accuracy <= ACCURACY))
         return _worst_first(found)
 
 
@@ -230,19 +255,23 @@ def _variance_ratio(nodes: Nodes, drawn: Sequence[Nodes], variance: Variances) -
 
 def _sentence(claim: Claim, whole: _Removals, nodes: _Null, edges: _Null) -> str:
     said = (
-        f"Without its {claim.n_nodes} nodes the model's loss rises from {whole.model_loss:.3f} to "
-        f"{whole.nodes_loss:.3f} (right on {percent(whole.nodes_accuracy)}, {_said(nodes, claim.n_nodes)})"
+        f"Without its {claim.n_nodes} nodes the model's loss rises from {whole.intact.loss:.3f} to "
+        f"{_words(whole.without_circuit)}, {_said(nodes, claim.n_nodes)})"
     )
     if claim.edges:
         said += (
-            f"; without its {len(claim.edges)} edges to {whole.edges_loss:.3f} (right on "
-            f"{percent(whole.edges_accuracy)}, {_said(edges, len(claim.edges))})."
+            f"; without its {len(claim.edges)} edges to {_words(whole.without_its_edges)}, "
+            f"{_said(edges, len(claim.edges))})."
         )
     else:
         said += "; the circuit has no edges to remove."
     if nodes.losses:
         said += f" Random sets of nodes: {fmean(nodes.losses):.3f} on average, {max(nodes.losses):.3f} at most."
     return said
+
+
+def _words(removed: _Measured) -> str:
+    return f"{removed.loss:.3f} (right on {percent(removed.accuracy)}, {percent(removed.left)} of the difference left"
 
 
 def _said(null: _Null, wanted: int) -> str:

@@ -18,7 +18,7 @@ from thinwire.circuits.prompts import Prompts
 from thinwire.model.gpt import GPT
 from thinwire.model.sites import FINAL
 from thinwire.verification.subject import Subject
-from thinwire.verification.variants import record
+from thinwire.verification.variants import inside_prompts, record
 
 NEAREST = 10
 """Each replacement is drawn from this many unused candidates of nearest variance."""
@@ -35,8 +35,7 @@ Variances = dict[str, Float[Tensor, " width"]]
 def variances(model: GPT, means: Means, prompts: Prompts) -> Variances:
     """Site -> variance of every channel over all tokens of the prompts (`final`: over the last tokens)."""
     seen = record(model, prompts)
-    tokens = torch.arange(prompts.tokens.shape[1], device=prompts.lengths.device) < prompts.lengths[:, None]
-    found = {}
+    tokens, found = inside_prompts(prompts), {}
     for site in model.space.sites:
         x = seen[site] if site == FINAL else seen[site][tokens]
         found[site] = (x - means[site]).square().mean(0).cpu()

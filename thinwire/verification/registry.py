@@ -6,15 +6,21 @@ from typing import Literal
 
 from thinwire.progress import Progress
 from thinwire.verification import (
+    adversary,
+    completeness,
     controls,
+    donors,
     interchange,
+    minimality,
     necessity,
+    reconstruction,
     robustness,
     seeds,
     selectivity,
     simplicity,
     stochastic,
     sufficiency,
+    text,
 )
 from thinwire.verification.budget import Budget
 from thinwire.verification.finding import Finding
@@ -43,9 +49,15 @@ TESTS: dict[str, Test] = {
     "necessity": Test(necessity.necessity, "must pass"),
     "selectivity": Test(selectivity.selectivity, "describes"),
     "interchange": Test(interchange.interchange, "must pass", interchange.THRESHOLD),
+    "donors": Test(donors.donors, "must not fail", donors.THRESHOLD),
     "stochastic": Test(stochastic.stochastic, "must pass"),
+    "adversary": Test(adversary.adversary, "describes", adversary.THRESHOLD),
+    "completeness": Test(completeness.completeness, "must not fail", completeness.THRESHOLD),
+    "minimality": Test(minimality.minimality, "must not fail", minimality.THRESHOLD),
     "controls": Test(controls.controls, "must not fail", controls.THRESHOLD),
     "seeds": Test(seeds.seeds, "describes", seeds.THRESHOLD),
     "robustness": Test(robustness.robustness, "must not fail"),
     "simplicity": Test(simplicity.simplicity, "describes"),
+    "reconstruction": Test(reconstruction.reconstruction, "describes"),
+    "text": Test(text.text_kl, "describes", "reported; no threshold"),
 }

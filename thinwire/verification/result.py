@@ -7,7 +7,7 @@ from typing import Any
 from thinwire.verification.budget import BUDGETS, BudgetName
 from thinwire.verification.claim import Claim
 from thinwire.verification.finding import Finding
-from thinwire.verification.verdict import Verdict
+from thinwire.verification.verdict import Level, Verdict
 
 SCHEMA_VERSION = 4
 """1 held sufficiency and necessity only; 2 called the judged edges n_edges, whichever they were; 3 judged minimal edges
@@ -21,11 +21,19 @@ class Verification:
     claim: Claim
     seed: int
     budget: BudgetName
-    verdict: Verdict
-    reasons: list[str]
-    """One sentence or two for each test that speaks against the circuit."""
+    judged: Verdict
     findings: Mapping[str, Finding]
     """Name of the test -> its finding, in the order of docs/verification.md."""
+
+    @property
+    def verdict(self) -> Level:
+        """The strict one of the two verdicts."""
+        return self.judged.level
+
+    @property
+    def reasons(self) -> list[str]:
+        """What speaks against the circuit."""
+        return self.judged.reasons
 
     def to_dict(self) -> dict[str, Any]:
         """The content of verify.json."""
@@ -41,7 +49,10 @@ class Verification:
             "seed": self.seed,
             "budget": self.budget,
             "counts": asdict(BUDGETS[self.budget]),
-            "verdict": self.verdict,
-            "reasons": list(self.reasons),
+            "verdict": self.judged.level,
+            "paper_verdict": self.judged.paper,
+            "scope": {**asdict(self.judged.scope), "sentence": self.judged.scope.sentence},
+            "reasons": list(self.judged.reasons),
+            "cautions": list(self.judged.cautions),
             **{name: finding.to_dict() for name, finding in self.findings.items()},
         }

@@ -1,10 +1,13 @@
 """Seeds and backups: is this the circuit, or one of many?
 
-Pruning again with other seeds shows what is common to the circuits; forbidding the nodes that were found and pruning
-again, round by round, shows how many circuits without a common node the model holds (Hao and Goldstein 2026).
+Pruning again with other seeds shows what is common to the circuits. Then exhaustion: the interior nodes that at least
+half of the circuits share are forbidden and pruning starts again, round by round, until it finds none; how often can
+the model do without? Embedding and final nodes are never forbidden: every circuit has to read the prompt and write the
+answer, and with these gone there would be none to find. Source: Hao and Goldstein 2026.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -14,16 +17,19 @@ from thinwire.circuits.ablation import isolate
 from thinwire.circuits.overlap import node_overlap
 from thinwire.circuits.prompts import logit_difference, task_loss
 from thinwire.model.nodes import Nodes
+from thinwire.model.sites import EMBED, FINAL
 from thinwire.progress import Progress, silent
 from thinwire.verification.budget import Budget
 from thinwire.verification.finding import Finding
 from thinwire.verification.material import TaskMaterial
 from thinwire.verification.measures import correlation, mean, percent, same_sign
-from thinwire.verification.pruner import Pruned, Pruner, SplitPairs
+from thinwire.verification.pruner import Pruned
 from thinwire.verification.subject import Subject
 from thinwire.verification.variants import list_nodes
 
-THRESHOLD = "no second circuit that shares no node with the first one is found"
+FREQUENT = 0.5
+"""Share of a round's circuits that have to hold a node for it to be forbidden in the next one."""
+THRESHOLD = f"no circuit is found with the interior nodes forbidden that {percent(FREQUENT)} of the circuits share"
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,11 @@ class Seeds(Finding):
     core_loss: float
     """Loss with the core alone."""
     exhausted: list[FurtherCircuit]
-    """Rounds of exhaustion in order, each with all nodes found before it forbidden; ends with the first not solved."""
-    n_disjoint: int
-    """Circuits without a common node, the claimed one among them; a lower bound when the last round was solved."""
+    """Rounds of exhaustion in order, ending with the first that is not solved."""
+    n_forbidden: list[int]
+    """Interior nodes forbidden in each round."""
+    n_circuits: int
+    """Circuits one after the other, the claimed one among them; a lower bound when the last round was solved."""
 
 
 def seeds(
@@ -77,18 +85,23 @@ def seeds(
             if pruned.solved:
                 node_sets.append(pruned.nodes)
             advance(1)
-        exhausted = exhaust(subject, pairs, pruner, budget.rounds, seed)
-        advance(budget.rounds)
+
+        def prune_without(forbidden: Nodes) -> Pruned:
+            advance(1)
+            return pruner(model, pairs, seed, forbidden)
+
+        exhausted, n_forbidden = exhaust(node_sets, prune_without, budget.rounds)
     core, prompts = shared(node_sets), material.test
     kept = subject.alone(prompts).difference()
     others = [logit_difference(model, prompts, isolate(model, nodes, means)).detach() for nodes in node_sets[1:]]
     answers = [kept, *others]
-    n_disjoint = 1 + sum(f.solved for f in exhausted)
+    n_circuits = 1 + sum(f.solved for f in exhausted)
     overlap = node_overlap(node_sets)
     return Seeds(
-        passed=n_disjoint == 1 if exhausted else None,
+        passed=n_circuits == 1 if exhausted else None,
         threshold=THRESHOLD,
-        sentence=_sentence(len(node_sets) - 1, len(found), overlap, core, exhausted, n_disjoint),
+        sentence=_sentence(len(node_sets) - 1, len(found), overlap, core)
+        + _backups(exhausted, n_forbidden, n_circuits),
         n_pairs=prompts.n_pairs,
         circuits=found,
         node_overlap=overlap,
@@ -97,22 +110,41 @@ def seeds(
         core=core,
         core_loss=float(task_loss(logit_difference(model, prompts, isolate(model, core, means)), prompts.sign)),
         exhausted=exhausted,
-        n_disjoint=n_disjoint,
+        n_forbidden=n_forbidden,
+        n_circuits=n_circuits,
     )
 
 
-def exhaust(subject: Subject, pairs: SplitPairs, pruner: Pruner, n_rounds: int, seed: int) -> list[FurtherCircuit]:
-    """Forbid what was found and prune again, until a round is not solved."""
-    forbidden = {site: list(channels) for site, channels in subject.claim.nodes.items()}
-    found = []
+def exhaust(
+    circuits: Sequence[Nodes], prune_without: Callable[[Nodes], Pruned], n_rounds: int
+) -> tuple[list[FurtherCircuit], list[int]]:
+    """Forbid what the circuits share and prune again, until a round is not solved; (circuits found, nodes
+    forbidden)."""
+    forbidden = frequent_interior(circuits)
+    found, n_forbidden = [], []
     for _ in range(n_rounds):
-        pruned = pruner(subject.model, pairs, seed, forbidden)
+        pruned = prune_without(forbidden)
         found.append(FurtherCircuit.of(pruned))
+        n_forbidden.append(len(list_nodes(forbidden)))
         if not pruned.solved:
             break
-        for site, channels in pruned.nodes.items():
-            forbidden[site] = sorted({*forbidden.get(site, []), *channels})
-    return found
+        forbidden = union(forbidden, frequent_interior([pruned.nodes]))
+    return found, n_forbidden
+
+
+def frequent_interior(circuits: Sequence[Nodes]) -> dict[str, list[int]]:
+    """Nodes between the embedding and the final norm that at least `FREQUENT` of the circuits hold."""
+    counts = Counter(node for nodes in circuits for node in list_nodes(nodes))
+    frequent: dict[str, list[int]] = {}
+    for (site, channel), count in sorted(counts.items()):
+        if count >= FREQUENT * len(circuits) and site not in (EMBED, FINAL):
+            frequent.setdefault(site, []).append(channel)
+    return frequent
+
+
+def union(a: Nodes, b: Nodes) -> dict[str, list[int]]:
+    """Nodes of either."""
+    return {site: sorted({*a.get(site, ()), *b.get(site, ())}) for site in {**a, **b}}
 
 
 def shared(node_sets: Sequence[Nodes]) -> dict[str, list[int]]:
@@ -133,21 +165,20 @@ def _within_sides(a: Tensor, b: Tensor) -> float | None:
     return correlation(centred(a), centred(b))
 
 
-def _sentence(
-    n_solved: int,
-    n_seeds: int,
-    overlap: float | None,
-    core: Nodes,
-    exhausted: Sequence[FurtherCircuit],
-    n_disjoint: int,
-) -> str:
+def _sentence(n_solved: int, n_seeds: int, overlap: float | None, core: Nodes) -> str:
     again = f"{n_solved} of {n_seeds} further seeds find a circuit"
     if overlap is not None:
         again += f"; on average two share {percent(overlap)} of their nodes, all share {len(list_nodes(core))}"
+    return f"{again}."
+
+
+def _backups(exhausted: Sequence[FurtherCircuit], n_forbidden: Sequence[int], n_circuits: int) -> str:
     if not exhausted:
-        return f"{again}. Backups were not searched."
+        return " Backups were not searched."
+    if n_circuits == 1:
+        return f" With the {n_forbidden[0]} interior nodes forbidden that they share none is found."
     more = ", at least" if exhausted[-1].solved else ""
     return (
-        f"{again}. With found nodes forbidden for {len(exhausted)} rounds: {n_disjoint} circuits without a common "
-        f"node{more}."
+        f" With the {n_forbidden[0]} interior nodes forbidden that they share another is found, and so on: "
+        f"{n_circuits} circuits one after the other{more}."
     )

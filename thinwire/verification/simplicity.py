@@ -26,6 +26,7 @@ from thinwire.verification.subject import Subject
 from thinwire.verification.variants import (
     accuracies,
     differences,
+    inside_prompts,
     list_nodes,
     losses,
     record,
@@ -116,7 +117,7 @@ def fit_steps(alone: IsolatedCircuit) -> Steps:
     """Best step of every node over all tokens of the prompts (`final`: their last tokens), inside the circuit."""
     prompts = alone.prompts
     seen = record(alone.model, prompts, alone.hook, alone.edges)
-    tokens = torch.arange(prompts.tokens.shape[1], device=prompts.lengths.device) < prompts.lengths[:, None]
+    tokens = inside_prompts(prompts)
     return {
         site: {
             channel: best_step(seen[site][:, channel] if site == FINAL else seen[site][..., channel][tokens])

@@ -20,6 +20,9 @@ from thinwire.model.nodes import Nodes
 ROWS = 2048
 """Tokens in one forward pass, at most (at least one variant)."""
 
+SEED_STEP = 7919
+"""Between the seeds of two draws; a prime, so that draws of neighbouring seeds differ."""
+
 T = TypeVar("T")
 
 Masks = Mapping[str, Bool[Tensor, "V width"]]
@@ -106,6 +109,29 @@ def replace_in_circuit(alone: IsolatedCircuit, variants: Sequence[Nodes], values
     return differences(alone.model, alone.prompts, len(variants), hook_of, alone.edges)
 
 
+def losses_when_shut(alone: IsolatedCircuit, shut: Bool[Tensor, "V nodes"]) -> list[float]:
+    """Task loss of a circuit of whose outside only these nodes are shut, all others open, one for each variant."""
+    masks = alone.model.space.by_site(shut.to(alone.model.device))
+
+    def hook_of(part: slice) -> Hook:
+        shutting = replace_each({site: mask[part] for site, mask in masks.items()}, alone.means)
+        return compose(shutting, alone.norms)
+
+    return losses(differences(alone.model, alone.prompts, len(shut), hook_of, alone.edges), alone.prompts)
+
+
+def random_subsets(nodes: Sequence[tuple[str, int]], share: float, n: int, seed: int) -> list[Nodes]:
+    """`n` random subsets that hold `share` of the nodes, at least one."""
+    size = max(1, round(share * len(nodes)))
+    subsets: list[Nodes] = []
+    for draw in range(n if nodes else 0):
+        found: dict[str, list[int]] = {}
+        for site, channel in sample(nodes, size, seed + draw * SEED_STEP):
+            found.setdefault(site, []).append(channel)
+        subsets.append(found)
+    return subsets
+
+
 def single(nodes: Sequence[tuple[str, int]]) -> list[Nodes]:
     """One variant for each (site, channel)."""
     return [{site: [channel]} for site, channel in nodes]
@@ -136,6 +162,11 @@ def record(model: GPT, prompts: Prompts, hook: Hook = identity, edges: Edges | N
 
     logit_difference(model, prompts, compose(hook, keep), edges)
     return seen
+
+
+def inside_prompts(prompts: Prompts) -> Bool[Tensor, "P T"]:
+    """True at tokens of the prompts, False at padding."""
+    return torch.arange(prompts.tokens.shape[1], device=prompts.lengths.device) < prompts.lengths[:, None]
 
 
 def sample_pairs(prompts: Prompts, n: int, seed: int) -> Prompts:

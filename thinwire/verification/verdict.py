@@ -1,28 +1,81 @@
-"""From the findings to one verdict, by the rules of docs/verification.md."""
+"""From the findings to a verdict, by the rules of docs/verification.md."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from thinwire.verification.finding import Finding
 from thinwire.verification.measures import percent
 from thinwire.verification.registry import TESTS
+from thinwire.verification.robustness import Robustness
 from thinwire.verification.sufficiency import ACCURACY, Sufficiency
 
-Verdict = Literal["faithful", "sufficient only", "not supported"]
+Level = Literal["faithful", "sufficient only", "not supported"]
+PaperLevel = Literal["sufficient and necessary", "sufficient, not shown to be necessary", "not sufficient"]
+FEW_PAIRS = 32
+"""Test pairs below which numbers are coarse: 64 prompts give an accuracy a standard error of up to 6 %."""
 
 
-def judge(findings: Mapping[str, Finding]) -> tuple[Verdict, list[str]]:
-    """The verdict, and one reason for each test that speaks against the circuit (or could not be run and must pass)."""
-    sufficiency = findings["sufficiency"]
-    assert isinstance(sufficiency, Sufficiency)
-    reasons = _reasons(findings)
-    if sufficiency.model_accuracy < ACCURACY:
-        right, needed = percent(sufficiency.model_accuracy), percent(ACCURACY)
-        why = f"The whole model does not do the task: it is right on {right} of the prompts, less than {needed}."
-        return "not supported", [why, *reasons]
-    if not sufficiency.passed:
-        return "not supported", reasons
-    return ("sufficient only" if reasons else "faithful"), reasons
+@dataclass(frozen=True)
+class Scope:
+    """Beyond the task's prompts: shifts on which circuit and model go together, and on which they part."""
+
+    claimed: tuple[str, ...]
+    holds: list[str]
+    outside: list[str]
+    unmeasured: dict[str, str]
+    """Shift -> why it could not be measured."""
+
+    @property
+    def sentence(self) -> str:
+        """As it follows the verdict: "on the task's prompts; holds on 5 of 6 shifts, not on byte strings"."""
+        n = len(self.holds) + len(self.outside)
+        if not n:
+            return "on the task's prompts; no shifts were measured"
+        words = f"on the task's prompts; holds on {len(self.holds)} of {n} shifts"
+        named = ", ".join(name.replace("_", " ") for name in self.outside)
+        return f"{words}, not on {named}" if named else words
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the findings say together."""
+
+    level: Level
+    paper: PaperLevel
+    """As the paper tests it: sufficiency and necessity alone."""
+    reasons: list[str]
+    """One sentence or two for each test that speaks against the circuit, or must pass and could not be run."""
+    scope: Scope
+    cautions: list[str]
+    """What does not change the verdict and has to be known beside it."""
+
+
+def judge(findings: Mapping[str, Finding]) -> Verdict:
+    """The verdict of one claim's findings."""
+    sufficiency, robustness = findings["sufficiency"], findings["robustness"]
+    assert isinstance(sufficiency, Sufficiency) and isinstance(robustness, Robustness)
+    does = sufficiency.model_accuracy >= ACCURACY
+    reasons = [] if does else [_cannot(sufficiency)]
+    reasons += _reasons(findings)
+    supported = does and bool(sufficiency.passed)
+    necessary = bool(findings["necessity"].passed)
+    return Verdict(
+        level="not supported" if not supported else "sufficient only" if reasons else "faithful",
+        paper="not sufficient"
+        if not supported
+        else "sufficient and necessary"
+        if necessary
+        else "sufficient, not shown to be necessary",
+        reasons=reasons,
+        scope=Scope(robustness.claimed, robustness.holds, robustness.parts, robustness.unmeasured),
+        cautions=_cautions(findings, sufficiency),
+    )
+
+
+def _cannot(sufficiency: Sufficiency) -> str:
+    right, needed = percent(sufficiency.model_accuracy), percent(ACCURACY)
+    return f"The whole model does not do the task: it is right on {right} of the prompts, less than {needed}."
 
 
 def _reasons(findings: Mapping[str, Finding]) -> list[str]:
@@ -31,6 +84,21 @@ def _reasons(findings: Mapping[str, Finding]) -> list[str]:
         finding = findings[name]
         if finding.passed is False and test.role != "describes":
             reasons.append(f"{name.capitalize()} failed. {finding.sentence}")
-        elif finding.passed is None and test.role == "must pass":
+        elif finding.passed is None and (test.role == "must pass" or _claims(finding)):
             reasons.append(f"{name.capitalize()} could not be tested. {finding.sentence}")
     return reasons
+
+
+def _claims(finding: Finding) -> bool:
+    """Whether the claim covers shifts, so that robustness has to pass."""
+    return isinstance(finding, Robustness) and bool(finding.claimed)
+
+
+def _cautions(findings: Mapping[str, Finding], sufficiency: Sufficiency) -> list[str]:
+    cautions = []
+    if (n := sufficiency.n_pairs or 0) < FEW_PAIRS:
+        cautions.append(f"There are only {n} test pairs, fewer than {FEW_PAIRS}: every share is coarse.")
+    for name, test in TESTS.items():
+        if findings[name].outcome == "not run" and test.role == "must not fail":
+            cautions.append(f"{name.capitalize()}: {findings[name].sentence}")
+    return cautions

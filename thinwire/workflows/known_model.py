@@ -105,6 +105,6 @@ def judge_claim(
         windows=known.windows,
     )
     findings = examine(Subject(known.model, claim, known.means), material, BUDGETS[budget], known.seed)
-    verdict, reasons = judge(findings)
+    verdict = judge(findings)
     failed = [name for name, finding in findings.items() if finding.passed is False]
-    return ClaimVerdict(name, claim.n_nodes, len(edges), verdict, failed, reasons)
+    return ClaimVerdict(name, claim.n_nodes, len(edges), verdict.level, failed, verdict.reasons)

@@ -75,18 +75,19 @@ def check(
     counts = BUDGETS[budget]
     subject = Subject(run.model, files.claim, files.means)
     findings = examine(subject, _material(run, files, counts, progress), counts, seed, progress)
-    verdict, reasons = judge(findings)
-    return Verification(files.claim, seed, budget, verdict, reasons, findings)
+    return Verification(files.claim, seed, budget, judge(findings), findings)
 
 
 def _material(run: Trained, files: CircuitFiles, counts: Budget, progress: Progress) -> TaskMaterial:
     pairs, device = files.pairs, run.device
+    shifted, unmeasured = _shifted(run, files)
     splits = all(split in pairs for split in ("train", "validation", "test"))
     return TaskMaterial(
         test=Prompts.of(pairs["test"], device),
         search=Prompts.of(pairs.get("validation", pairs["test"]), device),
         others={name: Prompts.of(tokens, device) for name, tokens in _other_tasks(run, counts).items()},
-        shifted={name: Prompts.of(tokens, device) for name, tokens in _shifted(run, files).items()},
+        shifted={name: Prompts.of(tokens, device) for name, tokens in shifted.items()},
+        unmeasured_shifts=unmeasured,
         windows=run.windows(counts.text_windows * run.context),
         pairs=pairs if splits else None,
         pruner=_pruner(run, files, progress) if splits else None,
@@ -98,26 +99,27 @@ def _other_tasks(run: Trained, counts: Budget) -> dict[str, TaskTokens]:
     if not counts.all_tasks:
         newest = {path.parent.parent.name: path for path in run.circuit_directories()}
         return {name: read_pairs(path, run.model)["test"] for name, path in newest.items()}
-    found = {}
+    found, tokenizer = {}, run.tokenizer  # a damaged one is an error, not a task without answers
     for name, task in all_tasks().items():
         try:
-            found[name] = tokenize(task, run.tokenizer, "test", run.context)
+            found[name] = tokenize(task, tokenizer, "test", run.context)
         except UserError:  # no such answers in this vocabulary, or prompts longer than the context
             continue
     return found
 
 
-def _shifted(run: Trained, files: CircuitFiles) -> dict[str, TaskTokens]:
-    """Kind of shift -> pairs, for a built-in task whose answers are still those of the circuit."""
-    task, found = all_tasks().get(files.claim.task), {}
+def _shifted(run: Trained, files: CircuitFiles) -> tuple[dict[str, TaskTokens], dict[str, str]]:
+    """(kind of shift -> pairs, kind of shift -> why there are none), for built-in tasks."""
+    task, found, missing = all_tasks().get(files.claim.task), {}, {}
     if task is None:
-        return found
+        return found, missing
+    tokenizer = run.tokenizer  # a damaged one is an error, not a shift without pairs
     for shift in shifts_of(task):
         try:
-            found[shift] = tokenize_shift(task, shift, run.tokenizer, files.pairs["test"], run.context)
-        except UserError:  # too few pairs fit, or the answers are not the task's
-            continue
-    return found
+            found[shift] = tokenize_shift(task, shift, tokenizer, files.pairs["test"], run.context)
+        except UserError as why:  # too few pairs fit, or the answers are not the task's
+            missing[shift] = str(why)
+    return found, missing
 
 
 def _pruner(run: Trained, files: CircuitFiles, progress: Progress) -> Pruner:
