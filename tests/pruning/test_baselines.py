@@ -10,10 +10,13 @@ import torch
 from micro_model import copy_model
 from tiny_world import quick
 
+from thinwire.circuits.ablation import isolate
 from thinwire.circuits.artefact import evaluate_circuit, load_circuit
 from thinwire.circuits.edges import induced_edges
+from thinwire.circuits.prompts import Prompts, logit_difference, task_loss
 from thinwire.cli.main import main
 from thinwire.model.checkpoint import fingerprint
+from thinwire.model.hooks import Hook
 from thinwire.pruning.baselines import (
     METHODS,
     at_most_edges,
@@ -41,7 +44,7 @@ def an_order(seed: int = 0) -> torch.Tensor:
 def test_attribution_puts_the_true_circuit_first() -> None:
     """Distractors reach the answers through norms and competition alone: their share is small."""
     hand = copy_model()
-    nodes, _ = attribution(problem())
+    nodes = attribution(problem()).nodes
     inside = torch.zeros(len(nodes), dtype=torch.bool)
     start = 0
     for site, width in hand.model.space.widths.items():
@@ -49,6 +52,18 @@ def test_attribution_puts_the_true_circuit_first() -> None:
         start += width
     assert inside[nodes.argmax()]
     assert float(nodes[inside].abs().mean()) > 10 * float(nodes[~inside].abs().mean())
+
+
+def test_the_completeness_gap_is_what_the_credits_miss() -> None:
+    found, hand = attribution(problem()), copy_model()
+    prompts = Prompts.of(hand.pairs["train"]).pairs(torch.arange(64))
+
+    def loss(*hooks: Hook) -> float:
+        return float(task_loss(logit_difference(hand.model, prompts, *hooks), prompts.sign))
+
+    between = loss(isolate(hand.model, {}, hand.means)) - loss()
+    assert between > 0.5
+    assert found.gap == pytest.approx(abs(1 - float(found.nodes.sum()) / between), abs=1e-4)
 
 
 def test_magnitude_sums_weights_in_and_out() -> None:
@@ -116,7 +131,8 @@ def test_every_baseline_is_an_artefact_of_equal_size() -> None:
     config = PruneConfig(steps=10)
     nodes = copy_model().nodes
     learned = describe(problem(), FoundCircuit(nodes, True, []), config)
-    found = choose_otherwise(problem(), learned, config, sweep=True)
+    found, gap = choose_otherwise(problem(), learned, config, sweep=True)
+    assert gap == attribution(problem()).gap
     assert tuple(found) == METHODS
     for name, baseline in found.items():
         size = baseline.circuit.n_minimal_edges if name == "edge_attribution" else baseline.circuit.n_edges

@@ -87,22 +87,23 @@ def touched(model: GPT, edges: Sequence[Edge]) -> dict[str, list[int]]:
 
 def choose_otherwise(
     problem: Problem, learned: Circuit, config: PruneConfig, *, sweep: bool = False, progress: Progress = silent
-) -> dict[str, Baseline]:
-    """Method -> its circuit of no more edges than `learned` has, and its curve; with `sweep` also swept.
+) -> tuple[dict[str, Baseline], float]:
+    """(method -> its circuit of no more edges than `learned` has, and its curve; the attributions' completeness gap).
 
+    With `sweep` the circuits are also swept.
     Gates learn anew under `config`, those of `learned`. Test pairs are read for the scores alone.
     """
-    scores, by_edge = attribution(problem)
-    orders = node_orders(problem, config, scores, progress)
+    attributed = attribution(problem)
+    orders = node_orders(problem, config, attributed.nodes, progress)
     found = {}
     with progress(f"baselines {learned.task}", total=len(METHODS), unit="method") as advance:
         for method in METHODS:
             if method in orders:
                 found[method] = _by_nodes(problem, orders[method], learned, config, sweep)
             else:
-                found[method] = _by_edges(problem, by_edge, learned, config)
+                found[method] = _by_edges(problem, attributed.edges, learned, config)
             advance(1)
-    return found
+    return found, attributed.gap
 
 
 def _by_nodes(problem: Problem, order: Order, learned: Circuit, config: PruneConfig, sweep: bool) -> Baseline:

@@ -159,7 +159,7 @@ def _other_starts(problem: Problem, gates: NodeGates, config: PruneConfig, valid
         other = replace(config, seed=config.seed + OTHER_SEED)
         (again,) = learn_gates(problem.objective("train", config), space, [other], forbidden=forbidden)
         found.append(choose_nodes(again, validation))
-    scores = (lambda: attribution(problem)[0], lambda: weight_magnitude(problem.model))
+    scores = (lambda: attribution(problem).nodes, lambda: weight_magnitude(problem.model))
     for score in scores[: max(0, config.starts - 2)]:
         values = score().detach().to(gates.tau)
         found.append(first_that_meets(values, gates.forbidden, len(values), validation))

@@ -36,7 +36,7 @@ class Report(Finding):
     """The finding of what is measured without a threshold."""
 
     passed: bool | None = None
-    threshold: str = "reported; no threshold"
+    threshold: str = ""
 
     @property
     def outcome(self) -> Outcome:

@@ -59,5 +59,5 @@ TESTS: dict[str, Test] = {
     "robustness": Test(robustness.robustness, "must not fail"),
     "simplicity": Test(simplicity.simplicity, "describes"),
     "reconstruction": Test(reconstruction.reconstruction, "describes"),
-    "text": Test(text.text_kl, "describes", "reported; no threshold"),
+    "text": Test(text.text_kl, "describes"),
 }

@@ -65,6 +65,8 @@ class Comparison:
     settings: str = ""
     """Of the learned circuit: what differs from the defaults."""
     n_test_pairs: int | None = None
+    completeness_gap: float | None = None
+    """Share of the loss between all nodes removed and none that the integrated gradients miss."""
 
 
 @dataclass(frozen=True)
@@ -127,12 +129,12 @@ def baselines(run: Trained, path: Path, *, sweep: bool = False, progress: Progre
     stored = open_circuit(run, path)
     circuit = stored.circuit
     config = PruneConfig.of(circuit.hyperparameters, circuit.seed)
-    found = choose_otherwise(_problem(run, stored), circuit, config, sweep=sweep, progress=progress)
+    found, gap = choose_otherwise(_problem(run, stored), circuit, config, sweep=sweep, progress=progress)
     for method, baseline in found.items():
         home = run.home / "baselines" / circuit.task / f"{config.settings_hash()}-{method}" / str(circuit.seed)
         shutil.rmtree(home, ignore_errors=True)
         save_circuit(home, baseline.circuit, stored.means, stored.pairs)
-    result = _comparison(circuit, found)
+    result = _comparison(circuit, found, gap)
     add_sealed(path, FILE, to_json(asdict(result)))
     return result
 
@@ -143,7 +145,7 @@ def _problem(run: Trained, stored: StoredCircuit) -> Problem:
     return Problem(run.model, stored.pairs, stored.means, identity, circuit.norm_scales)
 
 
-def _comparison(learned: Circuit, found: dict[str, Baseline]) -> Comparison:
+def _comparison(learned: Circuit, found: dict[str, Baseline], gap: float) -> Comparison:
     rows = [_row(LEARNED, learned, None, learned.n_edges)]
     for method, baseline in found.items():
         swept = baseline.swept.n_edges if baseline.swept and baseline.swept.status == "solved" else None
@@ -156,6 +158,7 @@ def _comparison(learned: Circuit, found: dict[str, Baseline]) -> Comparison:
         {method: baseline.curve.points for method, baseline in found.items()},
         settings_name(learned.hyperparameters),
         learned.scores["test"].n_pairs,
+        gap,
     )
 
 

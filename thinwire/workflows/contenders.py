@@ -75,7 +75,8 @@ CHOSEN = 3.0
 
 
 def choose_by_attribution(problem: Problem, config: PruneConfig, ranking: Ranking) -> Choice:
-    nodes, by_matrix = attribution(problem)
+    found = attribution(problem)
+    nodes, by_matrix = found.nodes, found.edges
     rows, matrix = {name: values.tolist() for name, values in by_matrix.items()}, problem.model.space.matrix
     edges = torch.tensor([rows[matrix(e.source_site, e.target_site)][e.target][e.source] for e in all_edges(problem)])
     if ranking == "absolute":

@@ -50,7 +50,7 @@ def _test(name: str, test: Mapping[str, Any]) -> JudgedTest:
     n_pairs = test.get("n_pairs")
     return JudgedTest(
         name=name,
-        outcome=_OUTCOMES[test.get("passed")],
+        outcome="reported" if test.get("verdict") == "reported" else _OUTCOMES[test.get("passed")],
         sentence=str(test.get("sentence") or ""),
         threshold=str(test.get("threshold") or ""),
         n_prompts=None if n_pairs is None else 2 * n_pairs,

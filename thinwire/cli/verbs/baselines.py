@@ -50,7 +50,11 @@ def show(console: Console, result: "Comparisons") -> None:
         pairs = f"; {task.n_test_pairs} test pairs" if task.n_test_pairs else ""
         said = f"{task.settings}, seed {task.seed}, target {task.target_loss:g}{pairs}"
         console.print(table(f"{task.task}: at equal numbers of edges ({said})", rows))
-        console.print(fields({"circuit": result.paths[task.task]}))
+        gap = task.completeness_gap
+        missed = (
+            {} if gap is None else {"integrated gradients miss": f"{100 * gap:.0f} % of what they should add up to"}
+        )
+        console.print(fields({"circuit": result.paths[task.task], **missed}))
 
 
 VERB = Verb(

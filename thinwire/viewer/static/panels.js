@@ -211,7 +211,7 @@ function lineChart(points, title, target, marked) {
 
 function testsPanel(app) {
   const judgement = app.entry().judgement;
-  const signs = { passed: "✓ passed", failed: "✗ failed", "not run": "– not run" };
+  const signs = { passed: "✓ passed", failed: "✗ failed", "not run": "– not run", reported: "· reported" };
   if (!judgement) return [el("h2", {}, "Verification"), el("p", {}, "This circuit was not verified. ", el("code", {}, "thinwire verify RUN"), " does it.")];
   const { verdict, meaning, reasons, tests, removals } = judgement;
   return [
