@@ -16,7 +16,7 @@ from thinwire.circuits.edges import induced_edges
 from thinwire.circuits.prompts import Prompts, logit_difference, task_loss
 from thinwire.cli.main import main
 from thinwire.model.checkpoint import fingerprint
-from thinwire.model.hooks import Hook
+from thinwire.model.hooks import Hook, identity
 from thinwire.pruning.baselines import (
     METHODS,
     at_most_edges,
@@ -58,8 +58,8 @@ def test_the_completeness_gap_is_what_the_credits_miss() -> None:
     found, hand = attribution(problem()), copy_model()
     prompts = Prompts.of(hand.pairs["train"]).pairs(torch.arange(64))
 
-    def loss(*hooks: Hook) -> float:
-        return float(task_loss(logit_difference(hand.model, prompts, *hooks), prompts.sign))
+    def loss(hook: Hook = identity) -> float:
+        return float(task_loss(logit_difference(hand.model, prompts, hook), prompts.sign))
 
     between = loss(isolate(hand.model, {}, hand.means)) - loss()
     assert between > 0.5
