@@ -30,5 +30,13 @@ def material_of(hand: HandModel, **more: Any) -> TaskMaterial:
 
 def budget_of(**counts: Any) -> Budget:
     """All pairs, few of everything else."""
-    values = {"random_sets": 30, "null_pairs": 64, "pairs": 64, "search_pairs": 64, "nodes": 1000, "edges": 1000}
+    values = {
+        "random_sets": 30,
+        "null_pairs": 64,
+        "pairs": 64,
+        "survey_pairs": 64,
+        "search_pairs": 64,
+        "nodes": 1000,
+        "edges": 1000,
+    }
     return replace(BUDGETS["fast"], **(values | counts))

@@ -30,7 +30,7 @@ def with_a_second_head() -> HandModel:
 
 def test_the_true_circuit_is_complete() -> None:
     hand = copy_model()
-    found = completeness(subject_of(hand), material_of(hand), budget_of(pairs=16, draws=2))
+    found = completeness(subject_of(hand), material_of(hand), budget_of(survey_pairs=16, draws=2))
     assert found.passed and found.gap < 0.04
     assert len(found.sets) == 19 + 3 * 2 and found.worst == found.sets[0].gap
 
@@ -38,7 +38,7 @@ def test_the_true_circuit_is_complete() -> None:
 def test_one_of_two_copies_is_not() -> None:
     """Without its head the circuit keeps nothing, the model the other head's half."""
     hand = with_a_second_head()
-    found = completeness(subject_of(hand), material_of(hand), budget_of(pairs=16, draws=2))
+    found = completeness(subject_of(hand), material_of(hand), budget_of(survey_pairs=16, draws=2))
     (value,) = [s for s in found.sets if s.n_nodes == 1 and s.gap == found.worst][:1]
     assert abs(value.circuit) < 0.1 and 0.3 < value.model < 0.7
     assert found.passed is False and found.gap > 0.06
@@ -47,7 +47,7 @@ def test_one_of_two_copies_is_not() -> None:
 def test_a_share_is_what_the_model_keeps_without_the_set() -> None:
     hand = copy_model()
     material = material_of(hand)
-    (only,) = completeness(subject_of(hand), material, budget_of(pairs=16, nodes=1, draws=0)).sets
+    (only,) = completeness(subject_of(hand), material, budget_of(survey_pairs=16, nodes=1, draws=0)).sets
     (removed,) = single(sample(list_nodes(hand.nodes), 1, 0))
     prompts = material.test_pairs(16)
 
@@ -60,5 +60,5 @@ def test_a_share_is_what_the_model_keeps_without_the_set() -> None:
 def test_a_circuit_that_favours_nothing_cannot_lose_it() -> None:
     hand = copy_model()
     with pytest.raises(NotRun, match="do not both favour the right answer"):
-        completeness(subject_of(hand, nodes={"embed": [8]}, edges=[]), material_of(hand), budget_of(pairs=8))
+        completeness(subject_of(hand, nodes={"embed": [8]}, edges=[]), material_of(hand), budget_of(survey_pairs=8))
     assert torch.is_grad_enabled()

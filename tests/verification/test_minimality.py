@@ -8,7 +8,7 @@ from thinwire.circuits.edges import induced_edges
 from thinwire.verification.finding import NotRun
 from thinwire.verification.minimality import minimality
 
-FEW = budget_of(pairs=16)
+FEW = budget_of(survey_pairs=16)
 
 
 @pytest.mark.parametrize("build", [copy_model, bracket_counter])

@@ -1,19 +1,20 @@
 """Necessity: removal of the circuit against matched removals of something else."""
 
-from copy import deepcopy
-from dataclasses import replace
-
 import pytest
 import torch
 from judged import budget_of, material_of, subject_of
-from micro_model import COPY_ANSWERS, MARK_A, MARK_B, bracket_counter, copy_model
+from micro_model import bracket_counter, copy_model
 
-from thinwire.circuits.ablation import ablate, node_means, remove_edges
+from thinwire.circuits.ablation import ablate, remove_edges
 from thinwire.circuits.graph import Edge
-from thinwire.circuits.prompts import logit_difference, task_loss
+from thinwire.circuits.prompts import Prompts, logit_difference, task_loss
+from thinwire.ground_truth.families import known_model
+from thinwire.verification.claim import Claim
+from thinwire.verification.material import TaskMaterial
 from thinwire.verification.measures import p_value, z_score
 from thinwire.verification.necessity import necessity
 from thinwire.verification.nulls import draw_edges, draw_nodes, too_few, variances
+from thinwire.verification.subject import Subject
 
 
 @pytest.fixture(scope="module")
@@ -131,20 +132,11 @@ def test_p_is_exact_and_z_needs_spread() -> None:
 
 
 def test_a_trace_of_the_answer_that_is_right_by_a_hair_is_broken_too() -> None:
-    """A faint second way from the marker to the answers: right without the circuit, by 1 % of the way."""
-    built = copy_model()
-    model = deepcopy(built.model)
-    weight = model.get_parameter
-    for name in ("q", "k", "v"):
-        weight(f"blocks.1.attn.{name}.weight")[16:] = 0.0
-    weight("blocks.1.attn.v.weight")[16, 7] = 1.0  # attends evenly
-    model.embed.weight[:, 7] = 0.0
-    for token, value in ((MARK_A, 2.0), (MARK_B, -2.0), (3, 2.0), (4, -2.0)):
-        model.embed.weight[token, 7] = value
-    weight("blocks.1.attn.out.weight")[31] = 0.0
-    weight("blocks.1.attn.out.weight")[31, 16] = 1.0
-    weight("unembed.weight")[list(COPY_ANSWERS), 31] = torch.tensor([0.01, -0.01])
-    hand = replace(built, model=model, means=node_means(model, built.windows))
-    result = necessity(subject_of(hand), material_of(hand), budget_of(null_pairs=16, nodes=1, edges=1))
-    assert result.edges_accuracy > 0.75 and 0 < result.edges_left < 0.05
-    assert result.passed
+    """Without the true circuit's wires a decoy is right on every prompt, by 0.8 % of the difference."""
+    known = known_model("correlated_decoy")
+    claim = Claim("decoy", known.fingerprint, known.nodes(known.truth), known.truth.edges(known.model))
+    prompts = Prompts.of(known.pairs["test"])
+    material = TaskMaterial(prompts, prompts)
+    result = necessity(Subject(known.model, claim, known.means), material, budget_of(null_pairs=8, nodes=1, edges=1))
+    assert result.edges_accuracy == 1.0 and 0 < result.edges_left < 0.05
+    assert result.passed and result.edges_loss > 0.6

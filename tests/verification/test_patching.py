@@ -47,7 +47,7 @@ def test_donors_are_of_the_other_side_of_another_pair_of_the_same_length() -> No
 
 def test_circuit_and_model_react_alike_to_other_pairs() -> None:
     hand = copy_model()
-    found = donors(subject_of(hand), material_of(hand), budget_of(pairs=32, draws=2))
+    found = donors(subject_of(hand), material_of(hand), budget_of(survey_pairs=32, draws=2))
     assert found.passed and found.accuracy > 0.99
     assert found.moved_accuracy is not None and found.moved_accuracy > 0.99 and found.n_moved > 0
     assert found.n_sets == 6 and found.foreign > 0.9
@@ -59,7 +59,7 @@ def test_a_circuit_without_what_steers_it_reacts_unlike_the_model() -> None:
     hand = copy_model()
     nodes = {site: channels for site, channels in hand.nodes.items() if site != "1.attn.k"}
     edges = [edge for edge in hand.circuit.edges if edge.target_site != "1.attn.k"]
-    found = donors(subject_of(hand, nodes=nodes, edges=edges), material_of(hand), budget_of(pairs=32, draws=2))
+    found = donors(subject_of(hand, nodes=nodes, edges=edges), material_of(hand), budget_of(survey_pairs=32, draws=2))
     assert found.passed is False
 
 

@@ -16,11 +16,11 @@ from thinwire.verification.text import text_kl
 
 def test_a_true_circuit_explains_its_nodes_variance() -> None:
     hand = copy_model()
-    found = reconstruction(subject_of(hand, norm_scales="whole"), material_of(hand), budget_of(pairs=16))
+    found = reconstruction(subject_of(hand, norm_scales="whole"), material_of(hand), budget_of(survey_pairs=16))
     assert set(found.unexplained) == set(hand.nodes)
     assert found.worst is not None and found.worst < 0.05
     assert found.passed is None and found.outcome == "reported"
-    own = reconstruction(subject_of(hand), material_of(hand), budget_of(pairs=16))
+    own = reconstruction(subject_of(hand), material_of(hand), budget_of(survey_pairs=16))
     assert own.worst is not None and 0.05 < own.worst < 1  # its own norms see fewer channels: larger values
 
 
@@ -28,7 +28,7 @@ def test_a_node_without_its_input_explains_nothing_and_one_at_its_own_value_all(
     """The embedding is what it is; the value behind a cut edge stays at its bias, where its mean is."""
     hand = copy_model()
     edges = [edge for edge in hand.circuit.edges if edge.target_site != "0.attn.v"]
-    found = reconstruction(subject_of(hand, edges=edges), material_of(hand), budget_of(pairs=16))
+    found = reconstruction(subject_of(hand, edges=edges), material_of(hand), budget_of(survey_pairs=16))
     assert found.unexplained["embed"] == 0.0
     assert found.unexplained["0.attn.v"] == pytest.approx(1.0, abs=0.1)
 

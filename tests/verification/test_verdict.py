@@ -13,7 +13,9 @@ from thinwire.verification.registry import TESTS
 from thinwire.verification.robustness import Robustness
 from thinwire.verification.verdict import judge
 
-FEW = budget_of(random_sets=19, null_pairs=4, pairs=8, search_pairs=4, draws=1, restarts=1, adversary_steps=2)
+FEW = budget_of(
+    random_sets=19, null_pairs=4, pairs=8, survey_pairs=8, search_pairs=4, draws=1, restarts=1, adversary_steps=2
+)
 
 
 @cache

@@ -18,7 +18,9 @@ from thinwire.verification.seeds import seeds
 from thinwire.verification.verdict import judge
 
 HAND = [pytest.param(copy_model, id="copy"), pytest.param(bracket_counter, id="bracket")]
-FEW = budget_of(random_sets=20, null_pairs=8, pairs=16, search_pairs=8, draws=2, restarts=1, adversary_steps=4)
+FEW = budget_of(
+    random_sets=20, null_pairs=8, pairs=16, survey_pairs=16, search_pairs=8, draws=2, restarts=1, adversary_steps=4
+)
 CONFIG = PruneConfig(steps=100, k_coef=3e-3, target_loss=0.05)
 
 

@@ -27,6 +27,7 @@ SMALL = budget_of(
     random_sets=20,
     null_pairs=8,
     pairs=8,
+    survey_pairs=8,
     search_pairs=8,
     nodes=19,
     edges=4,

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from thinwire.model.gpt import GPT
+from thinwire.model.gpt import GPT, Entry
 from thinwire.model.hooks import Edges, Hook, identity
 from thinwire.model.sites import FINAL
 from thinwire.tasks.tokens import TaskTokens
@@ -64,12 +64,15 @@ class Prompts:
 
 
 def logit_difference(
-    model: GPT, prompts: Prompts, hook: Hook = identity, edges: Edges | None = None
+    model: GPT, prompts: Prompts, hook: Hook = identity, edges: Edges | None = None, start: Entry | None = None
 ) -> Float[Tensor, " P"]:
-    """logit(answer) - logit(other) at the last token of every prompt; no other logit is computed."""
+    """logit(answer) - logit(other) at the last token of every prompt; no other logit is computed.
+
+    `start` is as in `GPT.residual`.
+    """
     rows = torch.arange(len(prompts.lengths), device=prompts.lengths.device)
     last = prompts.lengths - 1
-    x = model.residual(prompts.tokens, hook, edges or {})[rows, last]
+    x = model.residual(prompts.tokens, hook, edges or {}, start)[rows, last]
     x = hook(FINAL, model.norm(x, FINAL, hook))
     difference = x @ (model.unembed.weight[prompts.answer] - model.unembed.weight[prompts.other])
     if model.bigram is not None:

@@ -14,6 +14,7 @@ zero stays special in the residual stream. `config.Variant` lists what released 
 
 import math
 from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,7 @@ from thinwire.model.hooks import Edges, Hook, edge_linear, identity
 from thinwire.model.nodes import NodeSpace, node_space
 from thinwire.model.norm import NORMS
 from thinwire.model.sites import EMBED, FINAL
-from thinwire.sparsity.costs import CostTable
+from thinwire.sparsity.costs import CostTable, default_costs
 from thinwire.sparsity.linear import linear, support_linear
 from thinwire.sparsity.support import SupportMatrix
 from thinwire.sparsity.topk import abs_topk, gelu_topk
@@ -169,6 +170,14 @@ class Stream(nn.Module):
         return hook(site, abs_topk(torch.relu(x) if self.bends and name != "pre" else x, n_kept))
 
 
+class Entry(NamedTuple):
+    """Where a forward pass may go on: the residual stream in front of a block."""
+
+    block: int
+    """Number of the block; n_layer: after the last."""
+    stream: Float[Tensor, "B T D"]
+
+
 class GPT(nn.Module):
     """The whole decoder. `GPT(config)` is initialised from torch's global generator."""
 
@@ -215,6 +224,19 @@ class GPT(nn.Module):
             if isinstance(module, Linear):
                 module.costs = costs
 
+    def skipping_zeros(self) -> "GPT":
+        """A frozen model of the same weights, shared, that skips zeros where the shipped costs say that this is faster.
+
+        Values change by rounding alone. Off the CPU it is as fast as this one.
+        """
+        with torch.device("meta"):
+            twin = GPT(self.config)
+        twin.load_state_dict(self.state_dict(), assign=True)
+        if self.device.type == "cpu":
+            shapes = [(len(m.weight), m.weight.shape[1]) for m in self.modules() if isinstance(m, Linear)]
+            twin.use_costs(default_costs(shapes))
+        return twin.requires_grad_(False).eval()
+
     def forward(
         self, tokens: Int[Tensor, "B T"], hook: Hook = identity, edges: Edges | None = None
     ) -> Float[Tensor, "B T V"]:
@@ -224,19 +246,42 @@ class GPT(nn.Module):
         """
         return self.logits(self.residual(tokens, hook, edges or {}), tokens, hook)
 
-    def residual(self, tokens: Int[Tensor, "B T"], hook: Hook, edges: Edges) -> Float[Tensor, "B T D"]:
-        """The residual stream after the last block."""
+    def residual(
+        self, tokens: Int[Tensor, "B T"], hook: Hook, edges: Edges, start: Entry | None = None
+    ) -> Float[Tensor, "B T D"]:
+        """The residual stream after the last block.
+
+        With `start` the pass goes on from there, in front of a block, and hooks before it are not called.
+        """
+        x, beside = self._embedded(tokens, hook, edges) if start is None else (start.stream, self._beside(tokens))
+        for block in self.blocks[start.block if start else 0 :]:
+            x = block(x, beside, hook, edges)
+        return x
+
+    def entries(self, tokens: Int[Tensor, "B T"], hook: Hook, edges: Edges) -> list[Entry]:
+        """The residual stream in front of every block, and after the last."""
+        x, beside = self._embedded(tokens, hook, edges)
+        found = [Entry(0, x)]
+        for block in self.blocks:
+            x = block(x, beside, hook, edges)
+            found.append(Entry(len(found), x))
+        return found
+
+    def _beside(self, tokens: Int[Tensor, "B T"]) -> Tensor | None:
+        """What blocks read beside the stream: concatenated positions, where a variant has them."""
+        if self.positions is None or not self.config.variant.d_positions:
+            return None
+        return self.positions.weight[: tokens.shape[1]]
+
+    def _embedded(self, tokens: Int[Tensor, "B T"], hook: Hook, edges: Edges) -> tuple[Tensor, Tensor | None]:
+        """(the stream in front of the first block, what blocks read beside it)."""
         if tokens.shape[1] > self.config.context:
             raise ValueError(f"sequence of {tokens.shape[1]} tokens is longer than the context {self.config.context}")
         self.space.check_matrices(edges)
-        x, beside = self.embed(tokens), None
-        if self.positions is not None:
-            positions = self.positions.weight[: tokens.shape[1]]
-            x, beside = (x, positions) if self.config.variant.d_positions else (x + positions, None)
-        x = hook(EMBED, x)
-        for block in self.blocks:
-            x = block(x, beside, hook, edges)
-        return x
+        x, beside = self.embed(tokens), self._beside(tokens)
+        if self.positions is not None and beside is None:
+            x = x + self.positions.weight[: tokens.shape[1]]
+        return hook(EMBED, x), beside
 
     def final(
         self, tokens: Int[Tensor, "B T"], hook: Hook = identity, edges: Edges | None = None

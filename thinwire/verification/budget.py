@@ -15,8 +15,9 @@ class Budget:
     null_pairs: int
     """Test pairs on which removals are held against random ones, and single nodes and edges are removed."""
     pairs: int
-    """Test pairs of the other tests that run the circuit many times; sufficiency and necessity's removals take them
-    all."""
+    """Test pairs of interchange and stochastic ablation; sufficiency and necessity's removals take them all."""
+    survey_pairs: int
+    """Test pairs of donors, completeness, minimality, simplicity and reconstruction."""
     search_pairs: int
     """Validation pairs on which steps are fitted and adversarial subsets are searched."""
     nodes: int
@@ -47,14 +48,15 @@ class Budget:
 
 BUDGETS: dict[BudgetName, Budget] = {
     "fast": Budget(
-        random_sets=200,
+        random_sets=100,
         null_pairs=16,
         pairs=64,
+        survey_pairs=32,
         search_pairs=16,
         nodes=40,
-        edges=20,
+        edges=10,
         draws=3,
-        restarts=3,
+        restarts=2,
         adversary_steps=10,
         other_pairs=16,
         text_windows=16,
@@ -68,6 +70,7 @@ BUDGETS: dict[BudgetName, Budget] = {
         random_sets=200,
         null_pairs=64,
         pairs=64,
+        survey_pairs=64,
         search_pairs=64,
         nodes=200,
         edges=200,

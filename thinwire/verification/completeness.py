@@ -63,7 +63,7 @@ def completeness(
 
     Raises `NotRun` when one of the two does not favour the right answer to begin with.
     """
-    model, alone = subject.model, subject.alone(material.test_pairs(budget.pairs))
+    model, alone = subject.model, subject.alone(material.test_pairs(budget.survey_pairs))
     sign, nodes = alone.prompts.sign, list_nodes(subject.claim.nodes)
     sets = single(sample(nodes, budget.nodes, seed))
     sets += [subset for share in SHARES for subset in random_subsets(nodes, share, budget.draws, seed)]

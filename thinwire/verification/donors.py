@@ -66,7 +66,7 @@ def donors(
 
     Raises `NotRun` when pairs have sides of different lengths, or hardly any two pairs have the same length.
     """
-    claim, prompts = subject.claim, material.test_pairs(budget.pairs)
+    claim, prompts = subject.claim, material.test_pairs(budget.survey_pairs)
     require_aligned(prompts, claim.task)
     taken, foreign = cross_pair_donors(prompts, seed)
     if foreign < FOREIGN:

@@ -52,7 +52,7 @@ def minimality(
 
     Raises `NotRun` when the circuit does not tell the two sides apart to begin with.
     """
-    claim, alone = subject.claim, subject.alone(material.test_pairs(budget.pairs))
+    claim, alone = subject.claim, subject.alone(material.test_pairs(budget.survey_pairs))
     before, n = alone.difference(), alone.prompts.n_pairs
     way = float((before[:n] - before[n:]).mean())
     if way <= 0:

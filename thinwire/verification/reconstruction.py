@@ -34,7 +34,7 @@ def reconstruction(
     subject: Subject, material: TaskMaterial, budget: Budget, seed: int = 0, progress: Progress = silent
 ) -> Reconstruction:
     """Activations of the circuit's nodes inside the circuit, against those in the whole model."""
-    alone = subject.alone(material.test_pairs(budget.pairs))
+    alone = subject.alone(material.test_pairs(budget.survey_pairs))
     ours = record(subject.model, alone.prompts, alone.hook, alone.edges)
     theirs = record(subject.model, alone.prompts)
     tokens, found = inside_prompts(alone.prompts), {}

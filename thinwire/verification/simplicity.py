@@ -79,7 +79,7 @@ def simplicity(
 ) -> Simplicity:
     """Steps are fitted on other pairs, losses measured on test pairs."""
     claim, model = subject.claim, subject.model
-    alone = subject.alone(material.test_pairs(budget.pairs))
+    alone = subject.alone(material.test_pairs(budget.survey_pairs))
     steps = fit_steps(alone.on(material.search_pairs(budget.search_pairs)))
     chosen = sample(list_nodes(claim.nodes), budget.nodes, seed)
     loss = float(task_loss(alone.difference(), alone.prompts.sign))

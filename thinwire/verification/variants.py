@@ -13,9 +13,10 @@ from torch import Tensor
 
 from thinwire.circuits.isolated import IsolatedCircuit
 from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
-from thinwire.model.gpt import GPT
+from thinwire.model.gpt import GPT, Entry
 from thinwire.model.hooks import Edges, Hook, compose, identity
 from thinwire.model.nodes import Nodes
+from thinwire.model.sites import EMBED, layer_of
 
 ROWS = 2048
 """Tokens in one forward pass, at most (at least one variant)."""
@@ -78,35 +79,64 @@ def repeat(prompts: Prompts, times: int) -> Prompts:
 
 @torch.no_grad()
 def differences(
-    model: GPT, prompts: Prompts, n_variants: int, hook_of: Callable[[slice], Hook], edges: Edges | None = None
+    model: GPT,
+    prompts: Prompts,
+    n_variants: int,
+    hook_of: Callable[[slice], Hook],
+    edges: Edges | None = None,
+    start: Entry | None = None,
 ) -> Float[Tensor, "V P"]:
     """logit(answer) - logit(other) of every prompt under every variant; `hook_of` makes the hook of a portion.
 
-    `edges` are masked in all variants alike.
+    `edges` are masked in all variants alike, and all go on from `start`, the stream of the prompts there.
     """
-    found = [
-        logit_difference(model, repeat(prompts, part.stop - part.start), hook_of(part), edges).unflatten(
-            0, (part.stop - part.start, -1)
-        )
-        for part in parts(n_variants, prompts)
-    ]
-    return torch.cat(found) if found else torch.empty(0, len(prompts.lengths), device=prompts.tokens.device)
+    found = [torch.empty(0, len(prompts.lengths), device=prompts.tokens.device)]
+    for part in parts(n_variants, prompts):
+        times = part.stop - part.start
+        begin = start and Entry(start.block, start.stream.repeat(times, 1, 1))
+        difference = logit_difference(model, repeat(prompts, times), hook_of(part), edges, begin)
+        found.append(difference.unflatten(0, (times, -1)))
+    return torch.cat(found)
 
 
 def replace_in_model(model: GPT, prompts: Prompts, variants: Sequence[Nodes], values: Values) -> Float[Tensor, "V P"]:
     """`differences` of the whole model with each variant's nodes replaced by `values`."""
-    return differences(
-        model, prompts, len(variants), lambda part: replace_each(stack_nodes(model, variants[part]), values)
-    )
+    return _replaced(model, prompts, variants, values, identity, {})
 
 
 def replace_in_circuit(alone: IsolatedCircuit, variants: Sequence[Nodes], values: Values) -> Float[Tensor, "V P"]:
     """`differences` of a circuit alone with each variant's nodes replaced by `values`."""
+    return _replaced(alone.model, alone.prompts, variants, values, alone.hook, alone.edges)
 
-    def hook_of(part: slice) -> Hook:
-        return compose(alone.hook, replace_each(stack_nodes(alone.model, variants[part]), values))
 
-    return differences(alone.model, alone.prompts, len(variants), hook_of, alone.edges)
+@torch.no_grad()
+def _replaced(
+    model: GPT, prompts: Prompts, variants: Sequence[Nodes], values: Values, base: Hook, edges: Edges
+) -> Float[Tensor, "V P"]:
+    """Variants that touch nothing in front of some block go on from the stream that all have in common there."""
+    found = torch.empty(len(variants), len(prompts.lengths), device=prompts.tokens.device)
+    entries = model.entries(prompts.tokens, base, edges) if variants else []
+    by_block: dict[int | None, list[int]] = {}
+    for row, nodes in enumerate(variants):
+        by_block.setdefault(_first_block(nodes, model.config.n_layer), []).append(row)
+    for block, rows in by_block.items():
+        chosen = [variants[row] for row in rows]
+
+        def hook_of(part: slice, chosen: Sequence[Nodes] = chosen) -> Hook:
+            return compose(base, replace_each(stack_nodes(model, chosen[part]), values))
+
+        start = None if block is None else entries[block]
+        found[rows] = differences(model, prompts, len(rows), hook_of, edges, start)
+    return found
+
+
+def _first_block(nodes: Nodes, n_layer: int) -> int | None:
+    """The first block that nodes lie in, n_layer for the final norm alone; None with some in front of all blocks."""
+    sites = [site for site, channels in nodes.items() if channels]
+    if EMBED in sites:
+        return None
+    layers = [layer_of(site) for site in sites]
+    return min((layer for layer in layers if layer is not None), default=n_layer)
 
 
 def losses_when_shut(alone: IsolatedCircuit, shut: Bool[Tensor, "V nodes"]) -> list[float]:
