@@ -29,7 +29,7 @@ from thinwire.model.gpt import GPT
 from thinwire.model.structure import linear_shapes
 from thinwire.sparsity.costs import default_costs
 from thinwire.training.allocator import keep_freed_memory
-from thinwire.training.evaluate import next_token_loss
+from thinwire.training.loss import next_token_loss
 from thinwire.training.optimizer import SparseOptimizer
 from thinwire.training.reference import Mark, ReferenceOptimizer, reference_step
 
@@ -74,7 +74,7 @@ class Stages:
 
 def fast_step(model: GPT, optimizer: SparseOptimizer, density: float, windows: Tensor, mark: Mark) -> None:
     """What `thinwire.training.loop.train_step` does, with marks in between."""
-    optimizer.zero_grad()
+    optimizer.prepare(RATE, density)
     loss = next_token_loss(model, windows)
     mark("forward")
     loss.backward()

@@ -17,7 +17,7 @@ from thinwire.training import loop
 from thinwire.training.checkpoint import TrainState, checkpoint_directories
 from thinwire.training.config import RunConfig, TrainConfig
 from thinwire.training.journal import Journal
-from thinwire.training.loop import RECENT, Diverged, Speed, check_step, schedule, train, train_step
+from thinwire.training.loop import RECENT, Diverged, Speed, Training, check_step, schedule, train, train_step
 from thinwire.training.metrics import read_metrics
 from thinwire.training.optimizer import SparseOptimizer
 
@@ -70,7 +70,7 @@ def test_bfloat16_gives_nearly_the_same_step_and_leaves_the_weights_in_float32()
 def run(folder: Path, config: RunConfig = CONFIG) -> list[dict]:
     model, optimizer = fresh(config)
     windows = torch.from_numpy(Batches(TOKENS, 4, 8, 1).at(0))
-    train(folder, config, model, optimizer, TOKENS, windows, START)
+    train(Training(folder, config, model, optimizer, TOKENS, windows, START))
     return read_metrics(folder / "metrics.jsonl")
 
 
@@ -195,7 +195,7 @@ def test_the_bar_shows_speed_loss_density_and_rate(tmp_path: Path) -> None:
 
     model, optimizer = fresh()
     windows = torch.from_numpy(Batches(TOKENS, 4, 8, 1).at(0))
-    train(tmp_path, CONFIG, model, optimizer, TOKENS, windows, START, progress)
+    train(Training(tmp_path, CONFIG, model, optimizer, TOKENS, windows, START, progress=progress))
     assert [steps for steps, _ in shown] == [0, *[1] * 20]
     rows = read_metrics(tmp_path / "metrics.jsonl")
     for (_, values), row in zip(shown[1:], rows, strict=True):

@@ -9,7 +9,7 @@ from test_support_optimizer import TOKENS, fresh, go
 from thinwire.data.batches import Batches
 from thinwire.training import savings
 from thinwire.training.checkpoint import TrainState
-from thinwire.training.loop import train
+from thinwire.training.loop import Training, train
 from thinwire.training.metrics import read_metrics
 from thinwire.training.savings import Savings, summary
 
@@ -23,9 +23,9 @@ def test_spared_gradients_are_priced_by_shape_and_tokens(monkeypatch: pytest.Mon
     model, optimizer, config = fresh("regrow")
     adding = Savings(tokens=512, so_far=10.0)
     go(model, optimizer, config, 0, 5)
-    assert adding.after(optimizer) == 10.0  # all is computed still
+    assert adding.after(optimizer.held) == 10.0  # all is computed still
     go(model, optimizer, config, 5, 40)
-    assert [adding.after(optimizer), adding.after(optimizer)] == [16.0, 22.0]
+    assert [adding.after(optimizer.held), adding.after(optimizer.held)] == [16.0, 22.0]
     assert sorted(timed) == [(32, 32), (32, 128), (128, 32)]
 
 
@@ -56,7 +56,7 @@ def test_the_summary_adds_up_the_rows() -> None:
 def test_a_run_writes_them(tmp_path: Path) -> None:
     model, optimizer, config = fresh("regrow")
     windows = torch.from_numpy(Batches(TOKENS, 4, 8, 1).at(0))
-    train(tmp_path, config, model, optimizer, TOKENS, windows, START)
+    train(Training(tmp_path, config, model, optimizer, TOKENS, windows, START))
     rows = read_metrics(tmp_path / "metrics.jsonl")
     saved = [row["seconds_saved"] for row in rows]
     assert saved == sorted(saved)

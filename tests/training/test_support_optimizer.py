@@ -14,9 +14,9 @@ from thinwire.model.gpt import GPT
 from thinwire.model.structure import is_decayed, sparse_parameters
 from thinwire.sparsity.projection import Protect, count_nonzero, projection_mask
 from thinwire.training.config import Mode, RunConfig, TrainConfig
-from thinwire.training.evaluate import next_token_loss
 from thinwire.training.loop import schedule, train_step
-from thinwire.training.modes import gradients, optimizer_for, prepare
+from thinwire.training.loss import next_token_loss
+from thinwire.training.modes import optimizer_for
 from thinwire.training.optimizer import BETAS, EPS, RMS_EPS, SparseOptimizer
 from thinwire.training.support_optimizer import SupportOptimizer
 
@@ -264,10 +264,10 @@ def test_gradients_averaged_over_processes_give_the_step_of_the_whole_batch(mode
     rate, density = schedule(config, 40)
     shares = []
     for share in batch(40).chunk(2):
-        prepare(other_optimizer, rate, density)
+        other_optimizer.prepare(rate, density)
         next_token_loss(other, share).backward()
-        shares.append([gradient.clone() for gradient in gradients(other_optimizer)])
-    for gradient, first, second in zip(gradients(other_optimizer), *shares, strict=True):
+        shares.append([gradient.clone() for gradient in other_optimizer.gradients()])
+    for gradient, first, second in zip(other_optimizer.gradients(), *shares, strict=True):
         gradient.copy_((first + second) / 2)
     rms = other_optimizer.step(rate, density)
     _, expected_rms = train_step(model, optimizer, batch(40), rate, density)
@@ -283,6 +283,6 @@ def test_a_gradient_that_is_no_number_is_told_not_raised(mode: Mode) -> None:
     model, optimizer, config = fresh(mode)
     go(model, optimizer, config, 0, 40)
     rate, density = schedule(config, 40)
-    prepare(optimizer, rate, density)
+    optimizer.prepare(rate, density)
     (next_token_loss(model, batch(40)) * torch.nan).backward()
     assert optimizer.step(rate, density).isnan()

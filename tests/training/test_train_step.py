@@ -7,7 +7,7 @@ from torch import Tensor
 from thinwire.model.config import ModelConfig
 from thinwire.model.gpt import GPT
 from thinwire.sparsity.costs import Cost, CostTable
-from thinwire.training.evaluate import next_token_loss
+from thinwire.training.loss import next_token_loss
 from thinwire.training.optimizer import SparseOptimizer
 from thinwire.training.reference import ReferenceOptimizer, reference_loss, reference_step, sort_scatter
 
@@ -59,7 +59,7 @@ def test_loss_and_gradients_equal_the_plain_ones(config: ModelConfig, sparse: bo
 
 
 def fast_step(model: GPT, optimizer: SparseOptimizer, batch: Tensor, rate: float, density: float) -> float:
-    optimizer.zero_grad()
+    optimizer.prepare(1e-3, 1.0)
     loss = next_token_loss(model, batch)
     loss.backward()
     optimizer.step(rate, density)

@@ -16,7 +16,7 @@ from thinwire.model.gpt import GPT
 from thinwire.storage.files import new_directory, read_sealed_record, record_json, write_atomic
 from thinwire.storage.records import Count, Sha256, Threads
 from thinwire.storage.tensors import write_tensors
-from thinwire.training.modes import Optimizer
+from thinwire.training.modes import TrainOptimizer
 
 KEPT = 2
 """Checkpoints that stay on disk: the last and, should it be damaged, the one before."""
@@ -50,7 +50,7 @@ def latest_checkpoint(run: Path) -> Path:
     return found[-1]
 
 
-def save_checkpoint(run: Path, model: GPT, optimizer: Optimizer, state: TrainState) -> Path:
+def save_checkpoint(run: Path, model: GPT, optimizer: TrainOptimizer, state: TrainState) -> Path:
     """Write a checkpoint and drop all but the last `KEPT`."""
     path = run / "checkpoints" / f"step-{state.step:08d}"
     if path.exists():

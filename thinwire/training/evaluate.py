@@ -5,22 +5,12 @@ from jaxtyping import Int
 from torch import Tensor
 
 from thinwire.model.gpt import GPT
-from thinwire.model.hooks import identity
 from thinwire.model.sites import EMBED, FINAL
 from thinwire.model.structure import sparse_parameters
 from thinwire.progress import Progress, silent
-from thinwire.training.cross_entropy import unembed_loss, unembed_support_loss
+from thinwire.training.loss import next_token_loss
 
 BATCH = 64
-
-
-def next_token_loss(model: GPT, windows: Int[Tensor, "B window"]) -> Tensor:
-    """Cross-entropy of every next token of `windows`, nats, mean."""
-    tokens, targets = windows[:, :-1], windows[:, 1:]
-    x = model.norm(model.residual(tokens, identity, {}), FINAL, identity).flatten(0, 1)
-    if model.unembed.support is not None:
-        return unembed_support_loss(x, model.unembed.support, model.bigram, tokens.flatten(), targets.flatten())
-    return unembed_loss(x, model.unembed.weight, model.bigram, tokens.flatten(), targets.flatten(), model.unembed.costs)
 
 
 @torch.no_grad()

@@ -18,8 +18,8 @@ from thinwire.model.structure import linear_shapes
 from thinwire.progress import Progress, silent
 from thinwire.sparsity.costs import default_costs
 from thinwire.training.config import RunConfig
-from thinwire.training.evaluate import next_token_loss
 from thinwire.training.loop import schedule, train_step
+from thinwire.training.loss import next_token_loss
 from thinwire.training.modes import optimizer_for
 
 STATE_BYTES = 16

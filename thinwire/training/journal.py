@@ -8,7 +8,7 @@ from typing import Any
 from thinwire.model.gpt import GPT
 from thinwire.training.checkpoint import TrainState, remove_leftovers, save_checkpoint
 from thinwire.training.metrics import WALL_TIME, MetricsLog, read_metrics
-from thinwire.training.modes import Optimizer
+from thinwire.training.modes import TrainOptimizer
 
 
 class Journal:
@@ -20,9 +20,14 @@ class Journal:
         path = run / "metrics.jsonl"
         self._log = MetricsLog(path, start.step, start.metrics_sha256) if writes else None
         self.rows = self._log.rows if self._log else read_metrics(path)[: start.step]
-        self._began = time.monotonic() - (self.rows[-1][WALL_TIME] if self.rows else 0.0)
+        self._began = time.monotonic() - self.last.get(WALL_TIME, 0.0)
         if writes:
             remove_leftovers(run)
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """The last row; empty before the first."""
+        return self.rows[-1] if self.rows else {}
 
     def append(self, row: dict[str, Any]) -> dict[str, Any]:
         """Write the row of a step with the wall time so far, the time before a resume included; returns it."""
@@ -33,7 +38,7 @@ class Journal:
             self.rows.append(row)
         return row
 
-    def save(self, model: GPT, optimizer: Optimizer) -> None:
+    def save(self, model: GPT, optimizer: TrainOptimizer) -> None:
         """Write a checkpoint of the step that was appended last."""
         self.state = replace(self.state, step=self.rows[-1]["step"])
         if self._log:

@@ -13,12 +13,13 @@ Source: Gao et al. 2025, section 2.1 and appendix "Training". Each step:
 import math
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 from torch import Tensor
 
 from thinwire.data.batches import Batches
@@ -29,9 +30,10 @@ from thinwire.sparsity.schedules import density_at, learning_rate_at
 from thinwire.training.checkpoint import TrainState
 from thinwire.training.config import Precision, RunConfig, TrainConfig
 from thinwire.training.distributed import ALONE, Processes
-from thinwire.training.evaluate import heldout_loss, next_token_loss
+from thinwire.training.evaluate import heldout_loss
 from thinwire.training.journal import Journal
-from thinwire.training.modes import Optimizer, gradients, prepare, release, step_row
+from thinwire.training.loss import next_token_loss
+from thinwire.training.modes import TrainOptimizer
 from thinwire.training.savings import SAVED, Savings
 from thinwire.training.watchers import Watch, unwatched
 
@@ -45,6 +47,31 @@ class Diverged(UserError):
     """Training has gone wrong: a number is not finite, or the loss has jumped."""
 
 
+@dataclass(frozen=True)
+class Training:
+    """One training: what it works on, from where it starts, who takes part and who looks on."""
+
+    path: Path
+    """The run directory."""
+    config: RunConfig
+    model: GPT
+    optimizer: TrainOptimizer
+    tokens: Integer[np.ndarray, " n_tokens"]
+    """What is trained on."""
+    heldout: Int[Tensor, "N window"]
+    """Windows behind the held-out losses of metrics.jsonl."""
+    start: TrainState
+    """Where `model` and `optimizer` stand."""
+    processes: Processes = ALONE
+    watch: Watch = unwatched
+    progress: Progress = silent
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Of all processes together."""
+        return self.config.train.batch_size * self.config.model.context
+
+
 def schedule(config: RunConfig, step: int) -> tuple[float, float]:
     """(learning rate, density) of step `step`, 0-based."""
     t, n_steps = config.train, config.n_steps
@@ -54,7 +81,7 @@ def schedule(config: RunConfig, step: int) -> tuple[float, float]:
 
 def train_step(
     model: GPT,
-    optimizer: Optimizer,
+    optimizer: TrainOptimizer,
     windows: Int[Tensor, "share window"],
     learning_rate: float,
     density: float,
@@ -67,11 +94,11 @@ def train_step(
 
     With `bfloat16` matrix products are computed in it; weights, residual stream, norms and the loss stay float32.
     """
-    prepare(optimizer, learning_rate, density)
+    optimizer.prepare(learning_rate, density)
     loss = torch.zeros((), device=windows.device)
     for part in windows.chunk(micro_batches):
         loss += _add_gradients(model, part, micro_batches, precision)
-    processes.average_([loss, *gradients(optimizer)])
+    processes.average_([loss, *optimizer.gradients()])
     rms = optimizer.step(learning_rate, density)
     return loss.item(), rms.item()
 
@@ -84,52 +111,42 @@ def _add_gradients(model: GPT, part: Int[Tensor, "B window"], n_parts: int, prec
     return loss.detach()
 
 
-def train(
-    run: Path,
-    config: RunConfig,
-    model: GPT,
-    optimizer: Optimizer,
-    tokens: np.ndarray,
-    heldout: Int[Tensor, "N window"],
-    start: TrainState,
-    progress: Progress = silent,
-    processes: Processes = ALONE,
-    watch: Watch = unwatched,
-) -> TrainState:
-    """Train from `start` to the end, writing metrics and checkpoints into `run`.
+def train(training: Training) -> TrainState:
+    """Train to the end, writing metrics and checkpoints into the run.
 
     Raises `Diverged` when a number is not finite or the loss jumps; the run keeps its last good checkpoint.
     """
-    t, device = config.train, model.device
-    batches = Batches(tokens, t.batch_size, config.model.context, t.seed)
-    tokens_per_step = t.batch_size * config.model.context
+    config, model, optimizer, processes = training.config, training.model, training.optimizer, training.processes
+    t = config.train
+    batches = Batches(training.tokens, t.batch_size, config.model.context, t.seed)
     with (
-        closing(Journal(run, start, processes.first)) as journal,
-        progress(f"train {run.name}", total=config.n_steps, unit="step") as advance,
+        closing(Journal(training.path, training.start, processes.first)) as journal,
+        training.progress(f"train {training.path.name}", total=config.n_steps, unit="step") as advance,
     ):
-        advance(start.step)
+        advance(training.start.step)
         speed = Speed()
-        savings = Savings(tokens_per_step // processes.count, journal.rows[-1].get(SAVED, 0.0) if journal.rows else 0.0)
-        for step in range(start.step, config.n_steps):
+        savings = Savings(training.tokens_per_step // processes.count, journal.last.get(SAVED, 0.0))
+        for step in range(training.start.step, config.n_steps):
             learning_rate, density = schedule(config, step)
-            windows = torch.from_numpy(processes.share(batches.at(step))).to(device)
+            windows = torch.from_numpy(processes.share(batches.at(step))).to(model.device)
             loss, rms = train_step(
                 model, optimizer, windows, learning_rate, density, t.micro_batches, processes, config.precision
             )
             done, last = step + 1, step + 1 == config.n_steps
-            row = {"step": done, "tokens": done * tokens_per_step, "loss": loss, "density": density}
-            row |= {"learning_rate": learning_rate, "grad_rms": rms} | step_row(optimizer, savings)
+            row = {"step": done, "tokens": done * training.tokens_per_step, "loss": loss, "density": density}
+            row |= {"learning_rate": learning_rate, "grad_rms": rms, **optimizer.row}
+            row |= {SAVED: savings.after(optimizer.held)} if optimizer.row else {}
             check_step(row, journal, t)
             if done % t.eval_every_steps == 0 or last:
-                row["heldout_loss"] = heldout_loss(model, heldout)
+                row["heldout_loss"] = heldout_loss(model, training.heldout)
                 check_step(row, journal, t)
-            watch(journal.append(row))
+            training.watch(journal.append(row))
             if done % t.checkpoint_every_steps == 0 or last:
                 processes.check_same(list(model.parameters()))
                 journal.save(model, optimizer)
-            rate = {"tokens/s": round(speed.of(tokens_per_step))}
+            rate = {"tokens/s": round(speed.of(training.tokens_per_step))}
             advance(1, loss=loss, density=density, rate=learning_rate, **rate)
-    release(optimizer)
+    optimizer.release()
     return journal.state
 
 

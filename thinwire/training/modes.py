@@ -5,6 +5,9 @@ certified   nonzero weights alone wherever no other can enter: `SupportOptimizer
 regrow      nonzero weights alone, but for every so many steps: `SupportOptimizer`
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
@@ -12,13 +15,49 @@ from thinwire.errors import UserError
 from thinwire.model.gpt import GPT
 from thinwire.training.config import TrainConfig
 from thinwire.training.optimizer import SparseOptimizer
-from thinwire.training.savings import SAVED, Savings
+from thinwire.training.support_matrix import HeldMatrix
 from thinwire.training.support_optimizer import SupportOptimizer
 
-Optimizer = SparseOptimizer | SupportOptimizer
+
+class TrainOptimizer(Protocol):
+    """Steps 2 to 5 of training for one model. Call `prepare`, then the backward passes, then `step`."""
+
+    @property
+    def row(self) -> Mapping[str, float]:
+        """What the last step adds to its row of metrics.jsonl."""
+        ...
+
+    @property
+    def held(self) -> Sequence[HeldMatrix]:
+        """Matrices of which stored entries alone may be computed."""
+        ...
+
+    def prepare(self, learning_rate: float, density: float) -> None:
+        """Drop the gradients of the last step and decide what the coming one computes."""
+        ...
+
+    def gradients(self) -> list[Tensor]:
+        """All gradients of a step, to be averaged over processes before `step`."""
+        ...
+
+    def step(self, learning_rate: float, density: float) -> Tensor:
+        """Apply the gradients; returns their rms before normalisation."""
+        ...
+
+    def release(self) -> None:
+        """After training: leave the model as any other."""
+        ...
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps, by name."""
+        ...
+
+    def load_state_tensors(self, tensors: dict[str, Tensor], n_steps: int) -> None:
+        """Inverse of `state_tensors` after `n_steps` steps. Raises `CorruptFile` when something is missing."""
+        ...
 
 
-def optimizer_for(model: GPT, config: TrainConfig) -> Optimizer:
+def optimizer_for(model: GPT, config: TrainConfig) -> TrainOptimizer:
     """The optimizer of `config.mode`. Raises `UserError` where its kernels cannot run."""
     if config.mode == "exact":
         return SparseOptimizer(model, config.weight_decay, config.min_per_line)
@@ -29,29 +68,3 @@ def optimizer_for(model: GPT, config: TrainConfig) -> Optimizer:
             f"use train.mode exact or --device cpu"
         )
     return SupportOptimizer(model, config)
-
-
-def prepare(optimizer: Optimizer, learning_rate: float, density: float) -> None:
-    """Before the gradients of a step: drop those of the last one."""
-    if isinstance(optimizer, SupportOptimizer):
-        optimizer.prepare(learning_rate, density)
-    else:
-        optimizer.zero_grad()
-
-
-def gradients(optimizer: Optimizer) -> list[Tensor]:
-    """All gradients of a step, to be averaged over processes before `optimizer.step`."""
-    if isinstance(optimizer, SupportOptimizer):
-        return optimizer.gradients()
-    return [p.grad for p in optimizer.parameters if p.grad is not None]
-
-
-def step_row(optimizer: Optimizer, savings: Savings) -> dict[str, float]:
-    """What the row of the step just taken says about its mode."""
-    return optimizer.row | {SAVED: savings.after(optimizer)} if isinstance(optimizer, SupportOptimizer) else {}
-
-
-def release(optimizer: Optimizer) -> None:
-    """After training: leave the model as any other."""
-    if isinstance(optimizer, SupportOptimizer):
-        optimizer.release()

@@ -13,6 +13,10 @@ Zeroed weights stay trainable: they get gradients and moments and can come back 
 # torch's fused loops over lists of tensors have no public name.
 # pyright: reportPrivateImportUsage=false
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -39,7 +43,10 @@ def normalise_gradients_(gradients: list[Tensor]) -> Tensor:
 
 
 class SparseOptimizer:
-    """Steps 2 to 5 for one model. Its state is Adam's moments and step count."""
+    """Steps 2 to 5 for one model (`modes.TrainOptimizer`). Its state is Adam's moments and step count."""
+
+    row: Mapping[str, float] = MappingProxyType({})
+    held: Sequence[Any] = ()
 
     def __init__(self, model: GPT, weight_decay: float, min_per_line: int) -> None:
         self.names = [name for name, _ in model.named_parameters()]
@@ -49,19 +56,27 @@ class SparseOptimizer:
         self.weight_decay, self.min_per_line = weight_decay, min_per_line
         self.adam = torch.optim.Adam(self.parameters, lr=0.0, betas=BETAS, eps=EPS, fused=True)
 
-    def zero_grad(self) -> None:
+    def prepare(self, learning_rate: float, density: float) -> None:
+        """Drop the gradients of the last step."""
         self.adam.zero_grad()
+
+    def gradients(self) -> list[Tensor]:
+        """All gradients of a step, to be averaged over processes."""
+        return [p.grad for p in self.parameters if p.grad is not None]
 
     @torch.no_grad()
     def step(self, learning_rate: float, density: float) -> Tensor:
         """Apply the gradients that the parameters hold; returns their rms before normalisation."""
-        rms = normalise_gradients_([p.grad for p in self.parameters if p.grad is not None])
+        rms = normalise_gradients_(self.gradients())
         self.adam.param_groups[0]["lr"] = learning_rate
         self.adam.step()
         for parameter in self.sparse:
             project_topk_(parameter.value, density, parameter.protect, self.min_per_line)
         torch._foreach_mul_(self.decayed, 1 - learning_rate * self.weight_decay)
         return rms
+
+    def release(self) -> None:
+        """The model reads its weights as any other does."""
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Moments by parameter name: `m.NAME`, `v.NAME`."""

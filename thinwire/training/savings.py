@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from thinwire.training.support_matrix import HeldMatrix
-from thinwire.training.support_optimizer import SupportOptimizer
 
 SAVED = "seconds_saved"
 """Key of a row: seconds that the spared gradients of zeroed weights would have cost, of all steps so far."""
@@ -28,9 +27,9 @@ class Savings:
         self._timed: dict[tuple[int, int], tuple[int, float]] = {}
         """By shape: number of stored entries, seconds spared."""
 
-    def after(self, optimizer: SupportOptimizer) -> float:
+    def after(self, held: Sequence[HeldMatrix]) -> float:
         """The sum after one more step of `tokens` tokens, in seconds."""
-        self.total += sum(self._of(matrix) for matrix in optimizer.held if matrix.support is not None)
+        self.total += sum(self._of(matrix) for matrix in held if matrix.support is not None)
         return self.total
 
     def _of(self, matrix: HeldMatrix) -> float:

@@ -38,7 +38,7 @@ SUPPORT_DENSITY = 0.25
 
 
 class SupportOptimizer:
-    """Steps 2 to 5 for one model on CPU. Call `prepare`, then the backward passes, then `step`."""
+    """Steps 2 to 5 for one model on CPU: a `modes.TrainOptimizer`."""
 
     def __init__(self, model: GPT, config: TrainConfig) -> None:
         self.model, self.config = model, config
@@ -56,7 +56,7 @@ class SupportOptimizer:
                 self._start_sparse(density)
             self._take_over(self.exact.state_tensors(), self.n_steps)
         if self.exact:
-            self.exact.zero_grad()
+            self.exact.prepare(learning_rate, density)
             return
         for parameter in self.plain:
             parameter.grad = None
@@ -103,7 +103,7 @@ class SupportOptimizer:
     def gradients(self) -> list[Tensor]:
         """All gradients of a step, to be averaged over processes."""
         if self.exact:
-            return [p.grad for p in self.model.parameters() if p.grad is not None]
+            return self.exact.gradients()
         plain = [p.grad for p in self.plain if p.grad is not None]
         return plain + [gradient for matrix in self.held for gradient in matrix.gradients()]
 

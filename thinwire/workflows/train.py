@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from thinwire.data.batches import heldout_windows, n_windows
 from thinwire.data.manifest import heldout_in_training
@@ -18,7 +19,7 @@ from thinwire.model.structure import count_parameters, sparse_parameters
 from thinwire.progress import Progress, silent
 from thinwire.runs.device import pick_device
 from thinwire.runs.environment import memory_bytes, usable_cores
-from thinwire.runs.run import create_run, load_run
+from thinwire.runs.run import Run, create_run, load_run
 from thinwire.runs.trained import FINAL_TOKENS
 from thinwire.sparsity.projection import count_nonzero
 from thinwire.storage.files import add_sealed, sha256, to_json
@@ -29,11 +30,12 @@ from thinwire.training.checkpoint import TrainState, checkpoint_directories, rea
 from thinwire.training.config import RunConfig
 from thinwire.training.distributed import Processes, joined, launched, on_this_machine
 from thinwire.training.evaluate import heldout_loss
+from thinwire.training.loop import Training
 from thinwire.training.loop import train as train_loop
-from thinwire.training.modes import Optimizer, optimizer_for
+from thinwire.training.modes import optimizer_for
 from thinwire.training.savings import summary
 from thinwire.training.threads import use_threads
-from thinwire.training.watchers import Watch, watching
+from thinwire.training.watchers import watching
 
 CURVE_TOKENS = 1 << 15
 """Held-out tokens behind each point of the curve in metrics.jsonl."""
@@ -46,7 +48,7 @@ def resolve(config: RunConfig) -> RunConfig:
 
 def train(
     config: RunConfig | None,
-    out: Path,
+    out: str | Path,
     *,
     resume: bool = False,
     device: str = "auto",
@@ -60,54 +62,36 @@ def train(
     Raises `UserError` when `out` holds another run, `Diverged` when the loss is not finite, `ProcessLost` when
     another process has ended.
     """
-    if resume:
-        config = load_run(out, device).config
-    elif config is None:
+    out, run = Path(out), load_run(out, device) if resume else None
+    config = run.config if run else config
+    if config is None:
         raise UserError("nothing to train: give a recipe or a config file")
     config = resolve(config)
     _check_shares(config, launched())
-    use_threads(config.threads)
-    if config.freed_memory == "returned":
-        return_freed_memory()
     where = pick_device(device)
-    _repeat_exactly(where)
+    _settle(config, where)
     with joined(where) as processes:
         progress = progress if processes.first else silent
         data = processes.first_then_all(lambda: prepare(config.data, config.model.vocab_size, progress=progress))
         for stream in (data.train, data.heldout):
             n_windows(len(stream), config.model.context)  # raises before anything is written
-        if not resume:
+        if run is None:
             processes.on_first(lambda: create_run(out, config, data))
-        _check_same_text(out, data)
-        model, optimizer, state = _take_up(out, config, device)
-        model.use_costs(load_run(out, device).costs)
-        state = replace(state, threads=config.threads, processes=processes.count)
+            run = load_run(out, device)
+        _check_same_text(run, data)
+        training = _take_up(run, config, data, processes, progress)
         watchers = watchers if processes.first else ()
-        with watching(watchers, out, config, state.step) as watch:
-            state = _finish(out, config, data, model, optimizer, state, progress, processes, watch)
-    model.requires_grad_(False).use_costs(None)  # the loss that a run reports is the one `eval` finds
-    run = load_run(out, device)
-    rows, windows = run.metrics, run.windows(FINAL_TOKENS)
-    loss = heldout_loss(model, windows, progress)
-    final = {"fingerprint": fingerprint(model), "heldout_loss": loss, "heldout_tokens": windows[:, 1:].numel()}
-    if processes.first:
-        add_sealed(out, "final.json", to_json(final))
-    return {
-        "run": str(out),
-        "steps": state.step,
-        "tokens": state.step * config.train.batch_size * config.model.context,
-        "seconds": rows[-1]["seconds"] if rows else None,
-        "heldout_loss": loss,
-        "heldout_in_training": heldout_in_training(data.corpus_manifest),
-        "fingerprint": final["fingerprint"],
-        "mode": config.train.mode,
-        **summary(rows),
-        **count_parameters(model),
-    }
+        with watching(watchers, out, config, training.start.step) as watch:
+            state = _finish(replace(training, watch=watch))
+        return _close(run, training, state)
 
 
-def _repeat_exactly(device: torch.device) -> None:
-    """On CPU an operation that may round otherwise next time is an error; GPUs keep their faster ones."""
+def _settle(config: RunConfig, device: torch.device) -> None:
+    """Threads and memory as the config says. On CPU an operation that may round otherwise next time is an error; GPUs
+    keep their faster ones."""
+    use_threads(config.threads)
+    if config.freed_memory == "returned":
+        return_freed_memory()
     mode = "error" if device.type == "cpu" else "default"
     torch.set_deterministic_debug_mode(mode)  # use_deterministic_algorithms does the same and imports a compiler
 
@@ -122,65 +106,91 @@ def _check_shares(config: RunConfig, n_processes: int) -> None:
         )
 
 
-def _check_same_text(out: Path, data: PreparedData) -> None:
-    run = load_run(out)
+def _check_same_text(run: Run, data: PreparedData) -> None:
     if run.corpus["sha256"] != data.corpus_manifest["sha256"]:
-        raise UserError(f"the corpus has changed since {out} was started; restore it, or train into a new directory")
+        raise UserError(
+            f"the corpus has changed since {run.path} was started; restore it, or train into a new directory"
+        )
     if run.tokenizer.sha256 != data.tokenizer.sha256:
         was = run.environment["versions"]["tokenizers"]
-        raise UserError(f"{out} was started with tokenizers {was}, which splits otherwise; install that version again")
-
-
-def _take_up(out: Path, config: RunConfig, device: str) -> tuple[GPT, Optimizer, TrainState]:
-    """Model, optimizer and state of the last checkpoint, or of step 0."""
-    where, t = pick_device(device), config.train
-    checkpoints = checkpoint_directories(out)
-    if not checkpoints:
-        torch.manual_seed(t.seed)
-        model = GPT(config.model).to(where)
-        return model, optimizer_for(model, t), _start(config)
-    try:
-        state = read_state(checkpoints[-1])
-        weights = read_tensors(checkpoints[-1], "model.safetensors")
-        moments = read_tensors(checkpoints[-1], "optimizer.safetensors")
-    except (CorruptFile, MissingFile) as error:
-        raise type(error)(f"{error}, or remove {checkpoints[-1]} to resume from the checkpoint before it") from None
-    model = load_model(config.model, weights, str(checkpoints[-1])).to(where)
-    optimizer = optimizer_for(model, t)
-    optimizer.load_state_tensors(moments, state.step)
-    return model, optimizer, state
-
-
-def _start(config: RunConfig) -> TrainState:
-    return TrainState(step=0, metrics_sha256=sha256(b""), threads=config.threads)
-
-
-def _finish(
-    out: Path,
-    config: RunConfig,
-    data: PreparedData,
-    model: GPT,
-    optimizer: Optimizer,
-    state: TrainState,
-    progress: Progress,
-    processes: Processes,
-    watch: Watch,
-) -> TrainState:
-    if state.step == config.n_steps:
-        remove_leftovers(out)
-        return state
-    device = model.device
-    heldout = torch.from_numpy(
-        heldout_windows(data.heldout, max(CURVE_TOKENS, config.model.context), config.model.context)
-    ).to(device)
-    try:
-        return train_loop(out, config, model, optimizer, data.train, heldout, state, progress, processes, watch)
-    except torch.OutOfMemoryError:
-        parts = config.train.micro_batches
         raise UserError(
-            f"the memory of {device} is too small; train into a new directory with train.micro_batches above {parts} "
-            f"(thinwire train --dry-run foretells the memory), or on more processes"
+            f"{run.path} was started with tokenizers {was}, which splits otherwise; install that version again"
+        )
+
+
+def _take_up(run: Run, config: RunConfig, data: PreparedData, processes: Processes, progress: Progress) -> Training:
+    """The training from the last checkpoint on, or from step 0."""
+    context, t = config.model.context, config.train
+    checkpoints = checkpoint_directories(run.path)
+    if checkpoints:
+        state, weights, moments = _read(checkpoints[-1])
+        model = load_model(config.model, weights, str(checkpoints[-1]))
+    else:
+        torch.manual_seed(t.seed)
+        state, moments, model = TrainState(0, sha256(b""), config.threads), None, GPT(config.model)
+    optimizer = optimizer_for(model.to(run.device), t)
+    if moments is not None:
+        optimizer.load_state_tensors(moments, state.step)
+    model.use_costs(run.costs)
+    windows = heldout_windows(data.heldout, max(CURVE_TOKENS, context), context)
+    return Training(
+        path=run.path,
+        config=config,
+        model=model,
+        optimizer=optimizer,
+        tokens=data.train,
+        heldout=torch.from_numpy(windows).to(run.device),
+        start=replace(state, threads=config.threads, processes=processes.count),
+        processes=processes,
+        progress=progress,
+    )
+
+
+def _read(checkpoint: Path) -> tuple[TrainState, dict[str, Tensor], dict[str, Tensor]]:
+    """(state, weights, moments). A damaged file's error also says how to go on without this checkpoint."""
+    try:
+        state, weights = read_state(checkpoint), read_tensors(checkpoint, "model.safetensors")
+        return state, weights, read_tensors(checkpoint, "optimizer.safetensors")
+    except (CorruptFile, MissingFile) as error:
+        raise type(error)(f"{error}, or remove {checkpoint} to resume from the checkpoint before it") from None
+
+
+def _finish(training: Training) -> TrainState:
+    """All steps that are left; where there are none, what a kill left is tidied up."""
+    if training.start.step == training.config.n_steps:
+        remove_leftovers(training.path)
+        return training.start
+    try:
+        return train_loop(training)
+    except torch.OutOfMemoryError:
+        parts = training.config.train.micro_batches
+        raise UserError(
+            f"the memory of {training.model.device} is too small; train into a new directory with train.micro_batches "
+            f"above {parts} (thinwire train --dry-run foretells the memory), or on more processes"
         ) from None
+
+
+def _close(run: Run, training: Training, state: TrainState) -> dict[str, Any]:
+    """Measure the trained model and keep what was found."""
+    model = training.model.requires_grad_(False)
+    model.use_costs(None)  # the loss that a run reports is the one `eval` finds
+    rows, windows = run.metrics, run.windows(FINAL_TOKENS)
+    loss = heldout_loss(model, windows, training.progress)
+    final = {"fingerprint": fingerprint(model), "heldout_loss": loss, "heldout_tokens": windows[:, 1:].numel()}
+    if training.processes.first:
+        add_sealed(run.path, "final.json", to_json(final))
+    return {
+        "run": str(run.path),
+        "steps": state.step,
+        "tokens": state.step * training.tokens_per_step,
+        "seconds": rows[-1]["seconds"] if rows else None,
+        "heldout_loss": loss,
+        "heldout_in_training": heldout_in_training(run.corpus),
+        "fingerprint": final["fingerprint"],
+        "mode": training.config.train.mode,
+        **summary(rows),
+        **count_parameters(model),
+    }
 
 
 def dry_run(
