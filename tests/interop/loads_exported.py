@@ -4,6 +4,7 @@ import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -13,8 +14,8 @@ TEXT = "def close(quote):\n"
 
 
 def facts(folder: Path) -> dict[str, object]:
-    model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True).eval()
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
     recorded = load_file(folder.with_suffix(".safetensors"))
     with torch.no_grad():
         logits = model(recorded["tokens"]).logits
