@@ -4,11 +4,10 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import pytest
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as thinwire/__init__.py does, too late where torch comes first
@@ -21,26 +20,6 @@ os.environ.setdefault(
 
 settings.register_profile("steady", deadline=None)  # a busy machine is no failure
 settings.load_profile("steady")
-
-# All of this happens before anything of thinwire is imported. The compiled kernels stay out: numba cannot compile
-# a function that a type check wraps.
-CHECKED = ("storage", "data", "model", "tasks", "training", "circuits", "pruning", "evidence", "verification")
-CHECKED += ("ground_truth", "frontier", "viewer", "runs", "workflows")
-CHECKED += ("sparsity.projection", "sparsity.schedules", "sparsity.topk")
-install_import_hook([f"thinwire.{name}" for name in CHECKED], "beartype.beartype")
-
-ProtocolType = type(Protocol)
-plain_init = ProtocolType.__init__
-
-
-def init_checkable(cls: Any, *args: Any, **kwargs: Any) -> None:
-    """Makes the package's protocols fit for the isinstance that beartype asks of them."""
-    plain_init(cls, *args, **kwargs)
-    if cls.__module__.startswith("thinwire") and cls._is_protocol:
-        runtime_checkable(cls)
-
-
-ProtocolType.__init__ = init_checkable  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -24,7 +24,7 @@ def values(kind: str, *shape: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("width, k", [(1, 1), (5, 2), (16, 4), (37, 9)])
+@pytest.mark.parametrize(("width", "k"), [(1, 1), (5, 2), (16, 4), (37, 9)])
 def test_abs_topk_equals_the_reference(kind: str, width: int, k: int) -> None:
     x = values(kind, 2, 3, width)
     kept, mask = gpu.abs_topk(x, k)

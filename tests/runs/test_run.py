@@ -87,9 +87,13 @@ def test_an_altered_file_is_refused_when_it_is_read(trained: Path, tmp_path: Pat
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(CorruptFile, match=f"{name} does not match its checksum; restore it or make it again"):
+
+    def read() -> tuple[object, ...]:
         run = load_run(tmp_path / "run")
-        _ = (run.tokenizer, run.corpus, run.heldout, run.environment)
+        return run.tokenizer, run.corpus, run.heldout, run.environment
+
+    with pytest.raises(CorruptFile, match=f"{name} does not match its checksum; restore it or make it again"):
+        read()
 
 
 def test_reading_a_run_changes_nothing_and_a_verb_takes_its_threads(trained: Path) -> None:

@@ -65,7 +65,7 @@ def test_own_task_puts_half_of_many_pairs_into_train(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line, reason",
+    ("line", "reason"),
     [
         ("{'clean'", "line 11: not valid JSON"),
         ("[1]", "line 11: not an object with exactly the keys clean, corrupt, answer, other"),

@@ -36,7 +36,7 @@ VOCAB_SIZES = (1024, 2048)
 UNAVAILABLE = {(1024, "for_while"), (1024, "while_return_true")}
 """` while` is two tokens in the smaller vocabulary, ` for` and ` return` are one."""
 AVAILABLE = [(size, name) for size in VOCAB_SIZES for name in NAMES if (size, name) not in UNAVAILABLE]
-each_available_task = pytest.mark.parametrize("size, name", AVAILABLE)
+each_available_task = pytest.mark.parametrize(("size", "name"), AVAILABLE)
 
 
 @cache
@@ -146,7 +146,7 @@ def test_the_position_alone_is_at_chance(size, name):
     assert accuracy_of_lookup(*features) == 0.5
 
 
-@pytest.mark.parametrize("size, name", sorted(UNAVAILABLE))
+@pytest.mark.parametrize(("size", "name"), sorted(UNAVAILABLE))
 def test_a_contrast_of_unequal_words_makes_a_task_unavailable(size, name):
     with pytest.raises(
         Unavailable, match=rf"{name} is unavailable .* 1024 tokens: only 0 of .*' wh' 'ile'.*vocab_size"

@@ -221,7 +221,7 @@ def test_tensors_survive_the_file_and_errors_of_the_disk_are_errors_of_the_disk(
     again = read_tensors(tmp_path, "t.safetensors")
     assert all(torch.equal(again[name], tensors[name]) for name in tensors) and again.keys() == tensors.keys()
     monkeypatch.setattr(thinwire.storage.tensors, "save_file", fails(lambda *_: None, 1, RUST_DISK_FULL))
-    with pytest.raises(OSError) as error:
+    with pytest.raises(OSError, match="u.safetensors") as error:
         write_tensors(tmp_path / "u.safetensors", tensors)
     assert error.value.errno == errno.ENOSPC
     assert sorted(os.listdir(tmp_path)) == ["manifest.json", "t.safetensors"]

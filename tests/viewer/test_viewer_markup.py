@@ -57,7 +57,7 @@ def test_join_leaves_out_what_is_missing() -> None:
 
 
 def test_page_json_refuses_what_json_does_not_know() -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="not JSON compliant"):
         page_json({"loss": float("nan")})
 
 

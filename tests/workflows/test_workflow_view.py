@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +128,6 @@ def test_a_circuit_is_shown_in_a_notebook(pruned_path: Path, monkeypatch: pytest
     shown = show(run, circuit, height=500)._repr_html_()
     assert shown.startswith("<iframe srcdoc=") and 'sandbox="allow-scripts allow-downloads"' in shown
     with pytest.raises(UserError, match="does not hold this circuit"):
-        from dataclasses import replace
-
         show(run, replace(circuit, seed=99))
 
 

@@ -7,7 +7,7 @@ fingerprint and tokenizer, its nodes, its weights, its vocabulary and context.
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -22,6 +22,7 @@ from thinwire.tasks.task import Split
 from thinwire.tasks.tokens import TaskTokens
 
 
+@runtime_checkable
 class OfModel(Protocol):
     """What names the model that it is about: a circuit, a claim, a verification."""
 

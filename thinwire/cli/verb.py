@@ -14,11 +14,11 @@ R = TypeVar("R")
 """What the verb's workflow returns, which `--json` prints as it is."""
 
 
-def no_arguments(parser: Parser, argv: list[str]) -> None:
+def no_arguments(_parser: Parser, _argv: list[str]) -> None:
     return None
 
 
-def done(result: Any) -> int:
+def done(_result: Any) -> int:
     """Whatever came out is a result: exit code 0."""
     return 0
 

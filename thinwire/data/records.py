@@ -37,7 +37,7 @@ def file_texts(name: str, path: Path, field: str) -> Texts:
         ) from None
 
 
-def _whole(name: str, path: Path, field: str) -> Texts:
+def _whole(name: str, path: Path, _field: str) -> Texts:
     with open(path, "rb") as file:
         content = file.read(MAX_DOCUMENT_BYTES + 1)
     _check_length(len(content), str(path))

@@ -17,7 +17,7 @@ from thinwire.model.nodes import NodeSpace
 Hook = Callable[[str, Tensor], Tensor]
 
 
-def identity(site: str, x: Tensor) -> Tensor:
+def identity(_site: str, x: Tensor) -> Tensor:
     """The hook that changes nothing."""
     return x
 

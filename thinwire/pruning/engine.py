@@ -7,7 +7,7 @@ elsewhere) goes through `plain` on either.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ N_PARTS = 4
 """Parts in which a split's loss is summed, so that a hopeless circuit is given up early."""
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Logit differences under gates: one vector over all nodes, 1 for open ones. Shut nodes are at their means."""
 

@@ -103,7 +103,13 @@ def _plan(costs: CostTable, weight: Tensor, source: float, target: float) -> Pla
 class _SupportLinear(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, values: Tensor, bias: Tensor | None, probe: Tensor, support: Support, probes: Tensor
+        ctx: Any,
+        x: Tensor,
+        values: Tensor,
+        bias: Tensor | None,
+        probe: Tensor,  # noqa: ARG004  an input for its gradient alone
+        support: Support,
+        probes: Tensor,
     ) -> Tensor:
         from thinwire.kernels import products
 

@@ -7,7 +7,7 @@ exactly that text and leaves the prompt's own tokens as they were. The first alt
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from thinwire.errors import UserError
 from thinwire.tasks.task import Answers, Pair, Split, Task
@@ -18,6 +18,7 @@ a prompt needs no more context than that. `<|endoftext|>` would say that a file 
 file, and files begin with docstrings and imports."""
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """What this stage needs of `thinwire.data.tokenizer.Tokenizer`."""
 

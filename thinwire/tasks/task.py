@@ -4,7 +4,7 @@ Source: Gao et al. 2025, section 2.3 ("Finding minimal circuits") and appendix A
 """
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -36,6 +36,7 @@ class Answers:
     """What follows `other`."""
 
 
+@runtime_checkable
 class Task(Protocol):
     """A binary next-token choice. Any object with these members is a task."""
 

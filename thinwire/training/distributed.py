@@ -145,7 +145,7 @@ def joined(device: torch.device) -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
-def _end(number: int, frame: Any) -> None:
+def _end(_number: int, _frame: Any) -> None:
     raise ProcessLost
 
 

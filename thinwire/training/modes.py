@@ -6,7 +6,7 @@ regrow      nonzero weights alone, but for every so many steps: `SupportOptimize
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from thinwire.training.support_matrix import HeldMatrix
 from thinwire.training.support_optimizer import SupportOptimizer
 
 
+@runtime_checkable
 class TrainOptimizer(Protocol):
     """Steps 2 to 5 of training for one model. Call `prepare`, then the backward passes, then `step`."""
 

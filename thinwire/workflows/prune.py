@@ -163,7 +163,7 @@ def _groups(configs: Sequence[PruneConfig], together: bool) -> list[list[PruneCo
 def _problem(run: Trained, task: Task, config: PruneConfig, means: Means | None, progress: Progress) -> Problem:
     pairs = task_pairs(run, task)
 
-    def over_text(model: GPT) -> Means:
+    def over_text(_model: GPT) -> Means:
         return means_of(run, config, progress) if means is None else means
 
     standing_in = stand_ins(config.ablation, run.model, over_text, pairs["train"])

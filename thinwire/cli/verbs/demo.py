@@ -38,7 +38,8 @@ COUNTED = {
 def show(console: Console, result: Result) -> None:
     """One row for each task and model, means over tasks, time; the rest as fields. A dry run has no tasks yet."""
     if "tasks" not in result:
-        return show_any(console, result)
+        show_any(console, result)
+        return
     told = ("geomean_edges", "edge_ratio", "tasks_compared", "tasks_left_out", "ladder")
     rest = {name: value for name, value in result.items() if name not in told}
     tasks, sweeps, stages = (rest.pop(name) for name in ("tasks", "sweeps", "stages"))

@@ -43,7 +43,8 @@ def show(console: Console, result: "Evaluation | MeasuredCircuits") -> None:
     """Measurements of a model as they stand; of circuits one row for each kind of edges, then their places."""
     circuits: tuple[MeasuredCircuit, ...] | None = getattr(result, "circuits", None)
     if circuits is None:
-        return show_any(console, result)
+        show_any(console, result)
+        return
     rows = [
         {"task": row.task, "settings": row.settings, "seed": row.seed, "solved": row.solved}
         | {"verdict": row.verdict or "unverified", "kind of edges": row.edge_kind, "edges": row.n_edges}
