@@ -50,10 +50,10 @@ class Linear(nn.Linear):
         super().__init__(source, target, bias)
         self.shares = shares
 
-    def forward(self, x: Float[Tensor, "*batch source"]) -> Float[Tensor, "*batch target"]:
+    def forward(self, input: Float[Tensor, "*batch source"]) -> Float[Tensor, "*batch target"]:
         if self.support is not None:
-            return support_linear(x, self.support, self.bias)
-        return linear(x, self.weight, self.bias, self.costs, self.shares)
+            return support_linear(input, self.support, self.bias)
+        return linear(input, self.weight, self.bias, self.costs, self.shares)
 
 
 class Reader(nn.Module):
