@@ -48,10 +48,13 @@ IMPORTS = {
     "__init__": {"circuits", "model", "pruning", "runs", "tasks", "version", "workflows"},
 }
 RENDERERS = {"cli"}
+UNCHECKED = {"cli", "interop", "kernels", "sparsity"}
+"""Stages whose types are not checked while tests run: numba cannot compile what a check wraps (a part of `sparsity` is
+checked), and what parsers and other people's files hand on is checked where it arrives."""
 MODULE_OF = {"pyyaml": "yaml"}  # distributions whose module has another name
 TOOL_OF = {  # development tools that nothing imports -> where they are used
     "thinwire": ("pyproject.toml", "thinwire[search"),
-    "beartype": ("tests/conftest.py", "beartype.beartype"),
+    "beartype": ("pyproject.toml", "beartype.beartype"),
     "pytest-timeout": ("pyproject.toml", "\ntimeout ="),
     "pytest-xdist": ("Makefile", "pytest -n"),
     "ruff": ("Makefile", "/ruff check"),
@@ -253,7 +256,7 @@ def test_importing_is_cheap(module: str) -> None:
 
 
 def test_shapes_and_types_are_checked_while_tests_run() -> None:
-    """Holds the import hook of conftest.py: a wrong type is refused at the boundary."""
+    """Holds jaxtyping's option in pyproject.toml: a wrong type is refused at the boundary of every checked stage."""
     from thinwire.sparsity.topk import abs_topk
     from thinwire.storage.files import sha256
 
@@ -261,3 +264,7 @@ def test_shapes_and_types_are_checked_while_tests_run() -> None:
         sha256("text instead of bytes")  # pyright: ignore[reportArgumentType]
     with pytest.raises(TypeError, match="abs_topk"):
         abs_topk([1.0, 2.0], 1)  # pyright: ignore[reportArgumentType]
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["addopts"]
+    (packages,) = (option for option in options if option.startswith("--jaxtyping-packages="))
+    stages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} - UNCHECKED
+    assert {f"thinwire.{stage}" for stage in stages} <= set(packages.partition("=")[2].split(","))
