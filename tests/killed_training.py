@@ -87,7 +87,8 @@ def prepare_death(moment: str) -> None:
 def training(corpus: str, out: Path, resume: bool) -> int:
     """Exit code of one training."""
     options = [*SMALL, *sys.argv[4:], *["--resume"] * resume]
-    return main(["train", "--json", "--out", str(out), f"--data.source={corpus}", *options])
+    code = main(["train", "--json", "--out", str(out), f"--data.source={corpus}", *options])
+    return 0 if code == 1 else code  # 1: to the end, and has learned nothing of so few steps
 
 
 def child(corpus: str, out: Path, resume: bool, moment: str) -> int:

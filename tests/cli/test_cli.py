@@ -189,7 +189,7 @@ def test_what_a_config_refuses_is_one_line(capsys: pytest.CaptureFixture[str]) -
         capsys, "train", "--dry-run", "--model.d_model=65"
     )
     assert "floor 0.015625" in error_of(capsys, "train", "--dry-run", "--train.density=0.001")  # 4 / 256
-    assert "target_loss -1.0 is not positive" in error_of(capsys, "prune", "runs/x", "t", "--target_loss=-1")
+    assert "target_loss -1.0 is not in (0, 100]" in error_of(capsys, "prune", "runs/x", "t", "--target_loss=-1")
 
 
 def test_an_unknown_recipe_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,7 +100,7 @@ def test_node_sites_of_a_layer() -> None:
         ({"d_model": 30, "d_head": 16}, "d_model 30 is not a multiple of d_head 16; use 16"),
         ({"activation_frac": 0.0}, "activation_frac 0.0 is not in"),
         ({"activation_frac": 1.5}, "1 switches AbsTopK off"),
-        ({"n_layer": 0}, "n_layer 0 is not positive"),
+        ({"n_layer": 0}, "n_layer 0 is not in"),
     ],
 )
 def test_impossible_shapes_are_refused(change, message: str) -> None:

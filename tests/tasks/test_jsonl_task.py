@@ -67,7 +67,7 @@ def test_own_task_puts_half_of_many_pairs_into_train(tmp_path):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("{'clean'", "line 11: not valid JSON"),
+        ("{'clean'", "line 11 is not valid JSON"),
         ("[1]", "line 11: not an object with exactly the keys clean, corrupt, answer, other"),
         ({"clean": "a"}, "line 11: not an object with exactly the keys"),
         ({**LINES[0], "extra": 1}, "line 11: not an object with exactly the keys"),
@@ -198,5 +198,5 @@ def test_the_verb_checks_own_tasks_and_refuses_bad_lines(tiny_path, tmp_path, ca
     assert "with_as is unavailable" in " ".join(capsys.readouterr().out.split())
     bad = write(tmp_path / "bad.jsonl", [*LINES, "{"])
     assert main(["tasks", "check", str(tiny_path), "--task", str(bad)]) == 2
-    assert "bad.jsonl, line 11: not valid JSON" in capsys.readouterr().err
+    assert "bad.jsonl, line 11 is not valid JSON" in capsys.readouterr().err
     assert main(["tasks", "show", str(bad)]) == 2

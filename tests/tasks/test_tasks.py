@@ -57,6 +57,20 @@ def test_no_name_is_in_two_splits_or_twice_in_a_pool():
 
 
 @each_task
+def test_no_literal_of_a_template_is_a_name_of_another_split(name):
+    """Else a test prompt may be a train prompt but for its indentation: `x.write("` where a function can be `write`."""
+    family = load_family(name)
+    shifted = [template for templates in family.shifts.values() for template in templates]
+    for split in SPLITS:
+        templates = [*family.templates[split], *(shifted if split == "test" else [])]
+        words = {word for template in templates for word in re.findall(r"[A-Za-z_]\w*", SLOT.sub(" ", template))}
+        for other in set(SPLITS) - {split}:
+            pools = {pool for template in family.templates[other] for pool in slots(template).values()}
+            drawn = {value for pool in pools for value in names(other)[pool]}
+            assert not words & drawn, (split, other)
+
+
+@each_task
 def test_no_template_is_in_two_splits(name):
     templates = [{shape(template) for template in load_family(name).templates[split]} for split in SPLITS]
     assert len(set().union(*templates)) == sum(map(len, templates))

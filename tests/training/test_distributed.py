@@ -120,6 +120,8 @@ def test_buckets_hold_everything_once_and_not_too_much() -> None:
 
 # --- torchrun itself ------------------------------------------------------------------------------------------------
 
+ENDED = (0, 1)
+"""A training that came to its end, whether or not it has learned anything."""
 LONG = [
     *("--model.vocab_size=288", "--model.d_model=32", "--model.context=16", "--model.n_layer=1", "--threads=1"),
     *("--train.n_tokens=38400", "--train.batch_size=8", "--train.density=0.2", "--data.heldout_frac=0.3"),
@@ -146,7 +148,7 @@ def workers(parent: int) -> list[int]:
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_worker_ends_the_job_and_resume_goes_on(corpus: Path, tmp_path: Path, victim: int) -> None:
     log = tmp_path / "log"
-    assert torchrun(corpus, tmp_path / "whole", log).wait(120) == 0, log.read_text()
+    assert torchrun(corpus, tmp_path / "whole", log).wait(120) in ENDED, log.read_text()
     metrics = tmp_path / "killed" / "metrics.jsonl"
     with torchrun(corpus, tmp_path / "killed", log) as job:
         while job.poll() is None and not (metrics.exists() and metrics.read_bytes().count(b"\n") > 90):
@@ -156,6 +158,6 @@ def test_a_killed_worker_ends_the_job_and_resume_goes_on(corpus: Path, tmp_path:
     said = log.read_text()
     assert "thinwire: error: another process of this job has ended" in said and "with --resume" in said
     assert "Signal 9 (SIGKILL) received" in said  # torchrun says who died
-    assert torchrun(corpus, tmp_path / "killed", log, "--resume").wait(120) == 0, log.read_text()
+    assert torchrun(corpus, tmp_path / "killed", log, "--resume").wait(120) in ENDED, log.read_text()
     name = "checkpoints/step-00000300/model.safetensors"
     assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -249,7 +249,7 @@ def test_other_types_are_refused_with_a_remedy() -> None:
         optimizer_for(GPT(CONFIG.model).double(), replace(CONFIG.train, mode="regrow"))
     with pytest.raises(ValueError, match="mode certified needs precision float32; use train.mode exact"):
         replace(CONFIG, precision="bfloat16", train=replace(CONFIG.train, mode="certified"))
-    with pytest.raises(ValueError, match="regrow_every_steps 0 is not positive"):
+    with pytest.raises(ValueError, match="regrow_every_steps 0 is not in"):
         replace(CONFIG.train, regrow_every_steps=0)
 
 

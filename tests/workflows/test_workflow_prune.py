@@ -18,8 +18,10 @@ from thinwire.errors import UserError
 from thinwire.progress import Advance, silent
 from thinwire.pruning.config import PruneConfig
 from thinwire.runs.run import Run
-from thinwire.runs.store import store_circuit, stored_verdict
+from thinwire.runs.store import store_circuit
+from thinwire.runs.verdicts import stored_verdict
 from thinwire.tasks.answers import Unavailable
+from thinwire.tasks.jsonl import load_jsonl_task
 from thinwire.workflows import prune as workflow
 from thinwire.workflows.prune import circuit_directory, prune, prune_run, prune_settings
 from thinwire.workflows.pruned import prune_result
@@ -136,6 +138,27 @@ def test_finished_circuits_are_kept(own_run: Run, own_task: str, monkeypatch: py
         with pytest.raises(AssertionError, match="pruned again"):
             prune(own_run, own_task, quick(), resume=False)
     assert {p: p.stat().st_mtime_ns for p in path.iterdir()} == stamps
+
+
+def test_a_circuit_of_other_pairs_is_not_taken_for_this_tasks(
+    own_run: Run, own_task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A `Task` whose pairs changed while name and version stayed: nobody raised the version."""
+    task = load_jsonl_task(own_task)
+    first = prune(own_run, task, quick())
+    fewer = replace(task, all_pairs=task.all_pairs[1:])
+    assert fewer.version == task.version
+    asked = []
+
+    def search(*_: Any, **__: Any) -> None:
+        asked.append("pruned again")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workflow, "prune_model", search)
+    with pytest.raises(KeyboardInterrupt):
+        prune(own_run, fewer, quick())
+    assert asked == ["pruned again"]
+    assert prune(own_run, task, quick()) == first
 
 
 @pytest.mark.slow

@@ -144,14 +144,28 @@ def parse(parser: Parser, argv: Sequence[str]) -> Namespace:
     for option, path in _named_files(parser, argv):
         _check_keys(parser, option, path)
     try:
-        arguments = parser.parse_args(argv)
+        arguments = parser.parse_args([word.translate(_STAND_INS) for word in argv])
     except ArgumentError as error:
         culprit = next((f"{path}: " for path in _culprits(parser, argv)), "")
         message = culprit + _one_line(error)
         raise UserError(f"{message}; {parser.prog} --help lists what there is") from None
+    for key, value in list(arguments.items()):
+        arguments[key] = _put_back(value)
     if parser.config is not None:
         arguments.settings = _build(parser.config, parser, arguments)
     return arguments
+
+
+_STAND_INS = {0xDC00 + byte: 0x10F000 + byte for byte in range(0x80, 0x100)}
+"""Bytes of file names that are no text in this locale: the parser reads words as YAML, which has no place for them, so
+private characters stand in."""
+_BYTES = {stand_in: byte for byte, stand_in in _STAND_INS.items()}
+
+
+def _put_back(value: Any) -> Any:
+    if isinstance(value, str | Path):
+        return type(value)(str(value).translate(_BYTES))
+    return type(value)(map(_put_back, value)) if isinstance(value, list | tuple) else value
 
 
 def _without_alias(parser: Parser, word: str) -> str:

@@ -1,6 +1,8 @@
 """The command `thinwire`: picks the verb, runs it, shows its result, turns errors into exit codes.
 
-0: done (a target that was not met is a result, too); 2: bad input, one line on stderr; 130: interrupted.
+0: done (a target that was not met is a result, too); 1: done, and the verb says that it is no good (`train` of a model
+that is no better than guessing by frequency, `tasks check` with a bad task, `doctor`); 2: bad input, one line on
+stderr; 130: interrupted.
 """
 
 import contextlib
@@ -8,6 +10,7 @@ import difflib
 import errno
 import shlex
 import sys
+from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from thinwire.cli.arguments import new_parser, parse, spelt
 from thinwire.cli.registry import VERBS
 from thinwire.cli.tables import new_console, show_json, show_verbs
 from thinwire.errors import UserError
+from thinwire.storage.files import unicode_text
 from thinwire.version import __version__
 
 EXIT_ERROR = 2
@@ -26,6 +30,8 @@ _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR)
 def main(argv: list[str] | None = None) -> int:
     """Runs one command line and returns its exit code; `--help` and `--print_config` leave by SystemExit(0)."""
     argv = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         return _run(argv)
     except UserError as error:
@@ -113,5 +119,5 @@ def _how_to_continue(argv: list[str]) -> str:
 
 
 def _fail(message: str) -> int:
-    print(f"thinwire: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"thinwire: error: {unicode_text(' '.join(message.split()))}", file=sys.stderr)
     return EXIT_ERROR

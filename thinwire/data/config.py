@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from thinwire.errors import UserError
+from thinwire.ranges import check
 
 STDLIB = "stdlib"
 STDLIB_TESTS = "stdlib-tests"
@@ -53,12 +54,12 @@ class DataConfig:
     """A tokenizer.json to use, such as that of another run, instead of learning one from the corpus."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.heldout_frac < 1:
-            raise UserError(f"heldout_frac {self.heldout_frac} is not in (0, 1); the default is 0.05")
-        if self.max_documents < 0:
-            raise UserError(f"max_documents {self.max_documents} is negative; 0 takes all")
-        if self.copies < 1:
-            raise UserError(f"copies {self.copies} is not positive; 1 repeats nothing")
+        check(
+            self,
+            copies="[1, 1e6]; 1 repeats nothing",
+            max_documents="[0, 1e12]; 0 takes all",
+            heldout_frac="(0, 1); the default is 0.05",
+        )
         if not self.endings:
             raise UserError("suffixes is empty; name at least one, such as .py")
         _check_parts(self.parts)

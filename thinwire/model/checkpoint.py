@@ -50,6 +50,6 @@ def load_model(config: ModelConfig, tensors: Mapping[str, Tensor], where: str) -
     try:
         model.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
-        detail = " ".join(str(error).split())
+        detail = " ".join(str(error).split())[:300]
         raise CorruptFile(f"{where} does not fit its config.yaml: {detail}") from None
     return model

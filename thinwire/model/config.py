@@ -3,7 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from thinwire.errors import UserError
 from thinwire.model.sites import LAYER_SITES, RESIDUAL_SITES
+from thinwire.ranges import check
+
+MAX_PARAMETERS = 10**12
+"""More are refused before anything is built."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +33,16 @@ class Variant:
     """MLP neurons N; 0: mlp_ratio x d_model."""
 
     def __post_init__(self) -> None:
+        check(
+            self,
+            d_positions="[0, 1e5]; 0 is the default",
+            n_head="[0, 1e5]; 0 is the default",
+            d_mlp="[0, 1e6]; 0 is the default",
+        )
         known = (*LAYER_SITES, *RESIDUAL_SITES)
         for site in self.topk_sites:
             if site not in known:
-                raise ValueError(f"topk_sites names {site!r}; a layer has {', '.join(known)}")
-        for name in ("d_positions", "n_head", "d_mlp"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} {getattr(self, name)} is negative; 0 is the default")
+                raise UserError(f"topk_sites names {site!r}; a layer has {', '.join(known)}")
 
     @property
     def residual_sites(self) -> tuple[str, ...]:
@@ -71,18 +79,28 @@ class ModelConfig:
     """Where the model departs from the paper's."""
 
     def __post_init__(self) -> None:
+        check(
+            self,
+            vocab_size="[1, 65536]",
+            context="[1, 1e6]",
+            n_layer="[1, 1000]",
+            d_model="[1, 1e5]",
+            d_head="[1, 1e5]",
+            mlp_ratio="[1, 1000]",
+            activation_frac="(0, 1]; 1 switches AbsTopK off",
+        )
         if self.d_model % self.d_head and not self.variant.n_head:
-            raise ValueError(
+            raise UserError(
                 f"d_model {self.d_model} is not a multiple of d_head {self.d_head}; "
                 f"use {self.d_model // self.d_head * self.d_head or self.d_head}"
             )
-        if not 0 < self.activation_frac <= 1:
-            raise ValueError(f"activation_frac {self.activation_frac} is not in (0, 1]; 1 switches AbsTopK off")
-        for name in ("vocab_size", "context", "n_layer", "d_model", "d_head", "mlp_ratio"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} is not positive")
+        if self.n_parameters > MAX_PARAMETERS:
+            raise UserError(
+                f"a model of this shape has {self.n_parameters:.2g} parameters, more than {MAX_PARAMETERS:.0e}; lower "
+                f"n_layer, d_model, mlp_ratio or vocab_size"
+            )
         if self.variant.d_positions and self.positions != "learned":
-            raise ValueError(f"d_positions {self.variant.d_positions} needs positions: learned")
+            raise UserError(f"d_positions {self.variant.d_positions} needs positions: learned")
 
     @property
     def d_mlp(self) -> int:
@@ -93,6 +111,12 @@ class ModelConfig:
     def n_head(self) -> int:
         """Number of attention heads H."""
         return self.variant.n_head or self.d_model // self.d_head
+
+    @property
+    def n_parameters(self) -> int:
+        """Entries of the weight matrices and of the bigram table."""
+        layer = 4 * self.d_attn * self.d_read + 2 * self.d_mlp * self.d_read
+        return self.n_layer * layer + 2 * self.vocab_size * self.d_model + self.bigram * self.vocab_size**2
 
     @property
     def d_attn(self) -> int:

@@ -5,7 +5,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from thinwire.circuits.graph import Ablation
+from thinwire.errors import UserError
 from thinwire.pruning.requirement import REQUIREMENTS, Requirement
+from thinwire.ranges import SEED, check
 from thinwire.storage.files import sha256, to_json
 
 LATER = ("require", "terms", "starts")
@@ -50,13 +52,19 @@ class PruneConfig:
     """Seed of the gates' initialisation and of the order of the pairs."""
 
     def __post_init__(self) -> None:
-        for name in ("target_loss", "steps", "learning_rate", "batch_pairs", "means_tokens"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} {getattr(self, name)} is not positive")
-        if self.starts not in range(1, 5):
-            raise ValueError(f"starts {self.starts} is not 1, 2, 3 or 4")
-        if self.k_coef < 0:
-            raise ValueError(f"k_coef {self.k_coef} is negative")
+        check(
+            self,
+            target_loss="(0, 100]; the default is 0.15",
+            k_coef="[0, 1e6]",
+            steps="[1, 1e6]",
+            learning_rate="(0, 10]; the default is 0.01",
+            warmup_frac="[0, 1]",
+            weight_decay="[0, 100]",
+            batch_pairs="[1, 1e6]",
+            means_tokens="[1, 1e12]",
+            starts="[1, 4]",
+            seed=SEED,
+        )
 
     def settings_hash(self) -> str:
         """Short hash of everything but the seed; names a folder of circuits that differ in the seed alone."""
@@ -71,10 +79,10 @@ class PruneConfig:
 
     @classmethod
     def of(cls, hyperparameters: Mapping[str, Any], seed: int = 0) -> "PruneConfig":
-        """Inverse of `hyperparameters`. Raises `ValueError` for settings that this version does not know."""
+        """Inverse of `hyperparameters`. Raises `UserError` for settings that this version does not know."""
         values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in hyperparameters.items()}
         if unknown := values.keys() - {f.name for f in fields(cls)}:
-            raise ValueError(f"unknown settings of the pruning: {', '.join(sorted(unknown))}")
+            raise UserError(f"unknown settings of the pruning: {', '.join(sorted(unknown))}")
         return cls(**values, seed=seed)
 
     @property

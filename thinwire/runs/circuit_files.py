@@ -23,6 +23,7 @@ from thinwire.errors import CorruptFile, MissingFile, UserError
 from thinwire.model.gpt import GPT
 from thinwire.pruning.config import PruneConfig
 from thinwire.runs.trained import Trained
+from thinwire.runs.verdicts import circuit_sha256
 from thinwire.storage.files import MAX_RECORD, is_sealed, read_file, read_sealed
 from thinwire.storage.records import parse_json
 from thinwire.storage.tensors import parse_tensors
@@ -41,6 +42,8 @@ class CircuitFiles:
     pairs: dict[Split, TaskTokens]
     hyperparameters: dict[str, Any]
     """Settings of the pruning; empty when the file does not state them."""
+    sha256: str = ""
+    """Of the files (`verdicts.circuit_sha256`)."""
 
 
 def read_circuit_files(path: Path, run: Trained) -> CircuitFiles:
@@ -58,7 +61,8 @@ def read_circuit_files(path: Path, run: Trained) -> CircuitFiles:
     pairs = _pairs(path, run, claim.task)
     if isinstance(stated, Circuit):
         check_answers(stated, pairs, path / "pairs.safetensors")
-    return CircuitFiles(claim, _means(path, run, stated.ablation, pairs), pairs, stated.hyperparameters)
+    means = _means(path, run, stated.ablation, pairs)
+    return CircuitFiles(claim, means, pairs, stated.hyperparameters, circuit_sha256(path))
 
 
 def read_pairs(path: Path, model: GPT) -> dict[Split, TaskTokens]:

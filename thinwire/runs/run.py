@@ -4,6 +4,7 @@ config.yaml  env.json  costs.json  tokenizer.json  corpus.json  heldout.bin  man
 metrics.jsonl  checkpoints/step-*/                                                           as training goes
 final.json                                                                                   when it has ended
 circuits/<task>/<settings hash>/<seed>/                                                      one sealed circuit each
+steps/<step>/                                                weights of a step that is kept, and circuits/ of its own
 """
 
 import json
@@ -27,7 +28,7 @@ from thinwire.runs.trained import HELDOUT_TOKENS, ORIGIN, WEIGHTS, Trained
 from thinwire.sparsity.costs import CostTable, default_costs, measure_costs, to_rows
 from thinwire.storage.files import MANIFEST, is_sealed, new_directory, read_sealed, to_json, write_atomic
 from thinwire.storage.tensors import read_tensors
-from thinwire.training.checkpoint import latest_checkpoint, read_state
+from thinwire.training.checkpoint import kept_directory, kept_steps, latest_checkpoint, read_state
 from thinwire.training.config import RunConfig
 from thinwire.training.config_file import from_yaml, to_yaml
 from thinwire.training.metrics import read_metrics
@@ -60,6 +61,18 @@ def _cost_table(config: RunConfig) -> CostTable:
 class Run(Trained):
     """A model that this package trained (or is still training), and the history of its training."""
 
+    step: int | None = None
+    """Whose weights these are, of those that `keep_every_steps` kept; None: the last step's."""
+
+    @property
+    def name(self) -> str:
+        name = self.path.resolve().name
+        return name if self.step is None else f"{name}@{self.step}"
+
+    @property
+    def home(self) -> Path:
+        return self.path if self.step is None else kept_directory(self.path, self.step)
+
     @cached_property
     def config(self) -> RunConfig:
         return from_yaml(read_sealed(self.path, "config.yaml"), self.path / "config.yaml")
@@ -85,7 +98,9 @@ class Run(Trained):
         return read_metrics(self.path / "metrics.jsonl")
 
     def _weights(self) -> tuple[Mapping[str, Tensor], Path]:
-        """Those of the last checkpoint. Raises `UserError` when training has not come to its end."""
+        """Those of `step`, or of the last checkpoint. Raises `UserError` when training has not come to its end."""
+        if self.step is not None:
+            return read_tensors(self.home, WEIGHTS), self.home / WEIGHTS
         checkpoint = latest_checkpoint(self.path)
         state = read_state(checkpoint)
         if state.step < self.config.n_steps:
@@ -96,25 +111,48 @@ class Run(Trained):
         return read_tensors(checkpoint, WEIGHTS), checkpoint / WEIGHTS
 
 
-def load(path: str | Path, device: str = "auto") -> Trained:
+def load(path: str | Path, device: str = "auto", *, step: int | None = None) -> Trained:
     """Open the directory of a trained model: a `Run` if this package trained it.
 
-    Nothing about the process changes; who wants a number of threads sets it (`take_threads`, `torch.set_num_threads`).
-    Raises `MissingFile` when `path` holds no model, `CorruptFile` when its files do not match their checksums.
+    `step` takes the weights of that step, where `train.keep_every_steps` kept them; so does the path of what is kept of
+    it, RUN/steps/00000600. Nothing about the process changes: who wants a number of threads sets it (`take_threads`,
+    `torch.set_num_threads`).
+
+    Raises `MissingFile` when `path` holds no model or not that step's, `CorruptFile` when its files do not match their
+    checksums.
     """
     path = Path(path)
+    if step is None and path.parent.name == "steps" and path.name.isdecimal():
+        path, step = path.parent.parent, int(path.name)
     if is_sealed(path, "demo.json"):
         raise MissingFile(f"{path} holds a demo of two runs; name one of them: {path / 'sparse'} or {path / 'dense'}")
     if not (path / MANIFEST).exists():
         raise MissingFile(f"{path} holds no run; make one with: thinwire train --out {path}")
-    found = (Trained if is_sealed(path, ORIGIN) else Run)(path, pick_device(device))
+    where = pick_device(device)
+    if is_sealed(path, ORIGIN):
+        if step is not None:
+            raise UserError(f"{path} was imported and has no training; leave the step out")
+        found = Trained(path, where)
+    else:
+        found = Run(path, where, _kept(path, step))
     _ = found.model_config
     return found
 
 
-def load_run(path: str | Path, device: str = "auto") -> Run:
+def _kept(run: Path, step: int | None) -> int | None:
+    """`step`, if its weights are kept; None for the last one."""
+    if step is None or step in kept_steps(run):
+        return step
+    steps = kept_steps(run)
+    listed = (
+        f"there are: {', '.join(map(str, steps))}" if steps else "train with --train.keep_every_steps N to keep some"
+    )
+    raise MissingFile(f"{run} keeps no weights of step {step}; {listed}; without a step the last is taken")
+
+
+def load_run(path: str | Path, device: str = "auto", *, step: int | None = None) -> Run:
     """`load` of what this package trained. Raises `UserError` for an imported model, which has no training."""
-    found = load(path, device)
+    found = load(path, device, step=step)
     if not isinstance(found, Run):
         raise UserError(f"{path} was imported and has no training; `thinwire view {path}` shows its circuits")
     return found
@@ -127,9 +165,9 @@ def take_threads(run: T) -> T:
     return run
 
 
-def open_run(path: str | Path, device: str = "auto") -> Trained:
+def open_run(path: str | Path, device: str = "auto", *, step: int | None = None) -> Trained:
     """`load` with the threads that the model was made with: what a verb starts with."""
-    return take_threads(load(path, device))
+    return take_threads(load(path, device, step=step))
 
 
 def opened(run: Trained | str | Path) -> Trained:

@@ -101,7 +101,7 @@ def circuits_of(run: Trained, paths: Sequence[str | Path] = (), where: Sequence[
     """
     found = select([Path(path) for path in paths] or run.circuit_directories(), Where.of(where))
     if not found:
-        raise UserError(f"{run.path} holds no circuits; find some with: thinwire prune {run.path} single_double_quote")
+        raise UserError(f"{run.home} holds no circuits; find some with: thinwire prune {run.home} single_double_quote")
     return found
 
 

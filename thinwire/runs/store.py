@@ -4,22 +4,16 @@ import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
 
 from thinwire.circuits.ablation import Means
 from thinwire.circuits.artefact import save_circuit
 from thinwire.circuits.graph import Circuit
 from thinwire.errors import CorruptFile, MissingFile
-from thinwire.storage.files import is_sealed, read_sealed
-from thinwire.storage.records import parse_json
+from thinwire.runs.verdicts import CIRCUIT_FILES, stored_verdict
+from thinwire.storage.files import read_sealed
 from thinwire.storage.temporary import temporary_directory
 from thinwire.tasks.task import Split
 from thinwire.tasks.tokens import TaskTokens
-from thinwire.verification.verdict import Verdict
-
-VERDICT_FILE = "verify.json"
-CIRCUIT_FILES = ("circuit.json", "means.safetensors", "pairs.safetensors")
-VERDICTS = get_args(Verdict)
 
 
 @dataclass(frozen=True)
@@ -63,14 +57,3 @@ def _last_verdict(path: Path) -> str | None:
         return stored_verdict(path)
     except (CorruptFile, MissingFile):
         return None
-
-
-def stored_verdict(path: Path) -> str | None:
-    """The verdict beside the circuit at `path`; None where it was not verified. Raises `CorruptFile`."""
-    if not is_sealed(path, VERDICT_FILE):
-        return None
-    values: Any = parse_json(read_sealed(path, VERDICT_FILE), path / VERDICT_FILE)
-    verdict = values.get("verdict") if isinstance(values, dict) else None
-    if verdict not in VERDICTS:
-        raise CorruptFile(f"{path / VERDICT_FILE} has no verdict; verify the circuit again")
-    return verdict

@@ -9,6 +9,7 @@ from thinwire.circuits.artefact import StoredCircuit, load_circuit
 from thinwire.circuits.graph import Circuit
 from thinwire.errors import CorruptFile, UserError
 from thinwire.frontier.compare import smallest
+from thinwire.pruning.config import PruneConfig
 from thinwire.runs.run import load
 from thinwire.runs.trained import Trained
 from thinwire.storage.files import is_sealed
@@ -27,6 +28,10 @@ def open_circuit(run: Trained, path: Path) -> StoredCircuit:
     check_circuit(circuit, run.model, where)
     if circuit.answer_texts != tuple(run.tokenizer.token_text(token) for token in circuit.answer_tokens):
         raise CorruptFile(f"{where}: answer_texts are not those of answer_tokens; restore it or prune again")
+    try:
+        PruneConfig.of(circuit.hyperparameters, circuit.seed)
+    except (UserError, TypeError) as error:
+        raise CorruptFile(f"{where}: hyperparameters: {error}; restore it or prune again") from None
     check_means(stored.means, run.model, path / "means.safetensors")
     check_pairs(stored.pairs, run.model, path / "pairs.safetensors")
     return replace(stored, means={site: mean.to(run.device) for site, mean in stored.means.items()})
@@ -39,13 +44,13 @@ def directory_of(run: Trained, circuit: Circuit | str | Path) -> Path:
     """
     if not isinstance(circuit, Circuit):
         return Path(circuit)
-    if circuit.directory and circuit.directory.resolve().is_relative_to(run.path.resolve()):
+    if circuit.directory and circuit.directory.resolve().is_relative_to(run.home.resolve()):
         return circuit.directory
     if circuit.directory:  # of a copy of this run, perhaps
         here = run.home.joinpath("circuits", *circuit.directory.parts[-3:])
         if is_sealed(here, "circuit.json") and load_circuit(here).circuit == circuit:
             return here
-    raise UserError(f"{run.path} does not hold this circuit of {circuit.task}; store it with thinwire.prune first")
+    raise UserError(f"{run.home} does not hold this circuit of {circuit.task}; store it with thinwire.prune first")
 
 
 def run_of(circuit: Path, device: str = "auto") -> Trained:

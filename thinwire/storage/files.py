@@ -113,7 +113,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     """Write `data` so that `path` holds either its old content or all of the new one."""
     path = Path(path)
     with temporary_file(path) as (file, temporary):
-        file.write(data.encode() if isinstance(data, str) else data)
+        file.write(unicode_text(data).encode() if isinstance(data, str) else data)
         file.flush()
         os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -121,7 +121,12 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 def to_json(value: Any) -> str:
     """JSON text as every artefact stores it: indented, strict (NaN is refused), one final newline."""
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return unicode_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
+
+
+def unicode_text(text: str) -> str:
+    """`text` in which bytes of file names that are no text in this locale are what they are in UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -172,7 +177,7 @@ def add_sealed(directory: Path, name: str, data: bytes | str) -> None:
     old or its new content. A file that is added is listed last: after a kill before that it counts as absent.
     """
     directory = Path(directory)
-    content = data.encode() if isinstance(data, str) else data
+    content = unicode_text(data).encode() if isinstance(data, str) else data
     files = dict(read_manifest(directory).files)
     entry = Entry(sha256(content), len(content))
     if name in files and (directory / name).exists():

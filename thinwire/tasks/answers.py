@@ -34,7 +34,12 @@ class Encoder(Protocol):
 
 
 class Unavailable(UserError):
-    """The tokenizer does not give a task what it needs: two answers of one token each, sides of equal length."""
+    """This model cannot be asked a task, though task and files are as they should be.
+
+    Its tokenizer does not give the task two answers of one token each, or sides of equal length, or its context is too
+    short. What is damaged or missing is another `UserError`: a check that leaves out what is unavailable must not leave
+    that out too.
+    """
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ a hash of its two prompts, half of the pairs to train and a quarter each to vali
 lines moves no pair. Unlike the built-in tasks, splits may share names.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from thinwire.errors import MissingFile, UserError
-from thinwire.storage.files import sha256
+from thinwire.errors import CorruptFile, MissingFile, UserError
+from thinwire.storage.files import MAX_RECORD, read_file, sha256
+from thinwire.storage.records import parse_json
 from thinwire.tasks.task import SPLITS, Answers, Pair, Split
 
 KEYS = ("clean", "corrupt", "answer", "other")
@@ -81,18 +81,15 @@ def load_jsonl_task(path: Path | str) -> JsonlTask:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+        return read_file(path, MAX_RECORD).decode()
+    except MissingFile:
         raise MissingFile(f"{path} is missing; a task of your own is a file of JSON lines") from None
-    except (UnicodeDecodeError, OSError) as error:
+    except (UnicodeDecodeError, OSError, CorruptFile) as error:
         raise UserError(f"{path} cannot be read ({error}); give a UTF-8 file of JSON lines") from None
 
 
 def _parse(line: str, where: str) -> tuple[Pair, Answers]:
-    try:
-        values = json.loads(line)
-    except ValueError as error:
-        raise UserError(f"{where}: not valid JSON ({error}); give one object per line") from None
+    values = parse_json(line.encode(), where)
     if not isinstance(values, dict) or values.keys() != set(KEYS):
         raise UserError(f"{where}: not an object with exactly the keys {', '.join(KEYS)}")
     for key in KEYS:

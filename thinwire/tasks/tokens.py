@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from thinwire.errors import CorruptFile, UserError
+from thinwire.errors import CorruptFile
 from thinwire.tasks.alignment import aligned_rows, kept_sides
 from thinwire.tasks.answers import AnswerTokens, Encoder, Side, Unavailable, choose_answers, sides
 from thinwire.tasks.shifts import shifted_pairs
@@ -51,8 +51,8 @@ def tokenize(task: Task, tokenizer: Encoder, split: Split, context: int) -> Task
     """The pairs of `split` in their order; T is the longest prompt's length, at most `context` tokens.
 
     Of a built-in task only pairs whose sides are equally long are kept; own tasks keep all.
-    Raises `Unavailable` if the tokenizer lacks the answers or leaves too few such pairs, `UserError` if a prompt is
-    longer than `context` or a split has no pairs.
+    Raises `Unavailable` if the tokenizer lacks the answers or leaves too few such pairs, or a prompt is longer than
+    `context`; `UserError` if a split has no pairs.
     """
     return tokenize_splits(task, tokenizer, context)[split]
 
@@ -64,7 +64,7 @@ def tokenize_splits(task: Task, tokenizer: Encoder, context: int) -> dict[Split,
     for side in (side for part in parts.values() for side in part):
         row = max(range(len(side.ids)), key=lambda row: len(side.ids[row]))
         if len(side.ids[row]) > context:
-            raise UserError(
+            raise Unavailable(
                 f"a prompt of task {task.name} has {len(side.ids[row])} tokens, more than the model's context of "
                 f"{context}: {side.named(row)}; use shorter prompts or a model with a longer context"
             )
@@ -78,8 +78,8 @@ def tokenize_shift(task: Task, shift: str, tokenizer: Encoder, like: TaskTokens,
     """The pairs of `shifted_pairs(task, shift)`, with the answers of `like`, any split of the task's pairs.
 
     Left out are pairs that do not fit into `context` tokens, whose sides are not equally long, or behind which the
-    answers are not the same two tokens. Raises `Unavailable` if fewer than `MIN_SHIFTED` are left, `UserError` if
-    `like` has answers that the task does not know, and as `shifted_pairs` does.
+    answers are not the same two tokens. Raises `Unavailable` if fewer than `MIN_SHIFTED` are left or `like` has answers
+    that the task does not know, and as `shifted_pairs` does.
     """
     found = shifted_pairs(task, shift)
     chosen = _same_answers(task, like)
@@ -110,7 +110,7 @@ def _same_answers(task: Task, like: TaskTokens) -> AnswerTokens:
     for answers in task.alternatives:
         if (answers.answer, answers.other) == like.answer_texts:
             return AnswerTokens(answers, like.answer, like.other)
-    raise UserError(f"the stored pairs of task {task.name} have other answers than it has now; prune again")
+    raise Unavailable(f"the stored pairs of task {task.name} have other answers than it has now; prune again")
 
 
 def _task_tokens(clean: Rows, corrupt: Rows, chosen: AnswerTokens, padding: int) -> TaskTokens:

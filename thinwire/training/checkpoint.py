@@ -3,7 +3,10 @@
     checkpoints/step-00000600/  model.safetensors  optimizer.safetensors  state.json  manifest.json
 
 The directory appears and goes by one rename each, so a kill leaves a whole checkpoint or none. Nothing in it depends
-on the clock: the same settings give the same bytes.
+on the clock: the same settings give the same bytes. The last two stay; with `keep_every_steps` the weights of steps in
+between stay besides, for good:
+
+    steps/00000600/  model.safetensors  manifest.json
 """
 
 import re
@@ -62,6 +65,24 @@ def save_checkpoint(run: Path, model: GPT, optimizer: TrainOptimizer, state: Tra
     for old in checkpoint_directories(run)[:-KEPT]:
         rmtree(old.rename(old.with_name(f".{old.name}.old.tmp")))
     return path
+
+
+def kept_directory(run: Path, step: int) -> Path:
+    """Where the weights of a step are kept, and what is found out about them."""
+    return run / "steps" / f"{step:08d}"
+
+
+def keep_weights(run: Path, model: GPT, step: int) -> None:
+    """Keep the weights of a step, by their nonzeros where that is smaller. What a resumed run kept before stays."""
+    path = kept_directory(run, step)
+    if not path.exists():
+        with new_directory(path) as directory:
+            write_tensors(directory / "model.safetensors", model.state_dict(), sparse=True)
+
+
+def kept_steps(run: Path) -> list[int]:
+    """Steps whose weights are kept, ascending."""
+    return sorted(int(p.name) for p in (run / "steps").glob("*") if re.fullmatch(r"\d{8}", p.name))
 
 
 def remove_leftovers(run: Path) -> None:

@@ -4,13 +4,17 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from thinwire.data.config import DataConfig
+from thinwire.errors import UserError
 from thinwire.model.config import ModelConfig
+from thinwire.ranges import SEED, check
 from thinwire.sparsity.schedules import Anneal
 
 Precision = Literal["float32", "bfloat16"]
 Costs = Literal["shipped", "measured"]
 FreedMemory = Literal["kept", "returned"]
 Mode = Literal["exact", "certified", "regrow"]
+MAX_STEPS = 99_999_999
+"""Steps that a checkpoint's name has room for."""
 
 
 @dataclass(frozen=True)
@@ -48,24 +52,42 @@ class TrainConfig:
     """Steps between held-out losses in metrics.jsonl."""
     checkpoint_every_steps: int = 200
     """Steps between checkpoints; a kill loses at most the work since the last one."""
+    keep_every_steps: int = 0
+    """Steps between weights that stay for good, to see how a circuit forms (`thinwire prune RUN TASK --step N`); 0
+    keeps those of the last step alone."""
     spike_factor: float = 0.0
     """Stop when a step's loss is this many times the mean of the 100 steps before; 0 never stops."""
     seed: int = 0
     """Seed of the initialisation and of the order of the data."""
 
     def __post_init__(self) -> None:
-        every = ("eval_every_steps", "checkpoint_every_steps", "regrow_every_steps")
-        for name in ("n_tokens", "batch_size", "micro_batches", *every):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} is not positive")
+        check(
+            self,
+            n_tokens="[1, 1e15]",
+            batch_size="[1, 1e6]",
+            micro_batches="[1, 1e6]",
+            learning_rate="(0, 1]; the default is 0.0128",
+            warmup_frac="[0, 1]",
+            density="(0, 1]; 1 trains a dense model",
+            regrow_every_steps="[1, 1e9]",
+            weight_decay="[0, 100]",
+            min_per_line="[0, 1e6]",
+            eval_every_steps="[1, 1e9]",
+            checkpoint_every_steps="[1, 1e9]",
+            keep_every_steps="[0, 1e9]; 0 keeps the last alone",
+            anneal_start_frac="[0, 1]",
+            anneal_end_frac="[0, 1]",
+            spike_factor="[0, 1e6]; 0 switches the guard off",
+            seed=SEED,
+        )
         if self.batch_size % self.micro_batches:
-            raise ValueError(f"batch_size {self.batch_size} is not a multiple of micro_batches {self.micro_batches}")
-        if self.spike_factor and self.spike_factor <= 1:
-            raise ValueError(f"spike_factor {self.spike_factor} is not above 1; 0 switches the guard off")
-        if not 0 < self.density <= 1:
-            raise ValueError(f"density {self.density} is not in (0, 1]; 1 trains a dense model")
+            raise UserError(f"batch_size {self.batch_size} is not a multiple of micro_batches {self.micro_batches}")
+        if 0 < self.spike_factor <= 1:
+            raise UserError(f"spike_factor {self.spike_factor} is not above 1; 0 switches the guard off")
+        if self.learning_rate * self.weight_decay >= 1:
+            raise UserError(f"weight_decay {self.weight_decay} times learning_rate leaves nothing; the default is 0.1")
         if not 0 <= self.anneal_start_frac < self.anneal_end_frac <= 1:
-            raise ValueError("anneal_start_frac and anneal_end_frac need 0 <= start < end <= 1")
+            raise UserError("anneal_start_frac and anneal_end_frac need 0 <= start < end <= 1")
 
 
 @dataclass(frozen=True)
@@ -78,7 +100,7 @@ class RunConfig:
     recipe: str = "demo"
     """Name of the recipe that gave the defaults."""
     threads: int = 0
-    """CPU threads; 0 takes all cores. Results are the same only for the same number."""
+    """CPU threads; 0 takes all cores, or what OMP_NUM_THREADS says. Results are the same only for the same number."""
     precision: Precision = "float32"
     """Type of the matrix products; the loss is float32 with either. bfloat16 is meant for GPUs."""
     costs: Costs = "shipped"
@@ -91,15 +113,20 @@ class RunConfig:
     fresh pages in every step (measured: 20 to 35 % more processor time)."""
 
     def __post_init__(self) -> None:
+        check(self, threads="[0, 4096]; 0 takes all cores")
+        if self.n_steps > MAX_STEPS:
+            raise UserError(
+                f"{self.n_steps:,} steps are more than {MAX_STEPS:,}; lower train.n_tokens or raise train.batch_size"
+            )
         floor = self.train.min_per_line / self.model.d_model
         if self.train.density < min(1.0, floor):
-            raise ValueError(
+            raise UserError(
                 f"density {self.train.density:g} is below the floor {floor:g} = min_per_line "
                 f"{self.train.min_per_line} / d_model {self.model.d_model}; raise train.density to {floor:g}, widen "
                 f"model.d_model or lower train.min_per_line"
             )
         if self.precision != "float32" and self.train.mode != "exact":
-            raise ValueError(f"mode {self.train.mode} needs precision float32; use train.mode exact for bfloat16")
+            raise UserError(f"mode {self.train.mode} needs precision float32; use train.mode exact for bfloat16")
 
     @property
     def n_steps(self) -> int:

@@ -1,7 +1,8 @@
 """Held-out loss, densities and activation statistics of a model."""
 
+import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 from torch import Tensor
 
 from thinwire.model.gpt import GPT
@@ -11,6 +12,7 @@ from thinwire.progress import Progress, silent
 from thinwire.training.loss import next_token_loss
 
 BATCH = 64
+UNIGRAM_TOKENS = 1 << 22
 
 
 @torch.no_grad()
@@ -22,6 +24,17 @@ def heldout_loss(model: GPT, windows: Int[Tensor, "N window"], progress: Progres
             total += float(next_token_loss(model, batch)) * len(batch)
             advance(len(batch))
     return total / len(windows)
+
+
+def unigram_loss(train: Integer[np.ndarray, " n"], windows: Int[Tensor, "N window"], vocab_size: int) -> float:
+    """What guessing by how often each token occurs in the training text costs on held-out windows, nats per token.
+
+    A model that has learned anything beats it. It is counted in the first 2^22 tokens, each token once more than it
+    occurs there, so that none has probability 0.
+    """
+    counts = np.bincount(train[:UNIGRAM_TOKENS], minlength=vocab_size) + 1.0
+    losses = torch.from_numpy(np.log(counts.sum()) - np.log(counts))
+    return float(losses[windows[:, 1:].cpu()].mean())
 
 
 def densities(model: GPT) -> dict[str, float]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from thinwire.model.gpt import GPT
-from thinwire.training.checkpoint import TrainState, remove_leftovers, save_checkpoint
+from thinwire.training.checkpoint import TrainState, keep_weights, remove_leftovers, save_checkpoint
 from thinwire.training.metrics import WALL_TIME, MetricsLog, read_metrics
 from thinwire.training.modes import TrainOptimizer
 
@@ -38,12 +38,14 @@ class Journal:
             self.rows.append(row)
         return row
 
-    def save(self, model: GPT, optimizer: TrainOptimizer) -> None:
-        """Write a checkpoint of the step that was appended last."""
+    def save(self, model: GPT, optimizer: TrainOptimizer, keep: bool = False) -> None:
+        """Write a checkpoint of the step that was appended last; with `keep` its weights also stay for good."""
         self.state = replace(self.state, step=self.rows[-1]["step"])
         if self._log:
             self._log.sync()
             self.state = replace(self.state, metrics_sha256=self._log.checksum)
+            if keep:
+                keep_weights(self.run, model, self.state.step)
             save_checkpoint(self.run, model, optimizer, self.state)
 
     def close(self) -> None:

@@ -141,9 +141,10 @@ def train(training: Training) -> TrainState:
                 row["heldout_loss"] = heldout_loss(model, training.heldout)
                 check_step(row, journal, t)
             training.watch(journal.append(row))
-            if done % t.checkpoint_every_steps == 0 or last:
+            keep = t.keep_every_steps > 0 and done % t.keep_every_steps == 0 and not last
+            if done % t.checkpoint_every_steps == 0 or keep or last:
                 processes.check_same(list(model.parameters()))
-                journal.save(model, optimizer)
+                journal.save(model, optimizer, keep)
             rate = {"tokens/s": round(speed.of(training.tokens_per_step))}
             advance(1, loss=loss, density=density, rate=learning_rate, **rate)
     optimizer.release()

@@ -1,7 +1,9 @@
 """How much is measured: counts of samples, so that the same seed gives the same result on any machine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
+
+from thinwire.ranges import check
 
 BudgetName = Literal["fast", "full"]
 
@@ -44,6 +46,9 @@ class Budget:
     """Further seeds of the pruning."""
     rounds: int
     """Rounds of exhaustion, at most."""
+
+    def __post_init__(self) -> None:
+        check(self, **{field.name: "[0, 1e6]" for field in fields(self) if field.type is int})
 
 
 BUDGETS: dict[BudgetName, Budget] = {

@@ -24,6 +24,9 @@ class Verification:
     judged: Verdict
     findings: Mapping[str, Finding]
     """Name of the test -> its finding, in the order of docs/verification.md."""
+    circuit_sha256: str = ""
+    """Of the files that hold the circuit, so that a verdict is not taken for that of another one; empty where the
+    claim came from no files."""
 
     @property
     def verdict(self) -> Level:
@@ -46,6 +49,7 @@ class Verification:
             "n_judged_edges": len(self.claim.edges),
             "norm_scales": self.claim.norm_scales,
             "model_fingerprint": self.claim.model_fingerprint,
+            "circuit_sha256": self.circuit_sha256,
             "seed": self.seed,
             "budget": self.budget,
             "counts": asdict(BUDGETS[self.budget]),

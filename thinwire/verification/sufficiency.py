@@ -19,6 +19,7 @@ from thinwire.circuits.graph import Score
 from thinwire.circuits.isolated import IsolatedCircuit
 from thinwire.circuits.prompts import Prompts
 from thinwire.circuits.score import difference_of, last_logits, score
+from thinwire.circuits.solved import CIRCUIT_ACCURACY, STANDARD_ERRORS
 from thinwire.model.hooks import Hook, compose
 from thinwire.progress import Progress, silent
 from thinwire.verification.budget import Budget
@@ -28,10 +29,10 @@ from thinwire.verification.measures import percent
 from thinwire.verification.subject import Subject
 from thinwire.verification.variants import record
 
-ACCURACY = 0.9
-"""The whole model, and the circuit, have to be right on this share of the prompts."""
+ACCURACY = CIRCUIT_ACCURACY
+"""The circuit, and the whole model, have to be right on this share of the prompts. What counts as *solved* asks more of
+the model (`circuits.solved`): docs/verification.md says why."""
 RECOVERED = (0.5, 2.0)
-STANDARD_ERRORS = 2
 
 
 @dataclass(frozen=True)

@@ -55,15 +55,15 @@ def judge(findings: Mapping[str, Finding]) -> Verdict:
     """The verdict of one claim's findings."""
     sufficiency, robustness = findings["sufficiency"], findings["robustness"]
     assert isinstance(sufficiency, Sufficiency) and isinstance(robustness, Robustness)
-    does = sufficiency.model_accuracy >= ACCURACY
-    reasons = [] if does else [_cannot(sufficiency)]
-    reasons += _reasons(findings)
-    supported = does and bool(sufficiency.passed)
+    passed = {name: findings[name].passed for name in TESTS}
+    level = level_of(sufficiency.model_accuracy, passed, bool(robustness.claimed))
+    reasons = [] if sufficiency.model_accuracy >= ACCURACY else [_cannot(sufficiency)]
+    reasons += [_reason(name, findings[name]) for name in TESTS if _against(name, passed, bool(robustness.claimed))]
     necessary = bool(findings["necessity"].passed)
     return Verdict(
-        level="not supported" if not supported else "sufficient only" if reasons else "faithful",
+        level=level,
         paper="not sufficient"
-        if not supported
+        if level == "not supported"
         else "sufficient and necessary"
         if necessary
         else "sufficient, not shown to be necessary",
@@ -78,20 +78,24 @@ def _cannot(sufficiency: Sufficiency) -> str:
     return f"The whole model does not do the task: it is right on {right} of the prompts, less than {needed}."
 
 
-def _reasons(findings: Mapping[str, Finding]) -> list[str]:
-    reasons = []
-    for name, test in TESTS.items():
-        finding = findings[name]
-        if finding.passed is False and test.role != "describes":
-            reasons.append(f"{name.capitalize()} failed. {finding.sentence}")
-        elif finding.passed is None and (test.role == "must pass" or _claims(finding)):
-            reasons.append(f"{name.capitalize()} could not be tested. {finding.sentence}")
-    return reasons
+def level_of(model_accuracy: float, passed: Mapping[str, bool | None], claims_shifts: bool) -> Level:
+    """The verdict that follows from how each test came out. `claims_shifts`: the claim covers shifted prompts, so that
+    robustness has to pass."""
+    if model_accuracy < ACCURACY or not passed["sufficiency"]:
+        return "not supported"
+    return "sufficient only" if any(_against(name, passed, claims_shifts) for name in TESTS) else "faithful"
 
 
-def _claims(finding: Finding) -> bool:
-    """Whether the claim covers shifts, so that robustness has to pass."""
-    return isinstance(finding, Robustness) and bool(finding.claimed)
+def _against(name: str, passed: Mapping[str, bool | None], claims_shifts: bool) -> bool:
+    """Whether a test speaks against the circuit."""
+    role = TESTS[name].role
+    has_to_pass = role == "must pass" or (name == "robustness" and claims_shifts)
+    return role != "describes" and (passed[name] is False or (passed[name] is None and has_to_pass))
+
+
+def _reason(name: str, finding: Finding) -> str:
+    how = "could not be tested" if finding.passed is None else "failed"
+    return f"{name.capitalize()} {how}. {finding.sentence}"
 
 
 def _cautions(findings: Mapping[str, Finding], sufficiency: Sufficiency) -> list[str]:

@@ -114,12 +114,12 @@ def _met(run: Trained, choice: Choice, tasks: Sequence[str]) -> dict[str, Path]:
     wanted = [Path(task).stem if task.endswith(".jsonl") else task for task in tasks] or list(found)
     if missing := [task for task in wanted if task not in found]:
         raise UserError(
-            f"{run.path} holds no circuit of {missing[0]} that met its target; look for one with: "
-            f"thinwire prune {run.path} {missing[0]}"
+            f"{run.home} holds no circuit of {missing[0]} that met its target; look for one with: "
+            f"thinwire prune {run.home} {missing[0]}"
         )
     if not found:
         raise UserError(
-            f"{run.path} holds no circuit that met its target; find some with: thinwire prune {run.path} all"
+            f"{run.home} holds no circuit that met its target; find some with: thinwire prune {run.home} all"
         )
     return {task: found[task] for task in wanted}
 

@@ -19,6 +19,7 @@ from thinwire.ground_truth.results import SCHEMA_VERSION, ModelResult
 from thinwire.ground_truth.sizes import SizeName
 from thinwire.progress import Progress, silent
 from thinwire.pruning.config import PruneConfig
+from thinwire.ranges import check, check_range
 from thinwire.runs.jobs import local_pool, run_jobs
 from thinwire.storage.files import read_json, write_json
 from thinwire.verification.budget import BudgetName
@@ -42,6 +43,9 @@ class BenchmarkConfig:
     """Counts of samples of the verification."""
     target_loss: float = PruneConfig.target_loss
     """Task loss that a circuit has to reach, nats."""
+
+    def __post_init__(self) -> None:
+        check(self, n_less="[0, 1e6]", target_loss="(0, 100]")
 
     def settings(self) -> dict[str, Any]:
         """As files hold it."""
@@ -76,6 +80,8 @@ def benchmark(
     hold none. Raises `UserError` naming an unknown family or method.
     """
     config = config or BenchmarkConfig()
+    check_range("seeds", len(seeds), "[1, 1e4]")
+    check_range("workers", workers, "[1, 1024]")
     _check(families, config)
     members = [Member(family, size, seed) for size in sizes for family in families or FAMILIES for seed in seeds]
     out.mkdir(parents=True, exist_ok=True)

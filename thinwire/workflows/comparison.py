@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 
 from thinwire.circuits.artefact import load_circuit
+from thinwire.errors import MissingFile
 from thinwire.frontier.compare import TWIN_RULE, cell, summarise
 from thinwire.runs.run import Run
+from thinwire.runs.verdicts import stored_verification
 from thinwire.storage.files import add_sealed, read_sealed, to_json
 from thinwire.viewer.contract import Report, Selection, Side, Stage, Twins, TwinTried
 from thinwire.viewer.report import render_report
@@ -34,14 +36,19 @@ def write_comparison(out: Path, runs: Mapping[Side, Run]) -> dict[str, Any]:
 
 def _summary(out: Path, journal: dict[str, Any]) -> dict[str, Any]:
     cells = {
-        name: {
-            kind: cell(load_circuit(out / path).circuit, json.loads(read_sealed(out / path, "verify.json")))
-            for kind, path in paths.items()
-        }
+        name: {kind: cell(load_circuit(out / path).circuit, _verified(out / path)) for kind, path in paths.items()}
         for name, paths in journal["chosen"].items()
     }
     summary = summarise(journal["heldout_loss"], cells, sum(journal["seconds"].values()))
     return {**summary, "ladder": _ladder(out, journal)}
+
+
+def _verified(path: Path) -> dict[str, Any]:
+    """What was found of a circuit that the demo verified."""
+    found = stored_verification(path)
+    if found is None:
+        raise MissingFile(f"{path} was not verified; thinwire demo --resume goes on")
+    return found
 
 
 def _ladder(out: Path, journal: dict[str, Any]) -> list[dict[str, Any]]:
@@ -49,7 +56,7 @@ def _ladder(out: Path, journal: dict[str, Any]) -> list[dict[str, Any]]:
     rungs = []
     for name, paths in journal["chosen"].items():
         for path in (paths["sparse"], *journal.get("ladder", {}).get(name, {}).values()):
-            circuit, found = load_circuit(out / path).circuit, json.loads(read_sealed(out / path, "verify.json"))
+            circuit, found = load_circuit(out / path).circuit, _verified(out / path)
             rungs.append(
                 {
                     "task": name,

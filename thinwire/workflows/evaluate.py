@@ -14,9 +14,9 @@ from thinwire.progress import Progress, silent
 from thinwire.runs.run import Run, open_run
 from thinwire.runs.selection import circuits_of
 from thinwire.runs.settings import settings_name
-from thinwire.runs.store import stored_verdict
 from thinwire.runs.stored import open_circuit
 from thinwire.runs.trained import FINAL_TOKENS, Trained
+from thinwire.runs.verdicts import stored_verdict
 from thinwire.storage.files import add_sealed, is_sealed, to_json
 from thinwire.training.evaluate import active_shares, densities, heldout_loss
 

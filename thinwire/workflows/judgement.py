@@ -1,12 +1,11 @@
 """What a page says of a circuit's verification: verify.json in the page's own record."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from thinwire.circuits.graph import Circuit
-from thinwire.storage.files import is_sealed, read_sealed
+from thinwire.runs.verdicts import stored_verification
 from thinwire.verification.sufficiency import ACCURACY
 from thinwire.verification.verdict import TESTS
 from thinwire.viewer.contract import JudgedTest, Judgement, Outcome, Removals
@@ -18,9 +17,8 @@ _OUTCOMES: dict[bool | None, Outcome] = {True: "passed", False: "failed", None: 
 
 def stored_judgement(path: Path, circuit: Circuit) -> Judgement | None:
     """What the verify.json in a circuit's directory says; None without one."""
-    if not is_sealed(path, "verify.json"):
-        return None
-    return judgement(json.loads(read_sealed(path, "verify.json")), circuit)
+    found = stored_verification(path)
+    return None if found is None else judgement(found, circuit)
 
 
 def judgement(found: Mapping[str, Any], circuit: Circuit) -> Judgement:

@@ -13,6 +13,7 @@ from thinwire.circuits.prompts import Prompts, logit_difference
 from thinwire.errors import UserError
 from thinwire.model.sites import parse_key
 from thinwire.progress import Progress, silent
+from thinwire.ranges import check_range
 from thinwire.runs.stored import open_circuit
 from thinwire.tasks.answers import PREFIX
 from thinwire.viewer.live import LiveServer, Question
@@ -109,6 +110,7 @@ def live_server(
 
     Raises `UserError` when the port is taken.
     """
+    check_range("port", port, "[0, 65535]; 0 takes a free one")
     chosen = choose(paths, device)
     page = render_view(gather(chosen, live=True, progress=progress))
     try:

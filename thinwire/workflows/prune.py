@@ -1,11 +1,13 @@
 """Find the circuits of a run's model and store them in its directory."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from thinwire.circuits.ablation import Means, node_means
 from thinwire.circuits.artefact import StoredCircuit, load_circuit
@@ -20,6 +22,7 @@ from thinwire.pruning.prune import Identity, find
 from thinwire.pruning.prune import prune_together as prune_model
 from thinwire.pruning.requirement import ladder
 from thinwire.pruning.search import Size, search
+from thinwire.ranges import check_range
 from thinwire.runs.jobs import local_pool, run_jobs
 from thinwire.runs.run import open_run, opened
 from thinwire.runs.store import store_circuit
@@ -29,7 +32,7 @@ from thinwire.storage.tensors import read_tensors, write_tensors
 from thinwire.tasks.answers import Unavailable
 from thinwire.tasks.registry import all_tasks, resolve_task
 from thinwire.tasks.task import Split, Task
-from thinwire.tasks.tokens import TaskTokens, tokenize_splits
+from thinwire.tasks.tokens import TaskTokens, to_arrays, tokenize_splits
 from thinwire.workflows.pruned import PruneResult, prune_result
 
 ALL = "all"
@@ -75,8 +78,8 @@ def prune(
     """Find the circuit of `task` in the model of `run` and store it under `circuit_directory`.
 
     `run` is what `thinwire.load` gave, or its directory. `task` is a name (`thinwire tasks list`), a .jsonl file of own
-    pairs or an object that is a `Task`. With `resume` a circuit that is stored already for this model, task, settings
-    and seed is returned as it is: these decide it, so a second search would find the same. (The command line looks
+    pairs or an object that is a `Task`. With `resume` a circuit that is stored already for this model, task (its pairs
+    are compared), settings and seed is returned: these decide it, a second search would find the same. (The CLI looks
     anew unless it is told to `--resume`, like every verb.) `means` (over text) saves reading them again for many tasks.
     A requirement brings the weaker ones along: circuits of the whole ladder are stored (see `rungs`), the one that
     `config` asks for is returned.
@@ -136,7 +139,7 @@ def _find(
     found, done, void = resolve_task(task), {}, {}
     paths = {config: circuit_directory(run, found.name, config) for config in configs}
     for config in configs if resume else ():
-        if (stored := _stored(paths[config], run, found.version)) is not None:
+        if (stored := _stored(paths[config], run, found)) is not None:
             done[config] = stored.circuit
     settings: dict[tuple, Problem] = {}
     batched = run.device.type != "cpu" if together is None else together
@@ -171,16 +174,22 @@ def _problem(run: Trained, task: Task, config: PruneConfig, means: Means | None,
     return Problem(run.model, pairs, standing_in, identity, config.norm_scales)
 
 
-def _stored(path: Path, run: Trained, task_version: int) -> StoredCircuit | None:
-    """The circuit at `path` if it is whole and of this model and task version."""
+def _stored(path: Path, run: Trained, task: Task) -> StoredCircuit | None:
+    """The circuit at `path` if it is whole, of this model and of this task: its version and its pairs."""
     if not (path / MANIFEST).exists():
         return None
     try:
         stored = load_circuit(path)
     except CorruptFile:
         return None
-    same = (stored.circuit.model_fingerprint, stored.circuit.task_version) == (run.fingerprint, task_version)
-    return stored if same else None
+    same = (stored.circuit.model_fingerprint, stored.circuit.task_version) == (run.fingerprint, task.version)
+    return stored if same and _same_pairs(stored.pairs, task_pairs(run, task)) else None
+
+
+def _same_pairs(one: Mapping[Split, TaskTokens], other: Mapping[Split, TaskTokens]) -> bool:
+    """Whether an own task, whose version nobody raised, still has the pairs that it had."""
+    arrays = [(to_arrays(one[split]), to_arrays(other[split])) for split in other]
+    return all(np.array_equal(a[name], b[name]) for a, b in arrays for name in b)
 
 
 def prune_run(
@@ -188,6 +197,7 @@ def prune_run(
     tasks: Sequence[str],
     config: PruneConfig,
     *,
+    step: int | None = None,
     seeds: int = 1,
     resume: bool = True,
     workers: int = 1,
@@ -201,14 +211,16 @@ def prune_run(
 
     `tasks` may be `["all"]`: every built-in task whose answers are tokens here. With more than one of `workers`, or an
     `executor`, tasks run beside each other in processes that read and write the run's directory. `n_trials` searches
-    each task's settings first; `together` is as in `prune_settings`.
+    each task's settings first; `together` is as in `prune_settings`. `step` takes the weights of that step of the
+    training, whose circuits lie apart.
     """
-    run = open_run(run_path, device)
-    if seeds < 1:
-        raise UserError(f"--seeds {seeds} is not positive")
+    check_range("seeds", seeds, "[1, 1e4]")
+    check_range("workers", workers, "[1, 1024]")
+    check_range("search", n_trials, "[0, 1e5]")
+    run = open_run(run_path, device, step=step)
     names, unavailable = _available(run) if list(tasks) == [ALL] else (list(tasks), {})
     means = means_of(run, config, progress)
-    jobs = [(str(run.path.resolve()), name, config, seeds, resume, n_trials, device, together) for name in names]
+    jobs = [(str(run.home.resolve()), name, config, seeds, resume, n_trials, device, together) for name in names]
     if executor is None and workers <= 1:
         outcomes = [
             _prune_seeds(run, name, config, seeds, resume, n_trials, together, means, progress) for name in names
@@ -221,7 +233,7 @@ def prune_run(
         found = prune_settings(run, name, configs, means=means, resume=True)
         circuits |= {circuit_directory(run, c.task, s): c for c, s in zip(found, configs, strict=True)}
         void |= lost
-    return prune_result(str(run_path), circuits, void, unavailable)
+    return prune_result(str(run.home), circuits, void, unavailable)
 
 
 def prune_job(

@@ -9,7 +9,7 @@ from thinwire.circuits.graph import Circuit, Demand, Score
 from thinwire.circuits.overlap import node_overlap
 from thinwire.circuits.solved import SOLVED_MEANS, caution, standing
 from thinwire.runs.settings import settings_name
-from thinwire.runs.store import stored_verdict
+from thinwire.runs.verdicts import stored_verdict
 
 
 @dataclass(frozen=True)

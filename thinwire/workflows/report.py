@@ -3,7 +3,6 @@
 A run's report and a demo's comparison are composed by the same functions; they differ in what they are handed.
 """
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
 from thinwire.runs.run import Run, load_run, take_threads
 from thinwire.runs.stored import open_circuit, smallest_by_task
+from thinwire.runs.verdicts import stored_verification
 from thinwire.storage.files import add_sealed, is_sealed, read_sealed, write_atomic
 from thinwire.tasks.answers import PREFIX
 from thinwire.tasks.registry import all_tasks, get_task
@@ -216,14 +216,14 @@ def report_run(
     loss = run.heldout_loss(progress)
     page = render_report(_run_report(run, found, loss))
     if out is None:
-        add_sealed(run.path, "report.html", page)
+        add_sealed(run.home, "report.html", page)
     else:
         out = Path(out)
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(out, page)
     return {
         "run": str(run_path),
-        "report": str(out or run.path / "report.html"),
+        "report": str(out or run.home / "report.html"),
         "heldout_loss": loss,
         "circuits": {name: str(path) for name, path in found.items()},
     }
@@ -232,11 +232,11 @@ def report_run(
 def _run_report(run: Run, found: Mapping[str, Path], loss: float) -> Report:
     side: Side = "sparse" if run.config.train.density < 1 else "dense"
     label = "weight-sparse" if side == "sparse" else "dense"
-    cells = {name: {side: cell(load_circuit(path).circuit, _verification(path))} for name, path in found.items()}
+    cells = {name: {side: cell(load_circuit(path).circuit, stored_verification(path))} for name, path in found.items()}
     return compose(
         title=f"Circuits of {run.name}",
-        command=f"thinwire report {run.path}",
-        view_command=f"thinwire view {run.path}",
+        command=f"thinwire report {run.home}",
+        view_command=f"thinwire view {run.home}",
         runs={side: run},
         labels={side: label},
         heldout_loss={side: loss},
@@ -244,7 +244,3 @@ def _run_report(run: Run, found: Mapping[str, Path], loss: float) -> Report:
         summary=summarise({side: loss}, cells, run.metrics[-1]["seconds"]),
         seconds=run.metrics[-1]["seconds"],
     )
-
-
-def _verification(path: Path) -> dict[str, Any] | None:
-    return json.loads(read_sealed(path, "verify.json")) if is_sealed(path, "verify.json") else None

@@ -10,8 +10,10 @@ from thinwire.circuits.score import two_way_score
 from thinwire.circuits.solved import MODEL_ACCURACY, MODEL_LOSS, model_does
 from thinwire.errors import UserError
 from thinwire.progress import Progress, silent
+from thinwire.ranges import check_range
 from thinwire.runs.run import open_run
 from thinwire.runs.trained import Trained
+from thinwire.tasks.answers import Unavailable
 from thinwire.tasks.registry import all_tasks, get_task, resolve_task
 from thinwire.tasks.shifts import shifts_of
 from thinwire.tasks.task import SPLITS, Split, Task
@@ -28,6 +30,7 @@ def list_tasks() -> dict[str, Any]:
 
 def show_task(name: str, n_pairs: int = 3) -> dict[str, Any]:
     """One task with its first pairs of every split."""
+    check_range("pairs", n_pairs, "[0, 1e6]")
     task = get_task(name)
     pairs = {split: task.pairs(split) for split in SPLITS}
     return {
@@ -78,7 +81,7 @@ def check_task(run: Trained, task: str | Task, split: Split = "validation") -> T
     task = resolve_task(task)
     try:
         pairs = tokenize(task, run.tokenizer, split, run.context)
-    except UserError as error:
+    except Unavailable as error:
         return TaskCheck(task.name, reason=str(error))
     prompts = Prompts.of(pairs, run.device)
     found = two_way_score(logit_difference(run.model, prompts), prompts)
@@ -102,6 +105,7 @@ def check_tasks(
     where there are no others.
     """
     run = open_run(run_path, device)
+    _ = run.model, run.tokenizer  # what is damaged there is an error, no task's reason
     rows = []
     names = list(tasks) or list(all_tasks())
     with progress("check tasks", total=len(names), unit="task") as advance:

@@ -1,6 +1,7 @@
 """Train a model into a run directory, or go on with one."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from thinwire.training.allocator import return_freed_memory
 from thinwire.training.checkpoint import TrainState, checkpoint_directories, read_state, remove_leftovers
 from thinwire.training.config import RunConfig
 from thinwire.training.distributed import Processes, joined, launched, on_this_machine
-from thinwire.training.evaluate import heldout_loss
+from thinwire.training.evaluate import heldout_loss, unigram_loss
 from thinwire.training.loop import Training
 from thinwire.training.loop import train as train_loop
 from thinwire.training.modes import optimizer_for
@@ -37,13 +38,20 @@ from thinwire.training.savings import summary
 from thinwire.training.threads import use_threads
 from thinwire.training.watchers import watching
 
+GIB = 1 << 30
+WEIGHT_BYTES = 4
 CURVE_TOKENS = 1 << 15
 """Held-out tokens behind each point of the curve in metrics.jsonl."""
 
 
 def resolve(config: RunConfig) -> RunConfig:
-    """`config` with the number of threads that this machine gives each process."""
-    return replace(config, threads=config.threads or max(1, usable_cores() // on_this_machine()))
+    """`config` with the number of threads that this machine gives each process: all its cores, or, for a process alone,
+    as many as `OMP_NUM_THREADS` says."""
+    cores = max(1, usable_cores() // on_this_machine())
+    chosen = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if launched() == 1 and chosen.isascii() and chosen.isdigit():  # torchrun sets it to 1 by itself
+        cores = min(max(1, int(chosen[:9])), cores)
+    return replace(config, threads=config.threads or cores)
 
 
 def train(
@@ -59,8 +67,10 @@ def train(
 
     A resumed run follows its own config.yaml and ends with the weights that an uninterrupted run gives. Under
     torchrun all processes train it together; only the first shows progress.
-    Raises `UserError` when `out` holds another run, `Diverged` when the loss is not finite, `ProcessLost` when
-    another process has ended.
+    The result's `learned` is false where the held-out loss is not below `unigram_loss`, what guessing by the tokens'
+    frequencies costs: the run is kept, and is good for nothing.
+    Raises `UserError` when `out` holds another run or the model is too large for this machine, `Diverged` when the loss
+    is not finite, `ProcessLost` when another process has ended.
     """
     out, run = Path(out), load_run(out, device) if resume else None
     config = run.config if run else config
@@ -69,6 +79,7 @@ def train(
     config = resolve(config)
     _check_shares(config, launched())
     where = pick_device(device)
+    _check_size(config, where)
     _settle(config, where)
     with joined(where) as processes:
         progress = progress if processes.first else silent
@@ -103,6 +114,16 @@ def _check_shares(config: RunConfig, n_processes: int) -> None:
         raise UserError(
             f"train.batch_size {t.batch_size} is not a multiple of {n_processes} processes x train.micro_batches "
             f"{t.micro_batches}; start another number of processes"
+        )
+
+
+def _check_size(config: RunConfig, device: torch.device) -> None:
+    """Refuse what cannot be held before anything is built; what else a training needs `--dry-run` foretells."""
+    needed, room = WEIGHT_BYTES * config.model.n_parameters, _room(device)
+    if needed > room:
+        raise UserError(
+            f"the weights alone take {needed / GIB:,.0f} GiB and {device} has room for {room / GIB:,.0f}; lower "
+            f"model.n_layer, model.d_model or model.vocab_size"
         )
 
 
@@ -176,6 +197,7 @@ def _close(run: Run, training: Training, state: TrainState) -> dict[str, Any]:
     model.use_costs(None)  # the loss that a run reports is the one `eval` finds
     rows, windows = run.metrics, run.windows(FINAL_TOKENS)
     loss = heldout_loss(model, windows, training.progress)
+    unigram = unigram_loss(training.tokens, windows, training.config.model.vocab_size)
     final = {"fingerprint": fingerprint(model), "heldout_loss": loss, "heldout_tokens": windows[:, 1:].numel()}
     if training.processes.first:
         add_sealed(run.path, "final.json", to_json(final))
@@ -185,6 +207,8 @@ def _close(run: Run, training: Training, state: TrainState) -> dict[str, Any]:
         "tokens": state.step * training.tokens_per_step,
         "seconds": rows[-1]["seconds"] if rows else None,
         "heldout_loss": loss,
+        "unigram_loss": unigram,
+        "learned": loss < unigram,
         "heldout_in_training": heldout_in_training(run.corpus),
         "fingerprint": final["fingerprint"],
         "mode": training.config.train.mode,

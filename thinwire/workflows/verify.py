@@ -13,18 +13,20 @@ from thinwire.circuits.ablation import Means, node_means
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.prompts import Prompts
 from thinwire.circuits.stand_ins import stand_ins
-from thinwire.errors import UserError
 from thinwire.model.gpt import GPT
 from thinwire.progress import Progress, silent
 from thinwire.pruning.config import PruneConfig
 from thinwire.pruning.prune import Identity
 from thinwire.pruning.prune import prune as prune_model
+from thinwire.ranges import SEED, check_range
 from thinwire.runs.circuit_files import CircuitFiles, read_circuit_files, read_pairs
 from thinwire.runs.run import open_run, opened
 from thinwire.runs.selection import circuits_of
 from thinwire.runs.stored import directory_of
 from thinwire.runs.trained import Trained
+from thinwire.runs.verdicts import VERDICT_FILE
 from thinwire.storage.files import MANIFEST, add_sealed, to_json, write_atomic
+from thinwire.tasks.answers import Unavailable
 from thinwire.tasks.registry import all_tasks
 from thinwire.tasks.shifts import shifts_of
 from thinwire.tasks.tokens import TaskTokens, tokenize, tokenize_shift
@@ -52,14 +54,15 @@ def verify(
     Raises `UserError` when the circuit belongs to another model, names nodes that the model lacks, or comes without
     pairs for a task of its own.
     """
+    check_range("seed", seed, SEED)
     run = opened(run)
     path = directory_of(run, circuit)
     result = check(run, read_circuit_files(path, run), budget=budget, seed=seed, progress=progress)
     content = to_json(result.to_dict())
     if (path / MANIFEST).exists():
-        add_sealed(path, "verify.json", content)
+        add_sealed(path, VERDICT_FILE, content)
     else:
-        write_atomic(path / "verify.json", content)
+        write_atomic(path / VERDICT_FILE, content)
     return result
 
 
@@ -75,7 +78,7 @@ def check(
     counts = BUDGETS[budget]
     subject = Subject(run.model, files.claim, files.means)
     findings = examine(subject, _material(run, files, counts, progress), counts, seed, progress)
-    return Verification(files.claim, seed, budget, judge(findings), findings)
+    return Verification(files.claim, seed, budget, judge(findings), findings, files.sha256)
 
 
 def _material(run: Trained, files: CircuitFiles, counts: Budget, progress: Progress) -> TaskMaterial:
@@ -103,7 +106,7 @@ def _other_tasks(run: Trained, counts: Budget) -> dict[str, TaskTokens]:
     for name, task in all_tasks().items():
         try:
             found[name] = tokenize(task, tokenizer, "test", run.context)
-        except UserError:  # no such answers in this vocabulary, or prompts longer than the context
+        except Unavailable:  # no such answers in this vocabulary, or prompts longer than the context
             continue
     return found
 
@@ -117,7 +120,7 @@ def _shifted(run: Trained, files: CircuitFiles) -> tuple[dict[str, TaskTokens], 
     for shift in shifts_of(task):
         try:
             found[shift] = tokenize_shift(task, shift, tokenizer, files.pairs["test"], run.context)
-        except UserError as why:  # too few pairs fit, or the answers are not the task's
+        except Unavailable as why:  # too few pairs fit, or the answers are not the task's
             missing[shift] = str(why)
     return found, missing
 

@@ -21,6 +21,13 @@ def _arguments(parser: Parser, argv: list[str]) -> None:
     add_run(parser)
     add_tasks(parser, "Names of tasks, or .jsonl files of own pairs; `all` takes every one.")
     parser.add_argument("--resume", action="store_true", help="Keep the circuits that are finished, make the others.")
+    parser.add_argument(
+        "--step",
+        type=int | None,
+        default=None,
+        help="Take the weights of this step of the training, of those that --train.keep_every_steps kept. Other verbs "
+        "name such a model by its directory, RUN/steps/00000600.",
+    )
     parser.add_argument("--seeds", type=int, default=1, help="Circuits for each task, with the seeds from --seed on.")
     parser.add_argument("--workers", type=int, default=1, help="Processes that prune tasks beside each other.")
     parser.add_argument("--search", type=int, default=0, help="Trials of a search for the settings of each task first.")
@@ -42,6 +49,7 @@ def _run(arguments: Namespace) -> "PruneResult":
         arguments.run,
         tasks,
         arguments.settings,
+        step=arguments.step,
         seeds=arguments.seeds,
         resume=arguments.resume,
         workers=arguments.workers,

@@ -97,6 +97,7 @@ def _run(arguments: Namespace) -> dict[str, Any]:
 def show(console: Console, result: Result) -> None:
     """The numbers of a training; of a dry run also what the memory adds up to and how long it would take."""
     values = dict(result)
+    learned = values.pop("learned", True)
     memory = values.pop("memory_bytes", None)
     if memory is not None:
         took = values.pop("seconds")
@@ -104,6 +105,18 @@ def show(console: Console, result: Result) -> None:
         parts = ", ".join(f"{value_text(n, 'bytes')} {name}" for name, n in memory.items())
         values["memory"] = f"{value_text(sum(memory.values()), 'bytes')} for each process: {parts}"
     show_any(console, values)
+    if not learned:
+        console.print(
+            f"This model has not learned: guessing by how often each token occurs does as well or better (held-out "
+            f"loss {values['heldout_loss']:.4g} against {values['unigram_loss']:.4g} nats). Nothing found in it would "
+            f"mean anything. Train longer, or into a new directory with a lower --train.learning_rate.",
+            style="bold red",
+        )
+
+
+def _exit_code(result: Result) -> int:
+    """1 for a run that is no better than guessing by frequency: it is kept, and a script is told."""
+    return 0 if result.get("learned", True) else 1
 
 
 @contextmanager
@@ -142,4 +155,5 @@ VERB = Verb(
     run=_run,
     show=show,
     resumes=True,
+    exit_code=_exit_code,
 )

@@ -1,0 +1,84 @@
+"""verify.json beside a circuit: bound to the circuit and the model that it judges, and held to that when it is read."""
+
+import os
+from pathlib import Path
+from typing import Any, get_args
+
+from thinwire.errors import CorruptFile
+from thinwire.storage.files import MAX_RECORD, is_sealed, read_file, read_sealed, sha256, sha256_file
+from thinwire.storage.records import parse_json
+from thinwire.verification.registry import TESTS
+from thinwire.verification.result import SCHEMA_VERSION
+from thinwire.verification.verdict import Level, level_of
+
+VERDICT_FILE = "verify.json"
+CIRCUIT_FILES = ("circuit.json", "means.safetensors", "pairs.safetensors")
+LEVELS: tuple[Level, ...] = get_args(Level)
+OUTDATED = "outdated"
+"""In place of a verdict in tables: it was found by other tests than those of this version."""
+
+
+class Outdated(CorruptFile):
+    """A verify.json that another version of thinwire wrote."""
+
+
+def circuit_sha256(path: Path) -> str:
+    """Checksum of the files that hold the circuit in a directory, ours or another's; absent ones are left out."""
+    held = [f"{name} {sha256_file(path / name)}\n" for name in CIRCUIT_FILES if os.path.lexists(path / name)]
+    return sha256("".join(held).encode())
+
+
+def stored_verification(path: Path) -> dict[str, Any] | None:
+    """The verify.json in a circuit's directory; None where the circuit was not verified.
+
+    Raises `CorruptFile` when it is damaged, was written by another version, is of another circuit or model than the
+    one beside it, or states a verdict that does not follow from its tests.
+    """
+    where = path / VERDICT_FILE
+    if not (is_sealed(path, VERDICT_FILE) if is_sealed(path) else where.is_file()):
+        return None
+    content = read_sealed(path, VERDICT_FILE) if is_sealed(path) else read_file(where, MAX_RECORD)
+    values = parse_json(content, where)
+    if not isinstance(values, dict):
+        raise CorruptFile(f"{where} holds no keys; {_again(path)}")
+    if values.get("schema_version") != SCHEMA_VERSION:
+        raise Outdated(f"{where} was written by another version of thinwire; {_again(path)}")
+    if values.get("circuit_sha256") != circuit_sha256(path):
+        raise CorruptFile(f"{where} judges another circuit than the one beside it; {_again(path)}")
+    if values.get("model_fingerprint") != _fingerprint(path):
+        raise CorruptFile(f"{where} was measured on another model than the circuit's; {_again(path)}")
+    if values.get("verdict") not in LEVELS or values["verdict"] != _level(values, where, path):
+        raise CorruptFile(f"{where} states a verdict that does not follow from its tests; {_again(path)}")
+    return values
+
+
+def stored_verdict(path: Path) -> str | None:
+    """The verdict beside the circuit at `path`, or `OUTDATED`; None where it was not verified. Raises `CorruptFile`."""
+    try:
+        found = stored_verification(path)
+    except Outdated:
+        return OUTDATED
+    return None if found is None else found["verdict"]
+
+
+def _fingerprint(path: Path) -> Any:
+    content = read_sealed(path, "circuit.json") if is_sealed(path) else read_file(path / "circuit.json", MAX_RECORD)
+    values = parse_json(content, path / "circuit.json")
+    return values.get("model_fingerprint") if isinstance(values, dict) else None
+
+
+def _level(values: dict[str, Any], where: Path, path: Path) -> Level:
+    """The verdict that follows from the tests as they are stored."""
+    try:
+        passed = {name: values[name]["passed"] for name in TESTS}
+        accuracy, claimed = values["sufficiency"]["model_accuracy"], values["scope"]["claimed"]
+        if not set(passed.values()) <= {True, False, None} or not isinstance(claimed, list):
+            raise TypeError
+        return level_of(accuracy, passed, bool(claimed))
+    except (KeyError, TypeError):
+        raise CorruptFile(f"{where} does not hold what every verification holds; {_again(path)}") from None
+
+
+def _again(path: Path) -> str:
+    run = path.resolve().parents[3] if path.parent.parent.parent.name == "circuits" else None
+    return f"verify the circuit again: thinwire verify {run or 'RUN'} {path}"
