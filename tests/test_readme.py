@@ -24,7 +24,7 @@ def test_the_python_snippet_runs_as_it_stands(
     """On a tiny run in the demo's place, with fewer steps of pruning."""
     shutil.copytree(tiny_path, tmp_path / "runs/demo/sparse")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(prune, "PruneConfig", quick)
+    monkeypatch.setattr(prune, "rungs", lambda config: [quick()])
     (snippet,) = blocks("python")
     exec(compile(snippet, "README.md", "exec"), {})
     assert re.match(r"\d+ \d+ \d\.\d+\n", capsys.readouterr().out)

@@ -233,7 +233,7 @@ def test_wrong_values_in_a_file_name_the_file(tmp_path: Path, capsys: pytest.Cap
 
 def test_files_that_are_no_config_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = write(tmp_path / "broken.yaml", "train: [\n")
-    assert f"{broken} is not readable as YAML" in error_of(capsys, "train", "--config", broken)
+    assert f"{broken} is not valid YAML" in error_of(capsys, "train", "--config", broken)
     listed = write(tmp_path / "list.yaml", "- train\n")
     assert f"{listed} holds no options" in error_of(capsys, "train", "--config", listed)
     assert "absent.yaml is missing" in error_of(capsys, "train", "--config", str(tmp_path / "absent.yaml"))

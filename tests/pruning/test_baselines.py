@@ -169,9 +169,7 @@ def test_the_verb_compares_stores_and_tells(
     assert all(method.replace("_", " ") in Path(figure).read_text() for method in METHODS)
 
 
-def test_without_a_solved_circuit_the_verb_says_how_to_find_one(
-    tiny_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_a_circuit_the_verb_says_how_to_find_one(tiny_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["baselines", str(tiny_path), "while_return_true"]) == 2
     error = capsys.readouterr().err
-    assert "holds no solved circuit of while_return_true; look for one with: thinwire prune" in error
+    assert f"{tiny_path} holds no circuits; find some with: thinwire prune {tiny_path} " in error

@@ -28,7 +28,8 @@ from thinwire.tasks.tokens import (
     tokenize_shift,
     tokenize_splits,
 )
-from thinwire.verification.interchange import require_aligned
+from thinwire.verification.finding import NotRun
+from thinwire.verification.patching import require_aligned
 
 NAMES = (*PAPER, *FURTHER)
 CONTEXT = 64
@@ -287,7 +288,7 @@ def test_an_own_task_keeps_unequal_pairs_and_interchange_refuses_them_by_name(to
     tokens = tokenize(unequal, tokenizer, "test", CONTEXT)
     assert tokens.aligned.tolist() == [True, False]
     message = r"interchange interventions need .* equally many tokens; of task fixed 1 of 2 have not: pair 2"
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(NotRun, match=message):
         require_aligned(Prompts.of(tokens), "fixed")
     require_aligned(Prompts.of(tokenize(unequal, tokenizer, "train", CONTEXT)), "fixed")
 

@@ -18,6 +18,8 @@ from thinwire.tasks.tokens import TaskTokens
 
 Means = Mapping[str, Float[Tensor, " _width"]]
 """Node site -> what stands in for each removed channel."""
+StandIns = Mapping[str, Float[Tensor, "*batch _width"]]
+"""The same, or what stands in on each prompt at each position."""
 BATCH = 64
 
 
@@ -85,8 +87,8 @@ def ablate(model: GPT, nodes: Nodes, means: Means) -> Hook:
     return _replace({site: mask for site, mask in model.space.masks(nodes, model.device).items() if mask.any()}, means)
 
 
-def remove_edges(model: GPT, edges: Iterable[Edge], means: Means) -> dict[str, EdgeMask]:
-    """The model without these edges: each target sees the source's mean through the removed weight."""
+def remove_edges(model: GPT, edges: Iterable[Edge], means: StandIns) -> dict[str, EdgeMask]:
+    """The model without these edges: each target sees the source's stand-in through the removed weight."""
     space = model.space
     keep: dict[str, Tensor] = {}
     for edge in edges:

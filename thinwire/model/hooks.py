@@ -51,8 +51,8 @@ class EdgeMask:
     """Which edges of one weight matrix are kept, and what stands in for the sources of the others."""
 
     keep: Bool[Tensor, "target source"]
-    mean: Float[Tensor, " source"]
-    """Mean activation of each source node; zeros for zero ablation."""
+    mean: Float[Tensor, "*batch source"]
+    """Mean activation of each source node; zeros for zero ablation; or an activation for every prompt and position."""
 
 
 Edges = Mapping[str, EdgeMask]

@@ -184,9 +184,9 @@ class PlainEngine:
         """The whole model's RMSNorm scales, where these are frozen; else nothing."""
         return freeze_scales(record_scales(self.model, prompts)) if self.whole_scales else identity
 
-    def without(self, removed: Iterable[Edge]) -> Edges:
-        """The `removed` edges, each carrying its source's mean."""
-        return remove_edges(self.model, removed, self.means)
+    def without(self, removed: Iterable[Edge], stand_ins: Activations | None = None) -> Edges:
+        """The `removed` edges, each carrying its source's mean, or where `stand_ins` has it, prompt by prompt."""
+        return remove_edges(self.model, removed, stand_ins or self.means)
 
     def differences(
         self, gates: Float[Tensor, "S nodes"], rows: Sequence[Int[Tensor, " n"]]

@@ -209,6 +209,12 @@ def read_sealed_record(cls: type[T], directory: Path, name: str) -> T:
     return read_record(cls, read_sealed(directory, name), Path(directory) / name)
 
 
+def check_unused(path: Path) -> None:
+    """Raises `UserError` if `path` holds something already."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path} is not empty; choose another directory or remove it")
+
+
 @contextmanager
 def new_directory(path: Path) -> Iterator[Path]:
     """A directory that appears under `path`, sealed, when the block ends without an error.
@@ -217,8 +223,7 @@ def new_directory(path: Path) -> Iterator[Path]:
     `path` holds something already.
     """
     path = Path(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"{path} is not empty; choose another directory or remove it")
+    check_unused(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with temporary_directory(path) as temporary:
         yield temporary

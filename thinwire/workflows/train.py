@@ -23,7 +23,7 @@ from thinwire.runs.environment import memory_bytes, usable_cores
 from thinwire.runs.run import Run, create_run, load_run
 from thinwire.runs.trained import FINAL_TOKENS
 from thinwire.sparsity.projection import count_nonzero
-from thinwire.storage.files import add_sealed, sha256, to_json
+from thinwire.storage.files import add_sealed, check_unused, sha256, to_json
 from thinwire.storage.tensors import read_tensors
 from thinwire.training import forecast
 from thinwire.training.allocator import return_freed_memory
@@ -82,6 +82,8 @@ def train(
     _check_size(config, where)
     _settle(config, where)
     with joined(where) as processes:
+        if run is None:
+            check_unused(out)
         progress = progress if processes.first else silent
         data = processes.first_then_all(lambda: prepare(config.data, config.model.vocab_size, progress=progress))
         for stream in (data.train, data.heldout):

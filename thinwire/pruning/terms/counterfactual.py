@@ -1,4 +1,4 @@
-"""The circuit decides, whatever the outside says: outside nodes take the activations of the pair's other side.
+"""The circuit decides, whatever the outside says: outside nodes and edges carry what they do on the pair's other side.
 
 Source: adversarial subsets of what is ablated, from the discussion of Drori 2026; `carried` of the interchange test.
 """
@@ -49,7 +49,8 @@ class Counterfactual:
         self, gates: Float[Tensor, " nodes"], removed: Iterable[Edge] = (), stop: float = float("inf")
     ) -> Demand:
         prompts, (seen, whole) = self.sides.judged, self.sides.whole
-        hook = self.sides.engine.gated(gates[None], prompts, other_side(seen, prompts.n_pairs))
-        stays = way(logit_difference(self.model, prompts, hook, self.sides.engine.without(removed)))
+        other = other_side(seen, prompts.n_pairs)
+        hook = self.sides.engine.gated(gates[None], prompts, other)
+        stays = way(logit_difference(self.model, prompts, hook, self.sides.engine.without(removed, other)))
         carried = (1 + float(stays) / float(way(whole))) / 2
         return Demand(1 - carried, 1 - CARRIED)
