@@ -1,13 +1,14 @@
 """Terms: each says what it promises of circuits that are known, both engines agree, and gradients go the right way."""
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import pytest
 import torch
 from micro_model import copy_model
 from random_model import random_gates, random_means, random_model, random_prompts
 
+from thinwire.circuits.edges import induced_edges
 from thinwire.circuits.patching import aligned_pairs, other_side, patch, record
 from thinwire.circuits.prompts import Prompts, logit_difference
 from thinwire.errors import UserError
@@ -16,8 +17,9 @@ from thinwire.pruning.config import PruneConfig
 from thinwire.pruning.describe import Identity, Problem
 from thinwire.pruning.engine import FastEngine, PlainEngine
 from thinwire.pruning.objective import Objective
+from thinwire.pruning.patching import FastPatching, Patching, PlainPatching
 from thinwire.pruning.requirement import REQUIREMENTS, ladder
-from thinwire.pruning.terms.interchange import effects, normalised_error, subset
+from thinwire.pruning.terms.interchange import normalised_error, subset
 from thinwire.pruning.terms.registry import TERMS, weighted
 from thinwire.pruning.terms.sides import Sides
 from thinwire.pruning.terms.stochastic import SHARES, Stochastic, reopened
@@ -140,19 +142,75 @@ def test_subsets_are_of_open_nodes_and_at_least_one() -> None:
     assert not subset(torch.zeros(5), order, 0.5).any()
 
 
+def both_ways(model, prompts, means, frozen: bool = False) -> tuple[Patching, Patching]:
+    rows = torch.arange(prompts.n_pairs)
+    return tuple(kind(model, prompts, means, frozen).patching(rows) for kind in (FastEngine, PlainEngine))
+
+
 def test_effects_are_shares_of_the_way_to_the_other_side() -> None:
     """All nodes of a model patched at once: each prompt says what its other side says, mean 1."""
-    model, prompts = copy_model().model, copy_model().prompts
-    everything = torch.ones(1, model.space.n_nodes, dtype=torch.bool)
-    assert float(effects(model, prompts, everything).mean()) == pytest.approx(1.0, rel=1e-4)
-    assert effects(model, prompts, torch.zeros_like(everything)).abs().max() < 1e-5
+    hand = copy_model()
+    everything = torch.ones(1, hand.model.space.n_nodes, dtype=torch.bool)
+    for patching in both_ways(hand.model, hand.prompts, hand.means):
+        assert float(patching.effects(everything).mean()) == pytest.approx(1.0, rel=1e-4)
+        assert patching.effects(torch.zeros_like(everything)).abs().max() < 1e-5
 
 
 def test_many_sets_in_one_batch_are_each_set_by_itself() -> None:
-    model, prompts = copy_model().model, copy_model().prompts
-    sets = torch.rand(5, model.space.n_nodes, generator=torch.Generator().manual_seed(0)) < 0.1
-    alone = torch.cat([effects(model, prompts, one[None]) for one in sets])
-    torch.testing.assert_close(effects(model, prompts, sets), alone, rtol=1e-4, atol=1e-5)
+    hand = copy_model()
+    sets = torch.rand(5, hand.model.space.n_nodes, generator=torch.Generator().manual_seed(0)) < 0.1
+    for patching in both_ways(hand.model, hand.prompts, hand.means):
+        alone = torch.cat([patching.effects(one[None]) for one in sets])
+        torch.testing.assert_close(patching.effects(sets), alone, rtol=1e-4, atol=1e-5)
+
+
+PATCHED = [
+    {},
+    {"sink": True},
+    {"n_layer": 1},
+    {"n_layer": 3, "positions": "none"},
+]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("settings", PATCHED, ids=str)
+def test_both_ways_of_patching_are_the_same(settings: dict, frozen: bool) -> None:
+    """Effects in the model and in a circuit without some edges, against the other side, and gradients of each."""
+    model, prompts = random_model(**settings), aligned_prompts()
+    gates, means = random_gates(model, 0.5), random_means(model)
+    sets = (torch.rand(3, len(gates), generator=torch.Generator().manual_seed(1)) < 0.2) & (gates > 0)
+    removed = induced_edges(model, model.space.nodes(gates))[::3]
+    fast, plain = both_ways(model, prompts, means, frozen)
+    assert isinstance(fast, FastPatching)
+    assert isinstance(plain, PlainPatching)
+    with torch.no_grad():
+        close = partial(torch.testing.assert_close, rtol=1e-3, atol=1e-4)
+        close(fast.whole, plain.whole)
+        close(fast.effects(sets), plain.effects(sets))
+        close(fast.effects(sets, gates, removed), plain.effects(sets, gates, removed))
+        close(fast.against(gates, removed), plain.against(gates, removed))
+        close(fast.against(torch.zeros_like(gates)), plain.against(torch.zeros_like(gates)))
+
+    def slope(patching: Patching) -> tuple[torch.Tensor, ...]:
+        leaf = gates.clone().requires_grad_()
+        asked = (patching.effects(sets, leaf).square().sum(), patching.against(leaf).square().sum())
+        return tuple(torch.autograd.grad(value, leaf)[0] for value in asked)
+
+    for ours, theirs in zip(slope(fast), slope(plain), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max()))
+
+
+def test_an_edge_that_was_taken_out_carries_the_other_side_under_the_pattern_of_this_one() -> None:
+    """All nodes open and all edges out: what reads them is as if every source were as on the other side."""
+    model, prompts = random_model(), aligned_prompts()
+    edges = [e for e in induced_edges(model, model.space.everything()) if e.target_site == "0.attn.out"]
+    fast, plain = both_ways(model, prompts, random_means(model))
+    everything = torch.ones(model.space.n_nodes)
+    shut = model.space.mask({"0.attn.v": list(range(model.space.widths["0.attn.v"]))}).float()
+    with torch.no_grad():
+        for patching in (fast, plain):
+            cut, replaced = patching.against(everything, edges), patching.against(everything - shut)
+            torch.testing.assert_close(cut, replaced, rtol=1e-3, atol=1e-4)
 
 
 def test_a_patch_by_hand() -> None:

@@ -13,6 +13,7 @@ zero stays special in the residual stream. `config.Variant` lists what released 
 """
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -105,19 +106,20 @@ class Attention(Reader):
         k = self.node("k", edge_linear(self.k, h, edges.get(f"{matrix}.k.weight")), hook)
         v = self.node("v", edge_linear(self.v, h, edges.get(f"{matrix}.v.weight")), hook)
         out_mask = edges.get(f"{matrix}.out.weight")
-        if hook is identity and (self.sink is None or out_mask is None):
+        if hook is identity and (out_mask is None or (self.sink is None and not out_mask.varies)):
             mixed = causal_attention(q, k, v, self.sink, self.n_head)
             return self.node("out", edge_linear(self.out, mixed, out_mask), hook)
-        mixed, gain = self._mix(q, k, v, hook)
-        return self.node("out", edge_linear(self.out, mixed, out_mask, gain), hook)
-
-    def _mix(self, q: Tensor, k: Tensor, v: Tensor, hook: Hook) -> tuple[Tensor, Tensor | None]:
-        """(values mixed over positions, total attention per channel where a sink makes it less than 1)."""
         pattern = hook(f"{self.site}.pattern", attention_pattern(q, k, self.sink, self.n_head))
-        mixed = (pattern @ heads(v, self.n_head)).transpose(1, 2).flatten(2)
-        if self.sink is None:
-            return mixed, None
-        return mixed, pattern.sum(-1).transpose(1, 2).repeat_interleave(self.d_head, dim=-1)
+        gain = None
+        if out_mask is not None and out_mask.varies:
+            out_mask = replace(out_mask, mean=self._mix(pattern, out_mask.mean))
+        elif self.sink is not None:
+            gain = pattern.sum(-1).transpose(1, 2).repeat_interleave(self.d_head, dim=-1)
+        return self.node("out", edge_linear(self.out, self._mix(pattern, v), out_mask, gain), hook)
+
+    def _mix(self, pattern: Float[Tensor, "B H T T"], v: Float[Tensor, "B T W"]) -> Float[Tensor, "B T W"]:
+        """Values mixed over positions."""
+        return (pattern @ heads(v, self.n_head)).transpose(1, 2).flatten(2)
 
 
 class MLP(Reader):

@@ -54,6 +54,11 @@ class EdgeMask:
     mean: Float[Tensor, "*batch source"]
     """Mean activation of each source node; zeros for zero ablation; or an activation for every prompt and position."""
 
+    @property
+    def varies(self) -> bool:
+        """Whether what stands in differs between prompts or positions."""
+        return self.mean.ndim > 1
+
 
 Edges = Mapping[str, EdgeMask]
 """Weight matrix name (see `NodeSpace.matrices`) -> EdgeMask; matrices that are left out stay whole."""

@@ -2,11 +2,12 @@
 
 Two ways of computing it behind one protocol: `FastEngine` on the CPU (pruning.fast), `PlainEngine` through
 `GPT.forward` and hooks on any device, several gate vectors in one batch. Both give the same numbers (a test holds them
-together); which one is used depends on the device alone. What the fast way does not serve (activations patched in from
-elsewhere) goes through `plain` on either.
+together); which one is used depends on the device alone. What the fast way does not serve (gradients of logits over the
+whole vocabulary) goes through `plain` on either.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -16,13 +17,13 @@ from torch import Tensor
 
 from thinwire.circuits.ablation import Means, remove_edges
 from thinwire.circuits.graph import Edge
-from thinwire.circuits.patching import Activations
 from thinwire.circuits.prompts import Prompts, logit_difference, task_loss
 from thinwire.circuits.scales import freeze_scales, record_scales
 from thinwire.circuits.score import last_logits
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Edges, Hook, compose, identity
 from thinwire.pruning.fast import FastModel, Thinned, Trace, pick_scales
+from thinwire.pruning.patching import FastPatching, Patching, PlainPatching
 from thinwire.pruning.prefix_tree import PrefixTree
 
 N_PARTS = 4
@@ -65,6 +66,10 @@ class Engine(Protocol):
         """First-order rise of the task loss if each node, or each weight of each matrix, were removed by itself."""
         ...
 
+    def patching(self, rows: Int[Tensor, " n"]) -> Patching:
+        """The pairs of `rows`, whose two sides have equally many tokens, for patching."""
+        ...
+
 
 def engine(model: GPT, prompts: Prompts, means: Means, whole_scales: bool = False) -> Engine:
     """The fast way on the CPU, the plain one elsewhere. `whole_scales` freezes RMSNorms to the whole model's scales."""
@@ -89,6 +94,17 @@ class FastEngine:
         picked = self.tree.pairs(rows)
         n_layer = self.fast.config.n_layer
         return picked, None if self.scales is None else pick_scales(self.scales, picked, n_layer)
+
+    @cached_property
+    def _by_sides(self) -> tuple[PrefixTree, dict[str, np.ndarray] | None]:
+        tree = self.fast.tree(self.prompts, by_sides=True)
+        return tree, self.fast.scales(tree) if self.whole_scales else None
+
+    def patching(self, rows: Int[Tensor, " n"]) -> Patching:
+        tree, scales = self._by_sides
+        picked = tree.pairs(rows.numpy())
+        n_layer = self.fast.config.n_layer
+        return FastPatching(self.fast, picked, None if scales is None else pick_scales(scales, picked, n_layer))
 
     def by_site(self, gates: Tensor) -> dict[str, Tensor]:
         return self.fast.space.by_site(gates)
@@ -164,11 +180,10 @@ class PlainEngine:
     def plain(self) -> "PlainEngine":
         return self
 
-    def gated(self, gates: Float[Tensor, "S nodes"], prompts: Prompts, stand_ins: Activations | None = None) -> Hook:
-        """Row r of the batch is gated by vector r // (rows / S); shut nodes are at their means, or where
-        `stand_ins` has them, prompt by prompt."""
+    def gated(self, gates: Float[Tensor, "S nodes"], prompts: Prompts) -> Hook:
+        """Row r of the batch is gated by vector r // (rows / S)."""
         each = len(prompts.lengths) // len(gates)
-        by_site, values = self.model.space.by_site(gates), stand_ins or self.means
+        by_site = self.model.space.by_site(gates)
 
         def hook(site: str, x: Tensor) -> Tensor:
             if site not in by_site:
@@ -176,7 +191,7 @@ class PlainEngine:
             gate = by_site[site]
             if len(gate) > 1:
                 gate = gate.repeat_interleave(each, dim=0)[(slice(None), *[None] * (x.ndim - 2))]
-            return torch.addcmul((1 - gate) * values[site], x, gate)
+            return torch.addcmul((1 - gate) * self.means[site], x, gate)
 
         return compose(hook, self.scales(prompts))
 
@@ -184,9 +199,12 @@ class PlainEngine:
         """The whole model's RMSNorm scales, where these are frozen; else nothing."""
         return freeze_scales(record_scales(self.model, prompts)) if self.whole_scales else identity
 
-    def without(self, removed: Iterable[Edge], stand_ins: Activations | None = None) -> Edges:
-        """The `removed` edges, each carrying its source's mean, or where `stand_ins` has it, prompt by prompt."""
-        return remove_edges(self.model, removed, stand_ins or self.means)
+    def without(self, removed: Iterable[Edge]) -> Edges:
+        """The `removed` edges, each carrying its source's mean."""
+        return remove_edges(self.model, removed, self.means)
+
+    def patching(self, rows: Int[Tensor, " n"]) -> Patching:
+        return PlainPatching(self.model, self.prompts.pairs(rows), self.means, self.whole_scales)
 
     def differences(
         self, gates: Float[Tensor, "S nodes"], rows: Sequence[Int[Tensor, " n"]]

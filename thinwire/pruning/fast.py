@@ -11,7 +11,7 @@ and leaves out what changes nothing:
 A gate's gradient is exact at every step, so a shut gate can open again at any time.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,12 +29,23 @@ from thinwire.model.nodes import Nodes
 from thinwire.model.norm import LAYER_NORM_EPS
 from thinwire.model.sites import EMBED, FINAL
 from thinwire.pruning.gated_ops import Attend, Gate, Keys, Matrix, Norm, Product, Take
-from thinwire.pruning.prefix_tree import PrefixTree
+from thinwire.pruning.prefix_tree import Partners, PrefixTree
 
 Gates = Mapping[str, Tensor]
 """Node site -> 1 for every open gate, 0 for every shut one, float32."""
 Scales = Mapping[str, np.ndarray]
 """Site of an RMSNorm scale -> its value for every row of a tree."""
+Rows = Mapping[str, Tensor]
+"""Node site -> activations on the rows that a pass has there; a single row stands for all."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Activations put in the place of a pass's own."""
+
+    masks: Mapping[str, Tensor]
+    """Site -> True for the channels that are replaced."""
+    values: Rows
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,10 @@ class Thinned:
     """Bias, and the removed edges' means where these arrive with weight 1, per target."""
     by_head: np.ndarray | None
     """The removed edges' means per (head, target), where an attention sink scales them."""
+    removed: Callable[[], Lines]
+    """The removed edges by source, for what they carry where that differs between prompts."""
+    sources: np.ndarray
+    """Sources of removed edges."""
 
 
 class FastModel:
@@ -74,9 +89,9 @@ class FastModel:
         """Gates that are open at `nodes` only."""
         return {site: mask.float() for site, mask in self.space.masks(nodes).items()}
 
-    def tree(self, prompts: Prompts) -> PrefixTree:
+    def tree(self, prompts: Prompts, by_sides: bool = False) -> PrefixTree:
         """The prompts as this model's rows."""
-        return PrefixTree.of(prompts, self.config.positions == "learned")
+        return PrefixTree.of(prompts, self.config.positions == "learned", by_sides)
 
     def without(self, edges: Iterable[Edge]) -> dict[str, Thinned]:
         """The matrices that lose some of `edges`, without them."""
@@ -91,11 +106,15 @@ class FastModel:
         weight, at_mean = matrix.weight.copy(), np.zeros_like(matrix.weight)
         weight[target, source] = 0
         at_mean[target, source] = matrix.weight[target, source] * self.means[self.ends[name][0]].numpy()[source]
-        lines = Lines(weight.T)
+        lines, sources = Lines(weight.T), np.unique(source)
+
+        def lost() -> Lines:
+            return Lines((matrix.weight - weight).T)
+
         if not (self.config.sink and name.endswith("attn.out.weight")):
-            return Thinned(lines, matrix.bias + at_mean.sum(1), None)
+            return Thinned(lines, matrix.bias + at_mean.sum(1), None, lost, sources)
         by_head = at_mean.reshape(len(at_mean), self.config.n_head, self.config.d_head).sum(2).T
-        return Thinned(lines, matrix.bias, np.ascontiguousarray(by_head))
+        return Thinned(lines, matrix.bias, np.ascontiguousarray(by_head), lost, sources)
 
     def difference(
         self,
@@ -104,13 +123,17 @@ class FastModel:
         thinned: Mapping[str, Thinned] | None = None,
         scales: Scales | None = None,
         trace: "Trace | None" = None,
+        *,
+        stand_ins: Rows | None = None,
+        patch: Patch | None = None,
     ) -> Float[Tensor, " P"]:
         """logit(answer) - logit(other) at the end of every prompt, differentiable in the gates.
 
         `thinned` takes out single edges (and leaves no gradient), `scales` freezes the RMSNorms. `trace` is told what
-        went through.
+        went through. With `stand_ins` shut nodes, and edges that are taken out, carry these in place of the means;
+        `patch` replaces open nodes too.
         """
-        x = _Pass(self, tree, gates, thinned or {}, scales, trace or Trace()).final()
+        x = _Pass(self, tree, gates, thinned or {}, scales, trace or Trace(), stand_ins, patch).final()
         answer, other = tree.answer, tree.other
         difference = x @ (self.weights["unembed.weight"][answer] - self.weights["unembed.weight"][other])
         if "bigram" in self.weights:
@@ -150,18 +173,35 @@ def _normed_positions(model: GPT) -> dict[str, Tensor]:
 
 
 class Trace:
-    """What went through a pass: RMSNorm scales by site, and (input, product) of every matrix by name."""
+    """What went through a pass: activations and RMSNorm scales by site, (input, product) of every matrix by name."""
 
     def __init__(self) -> None:
+        self.activations: dict[str, Tensor] = {}
         self.scales: dict[str, np.ndarray] = {}
         self.products: dict[str, tuple[Tensor, Tensor]] = {}
 
 
 def pick_scales(scales: Scales, picked: PrefixTree, n_layer: int) -> dict[str, np.ndarray]:
     """Scales of a tree's rows, restricted to the rows of one that was picked from it."""
-    ends = {f"{n_layer - 1}.mlp.scale": picked.prompt_ids, f"{FINAL}.scale": picked.prompt_ids}
-    rows = {"0.attn.scale": picked.stem_ids, **ends}
-    return {site: scale[rows.get(site, picked.prefix_ids)] for site, scale in scales.items()}
+    ids = Partners(picked.stem_ids, picked.prefix_ids, picked.prompt_ids)
+    return {site: scale[rows_at(site, n_layer, ids)] for site, scale in scales.items()}
+
+
+def rows_at(site: str, n_layer: int, of: Partners) -> np.ndarray:
+    """What a pass has as rows at a site: stems before the first attention, ends of prompts behind the last."""
+    if site in (EMBED, "0.resid.pre", "0.attn.scale", "0.attn.in", "0.attn.k", "0.attn.v"):
+        return of.stems
+    layer, _, name = site.partition(".")
+    before = name in ("resid.pre", "attn.scale", "attn.in", "attn.k", "attn.v")
+    return of.prefixes if site.partition(".")[0] != FINAL and (before or layer != str(n_layer - 1)) else of.prompts
+
+
+def other_side(seen: Rows, tree: PrefixTree, n_layer: int) -> dict[str, Tensor]:
+    """Each row's activations exchanged for those of its partner, in a tree by sides."""
+    partners = tree.partners()
+    return {
+        site: x if len(x) == 1 else x[torch.from_numpy(rows_at(site, n_layer, partners))] for site, x in seen.items()
+    }
 
 
 class _Pass:
@@ -178,9 +218,11 @@ class _Pass:
         thinned: Mapping[str, Thinned],
         scales: Scales | None,
         trace: Trace,
+        stand_ins: Rows | None = None,
+        patch: Patch | None = None,
     ) -> None:
         self.model, self.tree, self.gates, self.thinned = model, tree, gates, thinned
-        self.scales, self.trace = scales, trace
+        self.scales, self.trace, self.stand_ins, self.patch = scales, trace, stand_ins, patch
         self.lean = not torch.is_grad_enabled()
         self.open = {site: np.flatnonzero(gate.detach().numpy()) for site, gate in gates.items()}
 
@@ -225,15 +267,21 @@ class _Pass:
         tree, site = self.tree, f"{layer}.attn"
         row_of = tree.stem if layer == 0 else np.arange(len(tree.stem))
         queries = tree.ends if layer == self.model.config.n_layer - 1 else np.arange(len(tree.stem))
-        at = row_of[queries]
-        if self.unheard(f"{site}.v", f"{site}.out") and not self.model.config.sink:
-            mixed, gain = self.model.means[f"{site}.v"][None], None
-        else:
-            h = self.read(site, x)
-            q = self.linear(f"{site}.q", _take(h, at))
-            k, v = (self.linear(f"{site}.{name}", h) for name in ("k", "v"))
-            mixed, gain = self.attend(layer, q, k, v, row_of[tree.keys[queries]], tree.counts[queries])
-        return _take(x, at) + self.linear(f"{site}.out", mixed, gain)
+        at, rows, counts = row_of[queries], row_of[tree.keys[queries]], tree.counts[queries]
+        mixed, gain, lost = self.model.means[f"{site}.v"][None], None, None
+        if self.model.config.sink or not self.unheard(f"{site}.v", f"{site}.out"):
+            h, lost = self.read(site, x), self.lost(f"{site}.in")
+            q = self.linear(f"{site}.q", _take(h, at), lost=None if lost is None else _take(lost, at))
+            k, v = (self.linear(f"{site}.{name}", h, lost=lost) for name in ("k", "v"))
+            mixed, gain = self.attend(layer, q, k, v, rows, counts)
+            lost = self.lost(f"{site}.v")
+            if lost is not None and f"blocks.{site}.out.weight" in self.thinned:
+                lost, _ = self.attend(layer, q, k, lost, rows, counts)
+        return _take(x, at) + self.linear(f"{site}.out", mixed, gain, lost)
+
+    def lost(self, site: str) -> Tensor | None:
+        """What edges from `site` that were taken out carry, where that is no mean."""
+        return None if self.stand_ins is None else self.stand_ins[site]
 
     def attend(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, rows: np.ndarray, counts: np.ndarray
@@ -242,7 +290,7 @@ class _Pass:
         config, site = self.model.config, f"{layer}.attn"
         sink = self.model.weights.get(f"blocks.{layer}.attn.sink")
         heads = np.arange(config.n_head)
-        if sink is None:
+        if sink is None and self.stand_ins is None:
             used = self.gates[f"{site}.v"].detach().numpy() != 0
             if not self.lean:
                 used = used | self.model.matrices[f"blocks.{site}.out.weight"].weight[self.open[f"{site}.out"]].any(0)
@@ -257,11 +305,17 @@ class _Pass:
         site = f"{layer}.mlp"
         if self.unheard(f"{site}.neuron", f"{site}.out"):
             return self.linear(f"{site}.out", self.model.means[f"{site}.neuron"][None])
-        h = self.model.activate(self.product(f"{site}.neuron", self.read(site, x)))
-        return self.linear(f"{site}.out", self.gate(f"{site}.neuron", h))
+        h = self.product(f"{site}.neuron", self.read(site, x), lost=self.lost(f"{site}.in"))
+        h = self.gate(f"{site}.neuron", self.model.activate(h))
+        return self.linear(f"{site}.out", h, lost=self.lost(f"{site}.neuron"))
 
     def unheard(self, inner: str, outer: str) -> bool:
-        """Whether nothing behind site `inner` matters: all of it is shut, and no gradient comes through `outer`."""
+        """Whether nothing behind site `inner` matters: all of it is shut, and no gradient comes through `outer`.
+
+        Stand-ins that differ between prompts matter while anything of `outer` is open.
+        """
+        if self.stand_ins is not None:
+            return self.lean and not len(self.open[outer])
         return not len(self.open[inner]) and (self.lean or not len(self.open[outer]))
 
     def norm(self, site: str, name: str, x: Tensor) -> Tensor:
@@ -279,23 +333,46 @@ class _Pass:
 
     def gate(self, site: str, x: Tensor) -> Tensor:
         if self.lean and not len(self.open[site]):
-            return self.model.means[site][None]
-        return Gate.apply(x, self.gates[site], self.model.means[site], self.model.n_kept[site])  # pyright: ignore[reportReturnType]
+            return self.shut(site)
+        gate, mean, n_kept = self.gates[site], self.model.means[site], self.model.n_kept[site]
+        if self.stand_ins is None:
+            out = Gate.apply(x, gate, mean, n_kept)
+        else:
+            kept = Gate.apply(x, torch.ones_like(gate), mean, n_kept)
+            out = torch.addcmul((1 - gate) * self.stand_ins[site], kept, gate)  # pyright: ignore[reportArgumentType]
+        if self.patch is not None and site in self.patch.masks:
+            out = torch.where(self.patch.masks[site], self.patch.values[site], out)  # pyright: ignore
+        self.trace.activations[site] = out  # pyright: ignore[reportArgumentType]
+        return out  # pyright: ignore[reportReturnType]
 
-    def linear(self, site: str, x: Tensor, gain: Tensor | None = None) -> Tensor:
+    def shut(self, site: str) -> Tensor:
+        """Activations where no gate is open."""
+        return self.model.means[site][None] if self.stand_ins is None else self.stand_ins[site]
+
+    def linear(self, site: str, x: Tensor, gain: Tensor | None = None, lost: Tensor | None = None) -> Tensor:
         if self.lean and not len(self.open[site]):
-            return self.model.means[site][None]
-        return self.gate(site, self.product(site, x, gain))
+            return self.shut(site)
+        return self.gate(site, self.product(site, x, gain, lost))
 
-    def product(self, site: str, x: Tensor, gain: Tensor | None = None) -> Tensor:
-        """The matrix into `site` times x. Shut sources are constants, except under a sink, which scales their means."""
+    def product(self, site: str, x: Tensor, gain: Tensor | None = None, lost: Tensor | None = None) -> Tensor:
+        """The matrix into `site` times x. Shut sources are constants, except under a sink, which scales their means.
+
+        With stand-ins all sources count, and edges that were taken out carry `lost`.
+        """
         layer, _, name = site.partition(".")
         matrix_name = f"blocks.{layer}.{name}.weight"
         matrix, (source, target) = self.model.matrices[matrix_name], self.model.ends[matrix_name]
         thinned = self.thinned.get(matrix_name)
         by_source, constant = (thinned or matrix).by_source, (matrix.bias if thinned is None else thinned.constant)
         sources = self.open[source]
-        if gain is not None and self.model.config.sink:
+        if lost is not None:
+            sources = np.arange(x.shape[1])
+            if thinned is not None:
+                constant = matrix.bias
+                carried = thinned.removed().product(lost.numpy(), thinned.sources, np.zeros_like(constant))
+                out = by_source.product(x.numpy(), sources, constant)
+                return torch.from_numpy(out) + torch.from_numpy(carried)
+        elif gain is not None and self.model.config.sink:
             sources = np.arange(x.shape[1])
         elif len(sources) < x.shape[1]:
             shut = np.flatnonzero(self.gates[source].detach().numpy() == 0)

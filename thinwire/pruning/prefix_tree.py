@@ -3,14 +3,26 @@
 Attention is causal, so what a model computes at a position depends on the tokens up to it alone. Prompts of a task
 share most of their beginnings; each distinct prefix is one row here and is computed once. Before the first attention
 a row depends on its token alone (and on its position, where positions are embedded): these rows are the stems.
+
+A tree by sides tells prefixes apart by the beginning of the pair's other side too: every row then has one partner on
+the other side, whose activations can take its place.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from thinwire.circuits.prompts import Prompts
+
+
+class Partners(NamedTuple):
+    """Row on the pair's other side, for each row of a tree by sides."""
+
+    stems: Int64[np.ndarray, " U"]
+    prefixes: Int64[np.ndarray, " N"]
+    prompts: Int64[np.ndarray, " P"]
 
 
 @dataclass(frozen=True)
@@ -39,19 +51,22 @@ class PrefixTree:
     prompt_ids: Int64[np.ndarray, " P"]
 
     @classmethod
-    def of(cls, prompts: Prompts, with_positions: bool) -> "PrefixTree":
+    def of(cls, prompts: Prompts, with_positions: bool, by_sides: bool = False) -> "PrefixTree":
         """The tree of all prompts. `with_positions` keeps stems of different positions apart."""
-        tokens, lengths = prompts.tokens.cpu().numpy(), prompts.lengths.cpu().numpy()
+        tokens, lengths = prompts.tokens.cpu().numpy().astype(np.int64), prompts.lengths.cpu().numpy()
+        n_tokens = int(tokens.max()) + 1
+        if by_sides:
+            tokens = tokens + n_tokens * np.roll(tokens, len(tokens) // 2, 0)
         chains = _chains(tokens, lengths)
         reached = chains >= 0
         first = np.unique(chains[reached], return_index=True)[1]
         row, column = (index[first] for index in np.nonzero(reached))
-        token, position = tokens[row, column].astype(np.int64), column if with_positions else np.zeros_like(column)
+        token, position = tokens[row, column], column if with_positions else np.zeros_like(column)
         width = tokens.shape[1]
         stems, stem = np.unique(token * width + position, return_inverse=True)
         keys = np.where(np.arange(width) <= column[:, None], chains[row], -1)
         return cls(
-            tokens=stems // width,
+            tokens=stems // width % n_tokens,
             positions=stems % width,
             stem=stem.astype(np.int64),
             keys=keys,
@@ -73,6 +88,15 @@ class PrefixTree:
     def last_tokens(self) -> Int64[np.ndarray, " P"]:
         """Last token of each prompt."""
         return self.tokens[self.stem[self.ends]]
+
+    def partners(self) -> Partners:
+        """The other side's rows, of a tree by sides whose pairs have equally many tokens on both."""
+        chains = self.keys[self.ends]
+        others, there = np.roll(chains, self.n_pairs, 0), chains >= 0
+        prefixes, stems = np.empty_like(self.stem), np.empty_like(self.tokens)
+        prefixes[chains[there]] = others[there]
+        stems[self.stem] = self.stem[prefixes]
+        return Partners(stems, prefixes, np.roll(np.arange(len(self.ends)), self.n_pairs))
 
     def pairs(self, rows: Int64[np.ndarray, " n"]) -> "PrefixTree":
         """The tree of the pairs of the given numbers, both sides of each."""

@@ -11,10 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from thinwire.circuits.graph import Demand, Edge
-from thinwire.circuits.patching import other_side
-from thinwire.circuits.prompts import logit_difference, task_loss
+from thinwire.circuits.prompts import task_loss
 from thinwire.pruning.engine import Engine
-from thinwire.pruning.terms.sides import Sides, way
+from thinwire.pruning.patching import way
+from thinwire.pruning.terms.sides import Sides
 from thinwire.pruning.terms.stochastic import draw_opened, reopened
 
 CARRIED = 0.7
@@ -27,7 +27,7 @@ class Counterfactual:
     name: ClassVar[str] = "counterfactual"
 
     def __init__(self, engine: Engine, target: float) -> None:
-        self.sides, self.model = Sides(engine), engine.model
+        self.sides = Sides(engine)
 
     def losses(
         self, gates: Float[Tensor, "S nodes"], rows: Sequence[Int[Tensor, " n"]], generators: Sequence[torch.Generator]
@@ -35,22 +35,18 @@ class Counterfactual:
         """Half of the steps with all outside nodes on the other side, half with a random share of them reopened."""
         losses = []
         for vector, chosen, generator in zip(gates, rows, generators, strict=True):
-            prompts = self.sides.batch(chosen)
-            seen, _ = self.sides.run(prompts)
+            patching = self.sides.batch(chosen)
             alone = bool(torch.rand((), generator=generator) < 0.5)
             opened = draw_opened(vector, generator)
             mixed = vector if alone else reopened(vector, opened)
-            hook = self.sides.engine.gated(mixed[None], prompts, other_side(seen, prompts.n_pairs))
-            losses.append(task_loss(logit_difference(self.model, prompts, hook), prompts.sign))
+            losses.append(task_loss(patching.against(mixed), patching.sign))
         return torch.stack(losses)
 
     @torch.no_grad()
     def measure(
         self, gates: Float[Tensor, " nodes"], removed: Iterable[Edge] = (), stop: float = float("inf")
     ) -> Demand:
-        prompts, (seen, whole) = self.sides.judged, self.sides.whole
-        other = other_side(seen, prompts.n_pairs)
-        hook = self.sides.engine.gated(gates[None], prompts, other)
-        stays = way(logit_difference(self.model, prompts, hook, self.sides.engine.without(removed, other)))
-        carried = (1 + float(stays) / float(way(whole))) / 2
+        patching = self.sides.judged
+        stays = way(patching.against(gates, removed))
+        carried = (1 + float(stays) / float(way(patching.whole))) / 2
         return Demand(1 - carried, 1 - CARRIED)

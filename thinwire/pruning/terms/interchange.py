@@ -5,7 +5,7 @@ in the circuit with its own activations and once in the whole model. Source: int
 2021; against pruned circuits, Drori 2026.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import ClassVar
 
@@ -14,12 +14,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from thinwire.circuits.graph import Demand, Edge
-from thinwire.circuits.patching import Activations, other_side, patch, record
-from thinwire.circuits.prompts import Prompts, logit_difference
-from thinwire.model.gpt import GPT
-from thinwire.model.hooks import Edges, Hook, compose, identity
+from thinwire.circuits.patching import other_side, record
+from thinwire.circuits.prompts import logit_difference
 from thinwire.pruning.engine import Engine
-from thinwire.pruning.terms.sides import Sides, bounded_way
+from thinwire.pruning.terms.sides import Sides
 
 SHARES = (0.02, 0.04, 0.1, 0.5)
 """Shares of the open nodes that are patched together."""
@@ -32,7 +30,6 @@ LIMIT = 0.4
 WORST = 0.25
 """|circuit - model| of a single node, as a share of the way. A sum is led by the nodes that agree: where the model does
 a thing twice and the circuit once, one node is off by 0.3 to 0.5 (docs/ground_truth.md); in true circuits by 0.01."""
-TOKENS_AT_ONCE = 1 << 13
 
 
 class Interchange:
@@ -50,20 +47,17 @@ class Interchange:
         self, gates: Float[Tensor, "S nodes"], rows: Sequence[Int[Tensor, " n"]], generators: Sequence[torch.Generator]
     ) -> Float[Tensor, " S"]:
         """Squared difference of the effects of a random set of open nodes, mean over prompts."""
-        space, losses = self.model.space, []
+        losses = []
         for vector, chosen, generator in zip(gates, rows, generators, strict=True):
-            prompts = self.sides.batch(chosen)
+            patching = self.sides.batch(chosen)
             share = SHARES[int(torch.randint(len(SHARES), (), generator=generator))]
-            order = torch.rand(space.n_nodes, generator=generator).to(vector.device)
+            order = torch.rand(self.model.space.n_nodes, generator=generator).to(vector.device)
             chosen_nodes = subset(vector, order, share)[None]
-            in_circuit = effects(self.model, prompts, chosen_nodes, self._circuit(vector))[0]
+            in_circuit = patching.effects(chosen_nodes, vector)[0]
             with torch.no_grad():
-                in_model = effects(self.model, prompts, chosen_nodes)[0]
+                in_model = patching.effects(chosen_nodes)[0]
             losses.append((in_circuit - in_model).square().mean())
         return torch.stack(losses)
-
-    def _circuit(self, gates: Float[Tensor, " nodes"]) -> Callable[[Prompts], Hook]:
-        return lambda prompts: self.sides.engine.gated(gates[None], prompts)
 
     @cached_property
     def orders(self) -> Float[Tensor, "shares nodes"]:
@@ -75,7 +69,9 @@ class Interchange:
     @cached_property
     def first_order(self) -> Float[Tensor, " nodes"]:
         """Magnitude of each node's effect in the whole model, to first order."""
-        prompts, (seen, _) = self.sides.judged, self.sides.whole
+        prompts = self.sides.judged_prompts
+        with torch.no_grad():
+            seen, _ = record(self.model, prompts)
         other, leaves = other_side(seen, prompts.n_pairs), {}
 
         def keep(site: str, x: Tensor) -> Tensor:
@@ -95,39 +91,33 @@ class Interchange:
     def measure(
         self, gates: Float[Tensor, " nodes"], removed: Iterable[Edge] = (), stop: float = float("inf")
     ) -> Demand:
-        edges = self.sides.engine.without(removed)
+        removed = tuple(removed)
         sets = torch.stack([subset(gates, order, share) for order, share in zip(self.orders, SHARES, strict=True)])
-        error = self._error_of_sets(gates, sets, edges)
+        patching = self.sides.judged
+        error = normalised_error(patching.effects(sets, gates, removed).mean(1), patching.effects(sets).mean(1))
         if error > stop * LIMIT:
             return Demand(error, LIMIT)
-        circuit, model = self._singles(gates, edges)
+        circuit, model = self._singles(gates, removed)
         worst = float((circuit - model).abs().max()) if len(circuit) else 0.0
         return Demand(max(error, normalised_error(circuit, model), worst / WORST * LIMIT), LIMIT)
 
-    def _error_of_sets(self, gates: Tensor, sets: Tensor, edges: Edges) -> float:
-        prompts = self.sides.judged
-        in_circuit = effects(self.model, prompts, sets, self._circuit(gates), edges).mean(1)
-        in_model = effects(self.model, prompts, sets, recorded=self.sides.whole).mean(1)
-        return normalised_error(in_circuit, in_model)
-
-    def _singles(self, gates: Tensor, edges: Edges) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    def _singles(self, gates: Tensor, removed: Sequence[Edge]) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
         """Effects of the single nodes that matter, (in the circuit, in the model)."""
-        prompts = self.sides.judged
         strength = torch.where(gates > 0, self.first_order, -1.0)
         nodes = strength.topk(min(SINGLES, int((gates > 0).sum()))).indices
         if not len(nodes):
             return torch.zeros(0), torch.zeros(0)
         masks = torch.zeros(len(nodes), len(gates), dtype=torch.bool, device=gates.device)
         masks[torch.arange(len(nodes), device=gates.device), nodes] = True
-        in_circuit = effects(self.model, prompts, masks, self._circuit(gates), edges).mean(1)
-        in_model = self._singles_in_model(nodes, masks, prompts).to(in_circuit)
+        in_circuit = self.sides.judged.effects(masks, gates, removed).mean(1)
+        in_model = self._singles_in_model(nodes, masks).to(in_circuit)
         matter = torch.maximum(in_circuit.abs(), in_model.abs()) >= MATTERS
         return in_circuit[matter], in_model[matter]
 
-    def _singles_in_model(self, nodes: Tensor, masks: Tensor, prompts: Prompts) -> Tensor:
+    def _singles_in_model(self, nodes: Tensor, masks: Tensor) -> Tensor:
         new = [i for i, node in enumerate(nodes.tolist()) if node not in self.single_effects]
         if new:
-            found = effects(self.model, prompts, masks[new], recorded=self.sides.whole).mean(1)
+            found = self.sides.judged.effects(masks[new]).mean(1)
             self.single_effects |= dict(zip(nodes[new].tolist(), found.tolist(), strict=True))
         return torch.tensor([self.single_effects[node] for node in nodes.tolist()])
 
@@ -140,30 +130,6 @@ def subset(gates: Float[Tensor, " nodes"], order: Float[Tensor, " nodes"], share
     if n_open:
         chosen[place.topk(max(1, round(share * n_open)), largest=False).indices] = True
     return chosen
-
-
-def effects(
-    model: GPT,
-    prompts: Prompts,
-    sets: Bool[Tensor, "V nodes"],
-    base: Callable[[Prompts], Hook] = lambda prompts: identity,
-    edges: Edges | None = None,
-    recorded: tuple[Activations, Tensor] | None = None,
-) -> Float[Tensor, "V P"]:
-    """Shift of every prompt's difference towards the other side's when each set is patched, as a share of the way.
-
-    On top of the hook that `base` makes for a batch, and of `edges`; with the activations that a pass under these has,
-    which `recorded` holds where it was made already.
-    """
-    seen, before = recorded or record(model, prompts, base(prompts), edges)
-    other, n = other_side(seen, prompts.n_pairs), len(prompts.lengths)
-    after = []
-    for part in sets.split(max(1, TOKENS_AT_ONCE // prompts.tokens.numel())):
-        masks = {site: mask for site, mask in model.space.by_site(part).items() if mask.any()}
-        batch = prompts.repeated(len(part))
-        hook = compose(base(batch), patch(masks, other))
-        after.append(logit_difference(model, batch, hook, edges).unflatten(0, (-1, n)))
-    return (before - torch.cat(after)) * prompts.sign / bounded_way(before)
 
 
 def normalised_error(circuit: Float[Tensor, " V"], model: Float[Tensor, " V"]) -> float:

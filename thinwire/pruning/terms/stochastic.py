@@ -73,10 +73,12 @@ class Stochastic:
     def measure(
         self, gates: Float[Tensor, " nodes"], removed: Iterable[Edge] = (), stop: float = float("inf")
     ) -> Demand:
-        removed = list(removed)
-        losses = [
-            float(np.mean([self.engine.loss_of(reopened(gates, draw.opened), draw.rows, removed) for draw in draws]))
-            for draws in self.draws
-        ]
-        smooth = [float(np.mean(losses[max(0, i - 1) : i + 2])) for i in range(len(losses))]
-        return Demand(max(smooth), self.limit)
+        removed, losses, worst = list(removed), [], 0.0
+        for draws in self.draws:
+            found = [self.engine.loss_of(reopened(gates, draw.opened), draw.rows, removed) for draw in draws]
+            losses.append(float(np.mean(found)))
+            if len(losses) > 1:
+                worst = max(worst, float(np.mean(losses[-3:])))
+            if worst > stop * self.limit:
+                break
+        return Demand(max(worst, float(np.mean(losses[-2:]))), self.limit)
