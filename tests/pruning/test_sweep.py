@@ -14,12 +14,14 @@ from thinwire.circuits.artefact import StoredCircuit, evaluate_circuit
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.overlap import node_overlap
 from thinwire.circuits.prompts import Prompts
+from thinwire.ground_truth.families import known_model
 from thinwire.model.checkpoint import fingerprint
 from thinwire.pruning.config import PruneConfig
 from thinwire.pruning.describe import Identity, Problem
 from thinwire.pruning.engine import FastEngine
 from thinwire.pruning.prune import prune_together
-from thinwire.pruning.sweep import Minimiser, one_minimal
+from thinwire.pruning.sweep import Minimiser, one_minimal, sweep_nodes, sweep_strands
+from thinwire.workflows.known_model import pruning_problem
 
 CONFIG = PruneConfig(steps=40, learning_rate=3e-2, k_coef=1e-3, batch_pairs=32, means_tokens=1024)
 
@@ -182,3 +184,15 @@ def test_several_starts_end_in_a_circuit_no_larger(starts: int) -> None:
     hand, circuit = hand_and_circuit(copy_model)
     (best,) = pruned(hand, replace(CONFIG, starts=starts))
     assert best.n_edges <= circuit.n_edges and best.nodes == hand.nodes
+
+
+def test_two_that_cancel_can_only_go_with_what_feeds_them() -> None:
+    """Each moves the answer by itself, in the model: a circuit with one of them alone is wrong, with none right."""
+    known = known_model("cancelling_pair", "small", 0)
+    objective = pruning_problem(known).objective("validation", PruneConfig(require="faithful"))
+    space = known.model.space
+    truth = space.mask(known.nodes(known.truth))
+    pair = space.mask(known.nodes(known.lookalikes["the pair without the head"]))
+    one_by_one = sweep_nodes(objective, (truth | pair).float())
+    assert space.nodes(one_by_one) == space.nodes(truth | pair)
+    assert space.nodes(sweep_strands(objective, one_by_one)) == space.nodes(truth)

@@ -144,7 +144,8 @@ def test_subsets_are_of_open_nodes_and_at_least_one() -> None:
 
 def both_ways(model, prompts, means, frozen: bool = False) -> tuple[Patching, Patching]:
     rows = torch.arange(prompts.n_pairs)
-    return tuple(kind(model, prompts, means, frozen).patching(rows) for kind in (FastEngine, PlainEngine))
+    fast, plain = (kind(model, prompts, means, frozen) for kind in (FastEngine, PlainEngine))
+    return fast.patching(rows), plain.patching(rows)
 
 
 def test_effects_are_shares_of_the_way_to_the_other_side() -> None:

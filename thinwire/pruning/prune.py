@@ -30,7 +30,7 @@ from thinwire.pruning.gates import NodeGates
 from thinwire.pruning.importance import attribution, weight_magnitude
 from thinwire.pruning.objective import Objective
 from thinwire.pruning.reach import on_a_path
-from thinwire.pruning.sweep import sweep_best, sweep_edges
+from thinwire.pruning.sweep import sweep_best, sweep_edges, sweep_strands
 from thinwire.tasks.task import Split
 from thinwire.tasks.tokens import TaskTokens
 
@@ -143,6 +143,8 @@ def finish(problem: Problem, gates: NodeGates, config: PruneConfig, progress: Pr
     if bisection.solved and config.sweep != "none":
         unswept = (sum(map(len, nodes.values())), len(induced_edges(model, nodes)))
         chosen = sweep_best(validation, [chosen, *_other_starts(problem, gates, config, validation)], progress)
+        if not validation.asks_for_the_task_alone:
+            chosen = sweep_strands(validation, chosen, progress)
         nodes = model.space.nodes(chosen)
         found = replace(found, nodes=nodes, unswept=unswept)
     if bisection.solved and config.sweep == "edges":

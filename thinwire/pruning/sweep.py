@@ -12,9 +12,11 @@ from typing import Generic, TypeVar
 from jaxtyping import Float
 from torch import Tensor
 
+from thinwire.circuits.edges import induced_edges
 from thinwire.circuits.graph import Edge
 from thinwire.progress import Progress, silent
 from thinwire.pruning.objective import Objective
+from thinwire.pruning.reach import on_a_path
 
 Item = TypeVar("Item")
 
@@ -101,6 +103,40 @@ def sweep_nodes(
         sweep.run(tried=lambda left: advance(0, left=left))
         advance(len(sweep.items))
     return opened(gates, sweep.kept)
+
+
+def sweep_strands(
+    objective: Objective, gates: Float[Tensor, " nodes"], progress: Progress = silent
+) -> Float[Tensor, " nodes"]:
+    """Open gates of which none can go, nor any together with all that is on no path from token to answer without it.
+
+    Two nodes that cancel each other cannot go one by one where each is asked to do what it does in the model: with what
+    feeds both they can.
+    """
+    space, target = objective.engine.model.space, objective.target
+    while True:
+        before, kept = gates, gates.nonzero().flatten().tolist()
+        with progress("sweep strands", total=len(kept), unit="node") as advance:
+            for node in kept:
+                strand = _strand(objective, gates, node) if gates[node] else []
+                if len(strand) > 1:
+                    rest = gates.clone()
+                    rest[strand] = 0
+                    gates = rest if objective.lack(rest, limit=target) <= target else gates
+                advance(1, left=int(gates.sum()))
+        if space.nodes(gates) == space.nodes(before):
+            return gates
+        gates = sweep_nodes(objective, gates, progress)
+
+
+def _strand(objective: Objective, gates: Float[Tensor, " nodes"], node: int) -> list[int]:
+    """The node, and the open nodes that are on no path without it."""
+    model = objective.engine.model
+    rest = gates.clone()
+    rest[node] = 0
+    nodes = model.space.nodes(rest)
+    reached = model.space.mask(on_a_path(model.space, nodes, induced_edges(model, nodes)), gates.device)
+    return ((gates > 0) & ~reached).nonzero().flatten().tolist()
 
 
 FIRST_TRIALS = 64
