@@ -10,7 +10,7 @@ from task_page import BLOCK, PAGE, generated
 from thinwire.errors import UserError
 from thinwire.tasks.family import SIZES, load_family, names
 from thinwire.tasks.registry import FURTHER, PAPER, all_tasks, get_task, resolve_task
-from thinwire.tasks.shifts import N_PAIRS, long_names, shifted_pairs, shifts_of
+from thinwire.tasks.shifts import GENERIC, N_PAIRS, long_names, shifted_pairs, shifts_of
 from thinwire.tasks.task import SPLITS, Pair
 from thinwire.tasks.template import CONTRAST, SLOT, draw, fill, slots
 
@@ -195,3 +195,21 @@ def test_the_pages_own_line_is_one(tmp_path):
     path.write_text(line)
     with pytest.raises(UserError, match="none of its 1 pairs falls into"):  # read, and too few
         get_task(str(path))
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_scope_is_made_of_its_own_splits_names_and_templates(name: str) -> None:
+    """What pruning sees of a shift shares no prompt with what `verify` judges it on, nor between splits."""
+    family = load_family(name)
+    for shift in (shift for shift in shifts_of(family) if shift in GENERIC):
+        seen = {split: set(shifted_pairs(family, shift, split)) for split in SPLITS}
+        assert all(seen.values())
+        assert not seen["train"] & seen["validation"]
+        assert not (seen["train"] | seen["validation"]) & seen["test"]
+
+
+def test_a_scope_that_cannot_be_is_refused() -> None:
+    with pytest.raises(UserError, match="has test prompts only; a scope can hold: longer_names, more_context, deeper"):
+        shifted_pairs(load_family("bracket_counting"), "dilution_8", "train")
+    with pytest.raises(UserError, match="has no shift 'louder'"):
+        shifted_pairs(load_family("var_if"), "louder", "train")

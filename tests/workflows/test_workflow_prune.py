@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_world import quick, write_own_task
+from tiny_world import SOLVED, quick, write_own_task
 
 import thinwire
 from thinwire.circuits.artefact import load_circuit
@@ -57,6 +57,21 @@ def test_the_same_seed_gives_the_same_circuit_byte_for_byte(own_run: Run, own_ta
     other = prune(own_run, own_task, quick(seed=1))
     assert other.seed == 1
     assert (other.nodes, other.loss_curve) != (circuit.nodes, circuit.loss_curve)
+
+
+def test_a_scope_joins_what_pruning_sees_and_is_claimed(own_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thinwire.tasks.family.SIZES", {"train": 32, "validation": 16, "test": 16})
+    config = quick(steps=3, sweep="none", scope=("deeper",))
+    circuit = prune(own_run, SOLVED, config)
+    assert circuit.scope == ["deeper"]
+    assert prune(own_run, SOLVED, config) == circuit  # as it is stored
+    pairs = load_circuit(circuit_directory(own_run, SOLVED, config)).pairs
+    assert len(pairs["train"]) >= 32 + 32
+    assert len(pairs["validation"]) >= 16 + 32
+    assert len(pairs["test"]) == 16
+    assert pairs["train"].aligned.all()
+    with pytest.raises(UserError, match="has no shift 'louder'"):
+        prune(own_run, SOLVED, quick(scope=("louder",)))
 
 
 def test_a_target_that_cannot_be_met_is_a_result(

@@ -10,7 +10,7 @@ from thinwire.pruning.requirement import REQUIREMENTS, Requirement
 from thinwire.ranges import SEED, check
 from thinwire.storage.files import sha256, to_json
 
-LATER = ("require", "terms", "starts")
+LATER = ("require", "terms", "starts", "scope")
 """Settings that came after circuits had been stored."""
 
 
@@ -48,6 +48,9 @@ class PruneConfig:
     starts: int = 1
     """Starts of the sweep of nodes, which share one budget, the smallest wins: 1, the learned gates; 2, and gates with
     another seed; 3, and integrated gradients; 4, and weight magnitude."""
+    scope: tuple[str, ...] = ()
+    """Kinds of shifted prompts (`thinwire tasks show TASK`) that the circuit shall cover: they join the train and
+    validation pairs, and `verify` judges it on shifted test pairs too."""
     seed: int = 0
     """Seed of the gates' initialisation and of the order of the pairs."""
 

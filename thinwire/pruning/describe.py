@@ -147,6 +147,7 @@ def describe(problem: Problem, found: FoundCircuit, config: PruneConfig) -> Circ
         norm_scales=config.norm_scales,
         unswept=found.unswept,
         requirement=config.requirement,
+        scope=list(config.scope),
         demands=found.demands,
         minimal_scores=None if minimal is None else scores(kept(sorted(set(edges) - set(minimal)))),
     )

@@ -1,7 +1,7 @@
 """Prompts as token ids: what a model is run on, and what a circuit stores so that it can be judged again."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -74,14 +74,16 @@ def tokenize_splits(task: Task, tokenizer: Encoder, context: int) -> dict[Split,
     return splits
 
 
-def tokenize_shift(task: Task, shift: str, tokenizer: Encoder, like: TaskTokens, context: int) -> TaskTokens:
-    """The pairs of `shifted_pairs(task, shift)`, with the answers of `like`, any split of the task's pairs.
+def tokenize_shift(
+    task: Task, shift: str, tokenizer: Encoder, like: TaskTokens, context: int, split: Split = "test"
+) -> TaskTokens:
+    """The pairs of `shifted_pairs(task, shift, split)`, with the answers of `like`, any split of the task's pairs.
 
     Left out are pairs that do not fit into `context` tokens, whose sides are not equally long, or behind which the
     answers are not the same two tokens. Raises `Unavailable` if fewer than `MIN_SHIFTED` are left or `like` has answers
     that the task does not know, and as `shifted_pairs` does.
     """
-    found = shifted_pairs(task, shift)
+    found = shifted_pairs(task, shift, split)
     chosen = _same_answers(task, like)
     clean, corrupt = sides(found, tokenizer)
     answers = clean.tokens(chosen.answers.answer, chosen.answers.answer_rest)
@@ -97,6 +99,35 @@ def tokenize_shift(task: Task, shift: str, tokenizer: Encoder, like: TaskTokens,
             f"its answers and fit into {context} tokens; use a model with a longer context or a larger vocab_size"
         )
     return _task_tokens(clean.only(rows).ids, corrupt.only(rows).ids, chosen, tokenizer.end_of_text)
+
+
+def widened(
+    task: Task, pairs: Mapping[Split, TaskTokens], scope: Sequence[str], tokenizer: Encoder, context: int
+) -> dict[Split, TaskTokens]:
+    """`pairs` with the shifts of `scope` among those of train and validation; test pairs stay the task's own.
+
+    Raises as `tokenize_shift` does.
+    """
+    found = dict(pairs)
+    for shift in scope:
+        for split in ("train", "validation"):
+            more = tokenize_shift(task, shift, tokenizer, pairs[split], context, split)
+            found[split] = _joined(found[split], more, tokenizer.end_of_text)
+    return found
+
+
+def _joined(first: TaskTokens, second: TaskTokens, padding: int) -> TaskTokens:
+    width = max(first.clean.shape[1], second.clean.shape[1])
+
+    def both(name: str) -> np.ndarray:
+        sides = (getattr(first, name), getattr(second, name))
+        if sides[0].ndim == 1:
+            return np.concatenate(sides)
+        return np.concatenate(
+            [np.pad(side, ((0, 0), (0, width - side.shape[1])), constant_values=padding) for side in sides]
+        )
+
+    return replace(first, **{name: both(name) for name in _ROWS})
 
 
 def _chosen(task: Task, parts: Mapping[Split, tuple[Side, Side]]) -> AnswerTokens:

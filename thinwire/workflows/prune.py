@@ -32,7 +32,7 @@ from thinwire.storage.tensors import read_tensors, write_tensors
 from thinwire.tasks.answers import Unavailable
 from thinwire.tasks.registry import all_tasks, resolve_task
 from thinwire.tasks.task import Split, Task
-from thinwire.tasks.tokens import TaskTokens, to_arrays, tokenize_splits
+from thinwire.tasks.tokens import TaskTokens, to_arrays, tokenize_splits, widened
 from thinwire.workflows.pruned import PruneResult, prune_result
 
 ALL = "all"
@@ -45,9 +45,13 @@ def circuit_directory(run: Trained, task: str, config: PruneConfig) -> Path:
     return run.home / "circuits" / task / config.settings_hash() / str(config.seed)
 
 
-def task_pairs(run: Trained, task: str | Task) -> dict[Split, TaskTokens]:
-    """The three splits of a task in the run's tokens. Raises `Unavailable` when the vocabulary has no answers."""
-    return tokenize_splits(resolve_task(task), run.tokenizer, run.context)
+def task_pairs(run: Trained, task: str | Task, scope: Sequence[str] = ()) -> dict[Split, TaskTokens]:
+    """The three splits of a task in the run's tokens, train and validation with the shifts of `scope`.
+
+    Raises `Unavailable` when the vocabulary has no answers, and as `tokenize_shift` does.
+    """
+    found = resolve_task(task)
+    return widened(found, tokenize_splits(found, run.tokenizer, run.context), scope, run.tokenizer, run.context)
 
 
 def means_of(run: Trained, config: PruneConfig, progress: Progress = silent) -> Means:
@@ -139,12 +143,12 @@ def _find(
     found, done, void = resolve_task(task), {}, {}
     paths = {config: circuit_directory(run, found.name, config) for config in configs}
     for config in configs if resume else ():
-        if (stored := _stored(paths[config], run, found)) is not None:
+        if (stored := _stored(paths[config], run, found, config.scope)) is not None:
             done[config] = stored.circuit
     settings: dict[tuple, Problem] = {}
     batched = run.device.type != "cpu" if together is None else together
     for group in _groups([config for config in paths if config not in done], batched):
-        shared = (group[0].ablation, group[0].means_tokens, group[0].norm_scales)
+        shared = (group[0].ablation, group[0].means_tokens, group[0].norm_scales, group[0].scope)
         if shared not in settings:
             settings[shared] = _problem(run, found, group[0], means, progress)
         problem = settings[shared]
@@ -164,7 +168,7 @@ def _groups(configs: Sequence[PruneConfig], together: bool) -> list[list[PruneCo
 
 
 def _problem(run: Trained, task: Task, config: PruneConfig, means: Means | None, progress: Progress) -> Problem:
-    pairs = task_pairs(run, task)
+    pairs = task_pairs(run, task, config.scope)
 
     def over_text(_model: GPT) -> Means:
         return means_of(run, config, progress) if means is None else means
@@ -174,7 +178,7 @@ def _problem(run: Trained, task: Task, config: PruneConfig, means: Means | None,
     return Problem(run.model, pairs, standing_in, identity, config.norm_scales)
 
 
-def _stored(path: Path, run: Trained, task: Task) -> StoredCircuit | None:
+def _stored(path: Path, run: Trained, task: Task, scope: Sequence[str]) -> StoredCircuit | None:
     """The circuit at `path` if it is whole, of this model and of this task: its version and its pairs."""
     if not (path / MANIFEST).exists():
         return None
@@ -183,7 +187,7 @@ def _stored(path: Path, run: Trained, task: Task) -> StoredCircuit | None:
     except CorruptFile:
         return None
     same = (stored.circuit.model_fingerprint, stored.circuit.task_version) == (run.fingerprint, task.version)
-    return stored if same and _same_pairs(stored.pairs, task_pairs(run, task)) else None
+    return stored if same and _same_pairs(stored.pairs, task_pairs(run, task, scope)) else None
 
 
 def _same_pairs(one: Mapping[Split, TaskTokens], other: Mapping[Split, TaskTokens]) -> bool:
