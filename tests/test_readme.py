@@ -8,6 +8,7 @@ import pytest
 from tiny_world import quick
 
 from thinwire.cli.registry import VERBS
+from thinwire.verification.registry import TESTS
 from thinwire.workflows import prune
 
 ROOT = Path(__file__).parent.parent
@@ -44,3 +45,8 @@ def test_every_command_exists() -> None:
 def test_every_file_that_is_linked_is_there() -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
     assert [link for link in links if not (ROOT / link.partition("#")[0]).exists()] == []
+
+
+def test_the_number_of_tests_is_that_of_the_registry() -> None:
+    assert "fifteen tests that a circuit may fail" in README
+    assert len(TESTS) == 15

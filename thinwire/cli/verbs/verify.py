@@ -72,7 +72,7 @@ def show(console: Console, result: Result) -> None:
 
 VERB = Verb(
     name="verify",
-    summary="Judge circuits by nine tests: faithful, sufficient only, or not supported.",
+    summary="Judge circuits by tests that they may fail: faithful, sufficient only, or not supported.",
     usage="RUN [CIRCUIT ...] [--where NAME=VALUE ...] [--budget fast|full]",
     example="thinwire verify runs/demo/sparse\nthinwire verify runs/demo/sparse found/elsewhere --budget full",
     add_arguments=_arguments,
