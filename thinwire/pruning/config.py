@@ -1,7 +1,7 @@
 """PruneConfig: data only, no torch."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from thinwire.circuits.graph import Ablation
@@ -76,9 +76,9 @@ class PruneConfig:
     def hyperparameters(self) -> dict[str, Any]:
         """All settings but the seed. Those of `LATER` count where they differ from their defaults: circuits that were
         found before there were any keep their name."""
-        values = asdict(self)
-        del values["seed"]
-        return {name: v for name, v in values.items() if name not in LATER or v != getattr(PruneConfig, name)}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "seed"}
+        told = {name: v for name, v in values.items() if name not in LATER or v != getattr(PruneConfig, name)}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in told.items()}
 
     @classmethod
     def of(cls, hyperparameters: Mapping[str, Any], seed: int = 0) -> "PruneConfig":
