@@ -56,7 +56,7 @@ def half_of_a_line(log: MetricsLog, row: dict[str, Any]) -> None:
     log._file.flush()
 
 
-def half_of_a_file(tensors: dict[str, Any], path: Path) -> None:
+def half_of_a_file(tensors: dict[str, Any], path: Path, metadata: dict[str, str] | None = None) -> None:
     path.write_bytes(b"\x00" * 1000)
 
 

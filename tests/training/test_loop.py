@@ -185,20 +185,25 @@ def test_every_step_has_its_row_and_some_have_more(tmp_path: Path) -> None:
     assert rows[-1]["density"] == pytest.approx(0.2)
 
 
-def test_the_bar_shows_speed_loss_density_and_rate(tmp_path: Path) -> None:
+def test_the_bar_shows_speed_loss_density_and_rate_and_the_first_step_has_its_own(tmp_path: Path) -> None:
+    """Compiling in the first step would say that hours are left."""
     shown: list[tuple[int, dict]] = []
+    titles = []
 
     @contextmanager
     def progress(title: str, total: int, unit: str = "step") -> Iterator[Advance]:
-        assert (title, total, unit) == (f"train {tmp_path.name}", 20, "step")
+        titles.append((title, total, unit))
         yield lambda steps=1, **values: shown.append((steps, values))
 
     model, optimizer = fresh()
     windows = torch.from_numpy(Batches(TOKENS, 4, 8, 1).at(0))
     train(Training(tmp_path, CONFIG, model, optimizer, TOKENS, windows, START, progress=progress))
-    assert [steps for steps, _ in shown] == [0, *[1] * 20]
+    first = ("first step, which compiles kernels", 1, "step")
+    assert titles == [first, (f"train {tmp_path.name}", 20, "step")]
+    assert [steps for steps, _ in shown] == [1] * 21
+    assert shown.pop(1) == (1, {})
     rows = read_metrics(tmp_path / "metrics.jsonl")
-    for (_, values), row in zip(shown[1:], rows, strict=True):
+    for (_, values), row in zip(shown, rows, strict=True):
         assert values.keys() == {"loss", "density", "rate", "tokens/s"} and values["tokens/s"] > 0
         assert (values["loss"], values["density"], values["rate"]) == (
             row["loss"],

@@ -116,39 +116,55 @@ def train(training: Training) -> TrainState:
 
     Raises `Diverged` when a number is not finite or the loss jumps; the run keeps its last good checkpoint.
     """
-    config, model, optimizer, processes = training.config, training.model, training.optimizer, training.processes
-    t = config.train
-    batches = Batches(training.tokens, t.batch_size, config.model.context, t.seed)
-    with (
-        closing(Journal(training.path, training.start, processes.first)) as journal,
-        training.progress(f"train {training.path.name}", total=config.n_steps, unit="step") as advance,
-    ):
-        advance(training.start.step)
-        speed = Speed()
-        savings = Savings(training.tokens_per_step // processes.count, journal.last.get(SAVED, 0.0))
-        for step in range(training.start.step, config.n_steps):
-            learning_rate, density = schedule(config, step)
-            windows = torch.from_numpy(processes.share(batches.at(step))).to(model.device)
-            loss, rms = train_step(
-                model, optimizer, windows, learning_rate, density, t.micro_batches, processes, config.precision
-            )
-            done, last = step + 1, step + 1 == config.n_steps
-            row = {"step": done, "tokens": done * training.tokens_per_step, "loss": loss, "density": density}
-            row |= {"learning_rate": learning_rate, "grad_rms": rms, **optimizer.row}
-            row |= {SAVED: savings.after(optimizer.held)} if optimizer.row else {}
-            check_step(row, journal, t)
-            if done % t.eval_every_steps == 0 or last:
-                row["heldout_loss"] = heldout_loss(model, training.heldout)
-                check_step(row, journal, t)
-            training.watch(journal.append(row))
-            keep = t.keep_every_steps > 0 and done % t.keep_every_steps == 0 and not last
-            if done % t.checkpoint_every_steps == 0 or keep or last:
-                processes.check_same(list(model.parameters()))
-                journal.save(model, optimizer, keep)
-            rate = {"tokens/s": round(speed.of(training.tokens_per_step))}
-            advance(1, loss=loss, density=density, rate=learning_rate, **rate)
-    optimizer.release()
+    first, last = training.start.step, training.config.n_steps
+    with closing(Journal(training.path, training.start, training.processes.first)) as journal:
+        steps = _Steps(training, journal)
+        with training.progress("first step, which compiles kernels", total=1) as advance:
+            advance(1, **steps.take(first))
+        steps.speed = Speed()
+        with training.progress(f"train {training.path.name}", total=last, unit="step") as advance:
+            advance(first + 1)
+            for step in range(first + 1, last):
+                advance(1, **steps.take(step))
+    training.optimizer.release()
     return journal.state
+
+
+class _Steps:
+    """The steps of one training, one after the other, each with its metrics and, when it is due, its checkpoint."""
+
+    def __init__(self, training: Training, journal: Journal) -> None:
+        t = training.config.train
+        self.training, self.journal = training, journal
+        self.batches = Batches(training.tokens, t.batch_size, training.config.model.context, t.seed)
+        self.speed = Speed()
+        self.savings = Savings(training.tokens_per_step // training.processes.count, journal.last.get(SAVED, 0.0))
+
+    def take(self, step: int) -> dict[str, float]:
+        """Step `step`, 0-based; what the progress shows of it."""
+        training, journal = self.training, self.journal
+        config, model, optimizer, processes = training.config, training.model, training.optimizer, training.processes
+        t = config.train
+        learning_rate, density = schedule(config, step)
+        windows = torch.from_numpy(processes.share(self.batches.at(step))).to(model.device)
+        loss, rms = train_step(
+            model, optimizer, windows, learning_rate, density, t.micro_batches, processes, config.precision
+        )
+        done, last = step + 1, step + 1 == config.n_steps
+        row = {"step": done, "tokens": done * training.tokens_per_step, "loss": loss, "density": density}
+        row |= {"learning_rate": learning_rate, "grad_rms": rms, **optimizer.row}
+        row |= {SAVED: self.savings.after(optimizer.held)} if optimizer.row else {}
+        check_step(row, journal, t)
+        if done % t.eval_every_steps == 0 or last:
+            row["heldout_loss"] = heldout_loss(model, training.heldout)
+            check_step(row, journal, t)
+        training.watch(journal.append(row))
+        keep = t.keep_every_steps > 0 and done % t.keep_every_steps == 0 and not last
+        if done % t.checkpoint_every_steps == 0 or keep or last:
+            processes.check_same(list(model.parameters()))
+            journal.save(model, optimizer, keep)
+        shown = {"loss": loss, "density": density, "rate": learning_rate}
+        return shown | {"tokens/s": round(self.speed.of(training.tokens_per_step))}
 
 
 def check_step(row: dict[str, Any], journal: Journal, config: TrainConfig) -> None:
