@@ -193,14 +193,19 @@ def evidence(circuit: Circuit, d_head: int, clean: list[str], corrupt: list[str]
 def _judgement(loss: float, seed: int) -> Judgement:
     return Judgement(
         verdict="sufficient only",
+        paper="sufficient and necessary",
+        judged="its 17 minimal edges",
+        scope="on the task's prompts; holds on 2 of 3 shifts, not on byte strings",
+        cautions=["There are only 20 test pairs, fewer than 32: every share is coarse."],
         meaning="the circuit alone does the task, but something speaks against it being how the model does it",
         reasons=["interchange: patching 1.attn.v:49 moves the circuit by 0.81 of the way, the model by 0.34"],
         tests=[
             JudgedTest("sufficiency", "passed", "The circuit alone is right on 98.9 % of the test prompts.",
-                       "loss <= 0.15 + 2 standard errors, accuracy >= 90 %", 512),
-            JudgedTest("necessity", "passed", "Without the circuit accuracy is 50.3 %.", "accuracy <= 75 %", 32),
-            JudgedTest("interchange", "failed", "Signs agree on 81 % of nodes.", "same sign >= 90 %", 32),
-            JudgedTest("controls", "not run", "not run", "no control is solved by so few nodes"),
+                       "loss <= 0.15 + 2 standard errors, accuracy >= 90 %", 512, "must pass"),
+            JudgedTest("necessity", "passed", "Without the circuit accuracy is 50.3 %.",
+                       "accuracy <= 75 %", 32, "must pass"),
+            JudgedTest("interchange", "failed", "Signs agree on 81 % of nodes.", "same sign >= 90 %", 32, "must pass"),
+            JudgedTest("controls", "not run", "not run", "no control is solved by so few nodes", None, "must not fail"),
         ],
         kl=0.3127,
         removals=Removals(32, 0.0213, 2.9471 + seed / 100, 0.503, 1.8832, 0.512, 0.0312, 0.0498, 137),

@@ -66,6 +66,7 @@ checked), and what parsers and other people's files hand on is checked where it 
 MODULE_OF = {"pyyaml": "yaml"}  # distributions whose module has another name
 TOOL_OF = {  # development tools that nothing imports -> where they are used
     "thinwire": ("pyproject.toml", "thinwire[search"),
+    "axe-playwright-python": ("tests/chromium.py", "axe_playwright_python"),
     "beartype": ("pyproject.toml", "beartype.beartype"),
     "pytest-timeout": ("pyproject.toml", "\ntimeout ="),
     "pytest-xdist": ("Makefile", "pytest -n"),

@@ -15,9 +15,19 @@ from report_fixture import (
 
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.solved import standing
-from thinwire.evidence.records import Effect, Example, Examples, Histogram, NodeWords, Said
+from thinwire.evidence.records import ClassDifference, Degrees, Effect, Example, Examples, Histogram, NodeWords, Said
 from thinwire.interop.neuronpedia import neuronpedia_graph
-from thinwire.viewer.view_contract import Ladder, LadderStep, View, ViewCircuit, ViewModel, ViewNode
+from thinwire.viewer.contract import Rung
+from thinwire.viewer.view_contract import (
+    Ladder,
+    LadderStep,
+    LiveView,
+    View,
+    ViewCircuit,
+    ViewModel,
+    ViewNode,
+    ViewOutline,
+)
 
 WORDS = ['"', " '", '("', "('", "hello", " ", "world", "print", "\n", "<b>", "</script>", "\u2028"]
 TOKENS = {str(i): word for i, word in enumerate(WORDS)}
@@ -37,7 +47,10 @@ def _node(rng: random.Random) -> ViewNode:
     found = Examples(_examples(rng, 1), _examples(rng, -1), Histogram(-2.0, 3.0, counts, 0.4))
     inside = NodeWords([('"', 1.2), ("<b>", 0.4)], [('("', 0.9)])
     whole = NodeWords([('"', 1.2), (" '", -0.7), ("<b>", 0.4)], [('("', 0.9), ("</script>", -0.2)])
-    return ViewNode(Said(inside, whole), round(rng.gauss(0, 0.1), 3), round(abs(rng.gauss(0, 0.2)), 3), found, found)
+    means = [[round(rng.gauss(0, 1), 3) for _ in range(8)] for _ in range(2)]
+    classes = ClassDifference(means[0], means[1], spread=[0.5] * 7 + [0.0])
+    mean, effect = round(rng.gauss(0, 0.1), 3), round(abs(rng.gauss(0, 0.2)), 3)
+    return ViewNode(Said(inside, whole), mean, effect, found, found, classes, Degrees(14, 1_203))
 
 
 def entry(
@@ -62,13 +75,17 @@ def entry(
         pairs=pairs,
         nodes=nodes,
         edge_effects={str(i): round(rng.random(), 3) for i in range(min(circuit.n_edges, 600))},
-        ladder=Ladder(sorted(keys, key=lambda key: -(nodes[key].effect or 0.0)), steps),
+        ladder=Ladder(sorted(keys, key=lambda key: -(nodes[key].effect or 0.0)), steps, 0.021),
         judgement=make_report(n_tasks=1).tasks[0].models["sparse"].judgement,
+        requirements=[
+            Rung("sufficient", True, [], circuit.n_nodes, circuit.n_edges, "sufficient only"),
+            Rung("faithful", False, ["interchange"], 90, 1234, ""),
+        ],
         graph=neuronpedia_graph(circuit, pairs[0], 2, model) if circuit.n_edges <= 1000 else None,
     )
 
 
-def quote_view(live: bool = False) -> View:
+def quote_view() -> View:
     """The readable quote circuit in the sparse model, a larger one of the same task in the dense model, and another."""
     first, second = make_report(n_tasks=2).tasks
     found = [
@@ -77,8 +94,17 @@ def quote_view(live: bool = False) -> View:
         entry(second.models["sparse"].circuit, "sparse", 1),
     ]
     models = {"sparse": ViewModel(2, 256, 16, 0.05, 3.3, "9f"), "dense": ViewModel(2, 32, 16, 1.0, 3.3, "9f")}
-    prompts = {circuit.id: f"print({i}" for i, circuit in enumerate(found)}
-    return View("2 tasks", models, found, TOKENS, "2026-02-03T10:20:30+00:00", live, prompts)
+    return View("2 tasks", models, found, TOKENS, "2026-02-03T10:20:30+00:00")
+
+
+def live_view() -> LiveView:
+    """The same circuits, not measured yet."""
+    view = quote_view()
+    found = [
+        ViewOutline(c.id, c.model, c.setting, c.circuit, c.standing, c.judgement, f"print('{c.circuit.task}")
+        for c in view.circuits
+    ]
+    return LiveView(view.title, view.models, found, view.created)
 
 
 def large_view(n_nodes: int, n_edges: int, n_layer: int = 8, width: int = 0) -> View:
@@ -89,4 +115,4 @@ def large_view(n_nodes: int, n_edges: int, n_layer: int = 8, width: int = 0) -> 
     return View("large", {"dense": model}, [entry(circuit, "dense")], TOKENS, "")
 
 
-__all__ = ["QUOTE_EDGES", "QUOTE_NODES", "entry", "large_view", "quote_view"]
+__all__ = ["QUOTE_EDGES", "QUOTE_NODES", "entry", "large_view", "live_view", "quote_view"]

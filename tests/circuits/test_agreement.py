@@ -20,6 +20,7 @@ from thinwire.circuits.agreement import (
     check_tokenizer,
     stated_edges,
 )
+from thinwire.circuits.anatomy import anatomy
 from thinwire.circuits.artefact import check_answers
 from thinwire.circuits.graph import Circuit, Edge
 from thinwire.circuits.stated import StatedCircuit, read_stated
@@ -46,6 +47,13 @@ def test_a_true_circuit_agrees(hand: HandModel) -> None:
     check_means(hand.means, hand.model, "x")
     check_pairs(hand.pairs, hand.model, "x")
     check_answers(hand.circuit, hand.pairs, "x")
+
+
+def test_an_anatomy_is_held_to_the_models_heads(hand: HandModel) -> None:
+    true = anatomy(hand.circuit.nodes, hand.model.config.d_head)
+    check_circuit(replace(hand.circuit, anatomy=true), hand.model, "x")
+    with pytest.raises(CorruptFile, match="x: the anatomy is not that of the nodes"):
+        check_circuit(replace(hand.circuit, anatomy=replace(true, heads=true.heads + 1)), hand.model, "x")
 
 
 def test_another_tokenizer_is_refused() -> None:

@@ -3,7 +3,7 @@
 import torch
 from random_model import random_model
 
-from thinwire.evidence.logit_lens import node_words, read_products, top_words, write_products
+from thinwire.evidence.logit_lens import N_WORDS, node_words, read_products, top_words, write_products
 from thinwire.model.config import Variant
 
 ANY = Variant(residual="relu", d_positions=5, n_head=3, d_mlp=20)
@@ -13,7 +13,9 @@ def test_every_node_of_every_variant_has_words_or_none() -> None:
     for variant in (Variant(), ANY, Variant(topk_sites=("resid.pre",), norm="layer")):
         model = random_model(positions="learned", variant=variant)
         everything = {site: list(channels) for site, channels in model.space.everything().items()}
-        assert len(node_words(model, everything, str)) == model.space.n_nodes
+        found = node_words(model, everything, str)
+        assert len(found) == model.space.n_nodes
+        assert all(said.circuit == said.model for said in found.values())  # everything is kept
 
 
 def test_a_residual_channel_has_the_embedding_s_words_and_the_unembedding_s() -> None:
@@ -25,6 +27,12 @@ def test_a_residual_channel_has_the_embedding_s_words_and_the_unembedding_s() ->
 def test_positions_have_no_words_and_queries_read_past_them() -> None:
     model = random_model(positions="learned", variant=ANY)
     width = model.config.d_model
-    assert top_words(read_products(model, "0.attn.in", [width, width + 4]), str) == [[], []]
+    assert not read_products(model, "0.attn.in", [width, width + 4]).any()
     product = model.embed.weight @ model.get_parameter("blocks.0.attn.q.weight")[7, :width]
-    torch.testing.assert_close(read_products(model, "0.attn.q", [7])[:, 0], product)
+    assert torch.allclose(read_products(model, "0.attn.q", [7])[:, 0], product)
+
+
+def test_words_are_the_largest_of_either_sign_and_never_zeros() -> None:
+    (found,) = top_words(torch.tensor([[0.0], [0.5], [-2.0], [0.5]]), str)
+    assert found == [("2", -2.0), ("1", 0.5), ("3", 0.5)]
+    assert len(top_words(torch.arange(1.0, 20.0)[:, None], str)[0]) == N_WORDS

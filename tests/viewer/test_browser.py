@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import chromium, opened
+from chromium import barriers, chromium, opened
 from playwright.sync_api import Browser
 from report_fixture import QUOTE_EDGES, make_report
-from test_report_page import hostile_report
+from test_report_page import hostile_report, single
 from test_viewer_markup import HOSTILE
 
 from thinwire.viewer.contract import Report
@@ -69,6 +69,7 @@ def test_picking_a_node_lights_its_edges_and_tells_its_weights(browser: Browser,
     with opened(browser, path) as (page, _):
         figure = page.locator("figure.circuit[data-task=single_double_quote][data-side=sparse]")
         figure.locator("[data-node='0.mlp.neuron:412']").click()
+        page.mouse.move(0, 0)  # what the pointer is over is lit too
         lit = figure.locator(".tw-edge.tw-on").evaluate_all("es => es.map(e => [e.dataset.source, e.dataset.target])")
         key = "0.mlp.neuron:412"
         expected = [[f"{a}:{s}", f"{b}:{t}"] for a, s, b, t, _ in QUOTE_EDGES if key in (f"{a}:{s}", f"{b}:{t}")]
@@ -95,7 +96,7 @@ def test_nodes_can_be_reached_and_opened_by_keyboard(browser: Browser, path: Pat
         node = page.locator("figure.circuit [data-node='1.attn.v:49']").first
         node.focus()
         page.keyboard.press("Enter")
-        assert page.locator(".inspector:visible h4").inner_text() == "1.attn.v:49"
+        assert page.locator(".inspector:visible strong").inner_text() == "1.attn.v:49"
         assert node.get_attribute("role") == "button"
 
 
@@ -123,6 +124,17 @@ def test_the_page_is_whole_without_javascript(browser: Browser, path: Path) -> N
 def test_nothing_sticks_out_sideways(browser: Browser, path: Path, width: int) -> None:
     with opened(browser, path, width=width) as (page, _):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_axe_finds_no_barrier(browser: Browser, tmp_path: Path, width: int, scheme: str) -> None:
+    """On two small circuits: axe looks at every element, and a dense circuit has thousands of one kind."""
+    path = tmp_path / "report.html"
+    path.write_text(render_report(single(make_report(n_tasks=2))), encoding="utf-8")
+    with opened(browser, path, width=width, scheme=scheme) as (page, _):
+        page.locator("figure.circuit [data-node]").first.click()
+        page.locator("details.task > summary").first.click()
+        assert barriers(page) == []
 
 
 def test_everything_stands_on_one_left_edge(browser: Browser, path: Path) -> None:

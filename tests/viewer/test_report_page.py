@@ -6,14 +6,17 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from report_fixture import make_report, with_part, with_task
 from test_viewer_markup import HOSTILE
+from view_fixture import quote_view
 
 from thinwire.circuits.solved import SOLVED_MEANS
 from thinwire.evidence.records import NodeWords, Said
 from thinwire.viewer.contract import Compared, ExamplePair, ModelReport, Report, Rung, Side, Way
+from thinwire.viewer.page import render_view
 from thinwire.viewer.report import render_report, report_data
 
 
@@ -178,6 +181,8 @@ def test_the_verdict_stands_with_the_numbers(report: Report, page: Reader) -> No
     assert first.count("sufficient only") >= 3 and "needs" not in first
     table = html[html.index('id="main-table"') : html.index("</table>", html.index('id="main-table"'))]
     assert table.count("verdict-word sufficient-only") == 8
+    assert table.count("paper: sufficient and necessary") == 8
+    assert "holds on 2 of 3 shifts, not on byte strings" in first and "the paper&#x27;s own two tests" in first
     folded = re.findall(r'<details class="task".*?</summary>', html)
     assert len(folded) == 3 and all(row.count("sufficient only") == 2 for row in folded)
     standing = replace(report.tasks[1].models["sparse"].standing, model_does=False)
@@ -221,10 +226,14 @@ def test_reasons_are_not_cut(page: Reader) -> None:
 
 def test_edges_at_each_requirement_stand_side_by_side(report: Report) -> None:
     assert "at each requirement" not in Reader(render_report(report)).text
-    ladder = [Rung("sufficient", True, 28, 22, "sufficient only"), Rung("faithful", False, 90, 1234, "")]
+    ladder = [
+        Rung("sufficient", True, [], 28, 22, "sufficient only"),
+        Rung("faithful", False, ["interchange"], 90, 1234, ""),
+    ]
     text = Reader(render_report(with_part(report, 0, "sparse", ladder=ladder))).text
     table = text[text.index("Edges of the smallest circuit found at each requirement") :]
-    assert "sufficient: edges" in table and "22" in table and "1,234" not in table
+    assert "sufficient: edges" in table and "22" in table and "sufficient only" in table
+    assert "1,234" in table and "not verified (interchange not met)" in table
 
 
 def test_what_a_mode_of_training_spared_stands_beside_the_exact_model(report: Report) -> None:
@@ -269,6 +278,14 @@ def test_a_report_without_evidence_or_verification_is_drawn() -> None:
     for side in ("sparse", "dense"):
         bare = with_part(bare, 0, side, evidence=None, judgement=None)
     assert "20 edges" in Reader(render_report(bare)).text
+
+
+def test_no_place_on_this_machine_is_in_a_page(report: Report) -> None:
+    stored = replace(report.tasks[0].models["sparse"].circuit, directory=Path("/home/somebody/runs"))
+    assert "/home/somebody" not in render_report(with_part(report, 0, "sparse", circuit=stored))
+    view = quote_view()
+    shown = replace(view, circuits=[replace(view.circuits[0], circuit=stored)])
+    assert "/home/somebody" not in render_view(shown)
 
 
 def test_a_task_that_is_not_solved_is_said_to_be() -> None:

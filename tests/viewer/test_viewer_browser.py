@@ -1,25 +1,27 @@
 """The interactive page in a real browser: what it shows, hides, says, saves and keeps in its address."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from chromium import chromium, opened
+from chromium import Watch, barriers, chromium, opened
 from playwright.sync_api import Browser, Page, expect
-from report_fixture import QUOTE_EDGES
+from report_fixture import QUOTE_EDGES, QUOTE_NODES
 from test_viewer_markup import HOSTILE
-from view_fixture import large_view, quote_view
+from view_fixture import large_view, live_view, quote_view
 
 from thinwire.viewer.bundle import view_data
 from thinwire.viewer.live import LiveServer, Question
 from thinwire.viewer.page import render_view, sandboxed
 from thinwire.viewer.view_contract import View
-from thinwire.workflows.live import Answer, Ask
+from thinwire.workflows.live import Ask, Parts, Score, Which
 
 V49 = "1.attn.v:49"
 
@@ -91,10 +93,17 @@ def test_a_picked_node_tells_its_weights_and_contributions(browser: Browser, pat
         assert "value channel 49 of head 3, layer 1 attention" in words
         for told in ("+1.22", "−0.35", "+2.05", "−1.74", "most positive", "most negative", "How its activations"):
             assert told in words
-        # 1.attn.in:12 -> v:49 has weight 1.22; its contribution at the last token is weight x activation.
-        clean, corrupt = bundle["circuits"][0]["pairs"][0]["nodes"]["1.attn.in:12"]
+        inside, whole = words.split("In tokens, by the circuit's weights")[1].split(
+            "In tokens, by all weights of the model"
+        )
+        assert "</script>" not in inside and "</script> −0.20" in whole
+        # 1.attn.in:12 -> v:49 has weight 1.22; it adds weight x activation, told where v:49 differs most.
+        nodes = bundle["circuits"][0]["pairs"][0]["nodes"]
+        place = max(range(7), key=lambda i: abs(nodes[V49][0][i] - nodes[V49][1][i]))
+        assert f"contributions at token {place + 1};" in words
+        clean, corrupt = nodes["1.attn.in:12"]
         row = page.get_by_role("row", name="1.attn.in:12").locator("td").all_inner_texts()
-        for shown, value in zip(row[1:3], (1.22 * clean[-1], 1.22 * corrupt[-1]), strict=True):
+        for shown, value in zip(row[1:3], (1.22 * clean[place], 1.22 * corrupt[place]), strict=True):
             assert float(shown.replace("−", "-")) == pytest.approx(value, abs=0.006)
         page.get_by_role("button", name="1.attn.out:77", exact=True).first.click()
         assert page.locator("#panel h2").inner_text() == "1.attn.out:77"
@@ -166,6 +175,57 @@ def test_models_and_tasks_are_switched_and_shown_beside_each_other(browser: Brow
         assert "while_return_true" in page.locator("#panel h2").inner_text()
 
 
+def test_circuits_beside_each_other_stand_on_the_same_rows(browser: Browser, path: Path, bundle: dict) -> None:
+    with opened(browser, path, hash_=f"#b={bundle['circuits'][2]['id']}") as (page, _):
+        rows = """root => [...root.querySelectorAll('.tw-block')].map(e => [
+            e.textContent + (e.nextElementSibling?.matches('.tw-block-part') ? e.nextElementSibling.textContent : ''),
+            Math.round(e.getBoundingClientRect().y)])"""
+        mine, theirs = (dict(page.locator(where).evaluate(rows)) for where in ("#drawing", "#beside"))
+        assert mine.keys() >= {"Answers", "Final", "Embedding"}
+        for name in mine.keys() & theirs.keys():
+            assert abs(mine[name] - theirs[name]) <= 1, name
+        first, third = (set(bundle["circuits"][i]["nodes"]) for i in (0, 2))
+        assert (
+            page.locator("#drawing .tw-shared").count()
+            == page.locator("#beside .tw-shared").count()
+            == len(first & third)
+        )
+        assert "2 tasks" not in page.locator("#beside-choice").inner_text()
+        page.locator("#beside-choice").select_option("")
+        assert page.locator("#drawing .tw-shared").count() == 0 and not page.locator("#beside").is_visible()
+
+
+def test_the_verdict_stands_in_the_title_and_in_the_lists(browser: Browser, path: Path) -> None:
+    with opened(browser, path) as (page, _):
+        assert page.locator("#verdict").inner_text() == "sufficient only"
+        assert all("sufficient only" in words for words in page.locator("#beside-choice option").all_inner_texts()[1:])
+
+
+def test_dead_ends_are_explained(browser: Browser, path: Path) -> None:
+    with opened(browser, path) as (page, _):
+        page.locator("#drawing [data-node='1.attn.k:50']").click()
+        assert "Its query is not in the circuit" in page.locator("#panel").inner_text()
+        assert page.locator("#drawing .tw-lone").count() == 2  # q52 and k50, halves of different products
+
+
+def test_why_a_head_attends_is_told_channel_by_channel(browser: Browser, path: Path, bundle: dict) -> None:
+    scores = bundle["circuits"][0]["pairs"][0]["scores"]["1.3"]
+    with opened(browser, path) as (page, _):
+        tab(page, "Prompts")
+        page.get_by_text("Why: the scores of token 7, clean prompt").click()
+        rows = page.locator(".head-view table tbody tr").all()
+        assert len(rows) == 7
+        for key, row in enumerate(rows):
+            *parts, score, share = (
+                float(t.split("\u00a0")[0].replace("−", "-")) for t in row.locator("td").all_inner_texts()
+            )
+            expected = [
+                scores["clean_query"][c][6] * scores["clean_key"][c][key] for c in range(len(scores["channels"]))
+            ]
+            assert score == pytest.approx(sum(expected) + scores["rest"], abs=0.01)
+            assert sum(parts) == pytest.approx(score, abs=0.02) and 0 <= share <= 100
+
+
 def test_stepping_through_sizes_keeps_the_nodes_that_matter(browser: Browser, path: Path, bundle: dict) -> None:
     steps, order = (bundle["circuits"][0]["ladder"][key] for key in ("steps", "order"))
     with opened(browser, path) as (page, _):
@@ -178,10 +238,39 @@ def test_stepping_through_sizes_keeps_the_nodes_that_matter(browser: Browser, pa
 def test_verdicts_and_their_meaning(browser: Browser, path: Path) -> None:
     with opened(browser, path) as (page, _):
         words = tab(page, "Tests")
-        for told in ("sufficient only", "✓ passed", "✗ failed", "– not run", "512 prompts", "50.3"):
+        for told in ("Sufficient only", "✓ passed", "✗ failed", "– not run", "512 prompts", "50.3", "Must not fail."):
             assert told in words
+        assert "holds on 2 of 3 shifts, not on byte strings" in words and "its 17 minimal edges" in words
+        assert "own two tests, sufficiency and necessity: sufficient and necessary" in words
+        assert "With caution: There are only 20 test pairs" in words
         page.get_by_text("What each verdict means").click()
         assert "the whole model does not do the task well" in page.locator("#panel").inner_text()
+
+
+def test_a_node_is_told_over_all_pairs_and_in_the_whole_model(browser: Browser, path: Path, bundle: dict) -> None:
+    entry = bundle["circuits"][0]
+    with opened(browser, path) as (page, _):
+        page.locator(f"#drawing [data-node='{V49}']").click()
+        words = page.locator("#panel").inner_text()
+        assert "14 in and 1,203 out in the whole model; 2 in and 3 out in the circuit" in words  # by QUOTE_EDGES
+        assert "(512 prompts)" in words
+        tab(page, "Prompts")
+        table = page.locator("#panel section", has_text="Over all pairs").locator("table")
+        assert table.locator("thead th").all_inner_texts() == ["Node", *(f"−{n}" for n in range(7, 0, -1)), "last"]
+        assert table.locator("tbody tr").count() == entry["circuit"]["n_nodes"]
+        table.get_by_role("button", name=V49).click()
+        assert page.locator("#panel h2").inner_text() == V49
+
+
+def test_a_circuit_stands_beside_those_of_other_requirements(browser: Browser, path: Path) -> None:
+    with opened(browser, path) as (page, _):
+        words = tab(page, "Circuit")
+        table = page.locator("#panel section", has_text="At each requirement").locator("tbody tr")
+        assert [row.split() for row in table.all_inner_texts()] == [
+            ["sufficient", "25", "20", "sufficient", "only"],
+            ["faithful", "90", "1,234", "not", "verified", "(interchange", "not", "met)"],
+        ]
+        assert "the dashed one the whole model" in words
 
 
 # --- notes, links, files --------------------------------------------------------------------------------------------
@@ -285,6 +374,42 @@ def test_words_have_contrast(browser: Browser, path: Path, scheme: str) -> None:
         assert (b + 0.05) / (a + 0.05) >= 4.5, name
 
 
+@pytest.mark.parametrize("width", [1100, 1280, 1366, 1440, 1920])
+def test_the_save_menu_opens_on_the_screen(browser: Browser, path: Path, width: int) -> None:
+    with opened(browser, path, width=width) as (page, _):
+        page.locator("#save > summary").click()
+        box = page.locator("#save > div").bounding_box()
+        assert box and box["x"] >= 0 and box["x"] + box["width"] <= width
+        assert page.get_by_role("button", name="Drawing as SVG").is_visible()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1440, "dark")])
+def test_axe_finds_no_barrier(browser: Browser, path: Path, width: int, scheme: str) -> None:
+    with opened(browser, path, width=width, scheme=scheme) as (page, _):
+        assert barriers(page) == []
+        page.locator(f"#drawing [data-node='{V49}']").click()
+        for name in ("Node", "Prompts", "Tests", "Notes"):
+            tab(page, name)
+            assert barriers(page) == [], name
+
+
+def test_on_a_phone_nodes_are_large_enough_to_press(browser: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "wide.html"
+    file.write_text(render_view(large_view(60, 80, 2, 256)), encoding="utf-8")
+    with opened(browser, file, width=390) as (page, _):
+        sizes = page.locator("#drawing .tw-hit").evaluate_all(
+            "es => es.map(e => e.getBoundingClientRect()).map(b => [b.width, b.height])"
+        )
+        assert sizes and all(min(size) >= 23.5 for size in sizes)
+        assert page.locator(".drag-hint").is_visible()
+
+
+def test_the_drawing_is_on_the_first_screen_at_200_percent(browser: Browser, path: Path) -> None:
+    with opened(browser, path, width=720) as (page, _):  # 1440 px at 200 %: 720 x 450
+        box = page.locator("#drawing").bounding_box()
+        assert box and box["y"] < 225
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_sticks_out_and_the_drawing_fits(browser: Browser, path: Path, width: int) -> None:
     with opened(browser, path, width=width) as (page, _):
@@ -359,28 +484,96 @@ def test_a_large_circuit_starts_filtered_and_says_so(browser: Browser, tmp_path:
 # --- live -----------------------------------------------------------------------------------------------------------
 
 
-def test_live_answers_while_typing_and_ticking(browser: Browser) -> None:
-    asked: list[Ask] = []
+def live_answer(request: Ask) -> dict[str, Any]:
+    """Every part that is out takes a quarter away; activations are the number of tokens."""
+    tokens = request.prompt.split(" ")
+    out = len(request.nodes) + len(request.edges)
+    row = [float(len(tokens))] * len(tokens)
+    nodes = {f"{site}:{c}": ([0.0] * len(tokens) if f"{site}:{c}" in request.nodes else row, row)
+             for site, channels in QUOTE_NODES.items() for c in channels}  # fmt: skip
+    return {"tokens": tokens, "model": 0.99, "circuit": 0.9, "changed": 0.9 - out / 4, "milliseconds": 1.0,
+            "nodes": nodes, "attention": {}, "unembed": {}}  # fmt: skip
 
-    def evaluate(request: Ask) -> Answer:
+
+@contextmanager
+def serving(browser: Browser) -> Iterator[tuple[Page, list[Ask], list[str]]]:
+    """A live page with its server; what was asked of the prompt, and which circuits were measured."""
+    view, asked, measured = quote_view(), [], []
+    entries = {entry["id"]: entry for entry in view_data(view)["circuits"]}
+
+    def evaluate(request: Ask) -> dict[str, Any]:
         asked.append(request)
-        off = len(request.nodes) + len(request.edges)
-        return Answer([request.prompt], 0.99, 0.9, 0.9 - off / 4, 1.0)
+        return live_answer(request)
 
-    with LiveServer(render_view(quote_view(live=True)), {"evaluate": Question(Ask, evaluate)}) as server:
+    def circuit(request: Which) -> dict[str, Any]:
+        measured.append(request.circuit)
+        return entries[request.circuit] | {"tokens": view.tokens}
+
+    def score(request: Parts) -> Score:
+        out = len(request.nodes) + len(request.edges)
+        return Score(512, 0.14 + out, 0.99 - out / 10, 0.97 - out / 4)
+
+    questions = {
+        "evaluate": Question(Ask, evaluate),
+        "circuit": Question(Which, circuit),
+        "score": Question(Parts, score),
+    }
+    with LiveServer(render_view(live_view()), questions) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        context = browser.new_context()
+        context = browser.new_context(viewport={"width": 1440, "height": 900})
         page = context.new_page()
+        watch = Watch(page)
         page.goto(server.url)
-        page.get_by_role("tab", name="Live").click()
-        page.get_by_text("circuit, ticked parts out").wait_for()
-        page.locator("#prompt").fill("print('x")
-        expect(page.locator("#live-said .chips")).to_have_text("print('x")
-        page.locator(f"#drawing [data-node='{V49}']").click()
-        page.get_by_label("Hold this node at its mean").check()
-        page.get_by_role("tab", name="Live").click()
-        page.get_by_text("65.0").first.wait_for()
-        assert asked[-1].nodes == [V49] and asked[-1].prompt == "print('x"
-        page.get_by_role("button", name="Put all back").click()
-        expect(page.locator("#live-said")).not_to_contain_text("65.0")
+        page.locator("#live-score").wait_for()
+        yield page, asked, measured
+        assert watch.errors == []
         context.close()
+
+
+def test_live_answers_while_typing_and_taking_out(browser: Browser) -> None:
+    with serving(browser) as (page, asked, measured):
+        assert len(measured) == 1 and asked[0].prompt == "print('single_double_quote"  # the task's own prompt
+        assert page.locator("#live-said").inner_text().count("%") >= 3
+        assert "On all 512 test prompts: loss 0.140, right on 99.0" in page.locator("#live-score").inner_text()
+        page.locator("#prompt").fill("print('x y")
+        expect(page.locator("#drawing .tw-token")).to_have_count(2)  # the typed tokens stand under the drawing
+        page.locator("#taking").check()
+        page.locator(f"#drawing [data-node='{V49}']").click()
+        expect(page.locator(f"#drawing [data-node='{V49}']")).to_have_class(re.compile("tw-out"))
+        page.get_by_text("1 part out").wait_for()
+        assert asked[-1].nodes == [V49] and asked[-1].prompt == "print('x y"
+        expect(page.locator("#drawing .tw-small", has_text="your prompt: 65.0")).to_have_count(1)  # the answer on top
+        assert "loss 1.140" in page.locator("#live-score").inner_text()
+        mine = [e for e in QUOTE_EDGES if V49 in (f"{e[0]}:{e[1]}", f"{e[2]}:{e[3]}")]
+        assert edges_of(page, ".tw-out") == named(mine)
+        edge = page.locator("#drawing .tw-edge[data-target='0.mlp.neuron:412']").first.get_attribute("data-e")
+        page.locator(f"#drawing .tw-edge-hit[data-e='{edge}']").dispatch_event("click")
+        page.get_by_text("2 parts out").wait_for()
+        assert asked[-1].edges == [int(edge or -1)]
+        assert "loss 2.140" in page.locator("#live-score").inner_text()
+        page.get_by_role("button", name="Put all back").click()
+        expect(page.locator("#drawing .tw-out")).to_have_count(0)
+        expect(page.locator("#live-said")).not_to_contain_text("out")
+
+
+def test_live_shades_by_the_typed_prompt_and_goes_on_with_the_next_task(browser: Browser) -> None:
+    with serving(browser) as (page, asked, measured):
+        page.locator("#prompt").fill("a b c")
+        page.locator("#drawing .tw-token").nth(1).click()
+        shaded = page.locator("#drawing .tw-differs.tw-plus")
+        expect(shaded).to_have_count(25)  # every node holds 3 at every token
+        page.locator("#task").select_option("while_return_true")
+        expect(page.locator("#prompt")).to_have_value("print('while_return_true")
+        page.locator("#live-score").wait_for()
+        assert len(measured) == 2 and asked[-1].prompt == "print('while_return_true"
+        page.locator("#pair").select_option("0")
+        expect(page.locator("#drawing .tw-token[data-side=clean]")).to_have_count(7)
+
+
+def test_live_by_keyboard_and_without_barriers(browser: Browser) -> None:
+    with serving(browser) as (page, asked, _):
+        page.locator("#drawing .tw-node[tabindex='0']").focus()
+        page.keyboard.press("x")
+        page.get_by_text("1 part out").wait_for()
+        assert len(asked[-1].nodes) == 1
+        assert barriers(page) == []

@@ -9,7 +9,7 @@ import pytest
 from report_fixture import QUOTE_EDGES
 from test_report_page import Reader, policy_of
 from test_viewer_markup import HOSTILE
-from view_fixture import large_view, quote_view
+from view_fixture import large_view, live_view, quote_view
 
 from thinwire.viewer.bundle import view_data
 from thinwire.viewer.markup import static
@@ -40,8 +40,8 @@ def test_the_page_forbids_the_network_and_foreign_code(page: Reader) -> None:
         assert not any(name.startswith("on") or name in {"style", "src", "action"} for name in attributes)
 
 
-def test_only_a_live_page_may_speak_and_only_to_its_server(view: View) -> None:
-    policy = policy_of(Reader(render_view(replace(view, live=True))))
+def test_only_a_live_page_may_speak_and_only_to_its_server() -> None:
+    policy = policy_of(Reader(render_view(live_view())))
     assert re.findall(r"connect-src ([^;]*)", policy) == ["'self'"]
 
 

@@ -41,7 +41,8 @@ def test_the_five_questions_are_answered_by_the_circuits_numbers(report: Report)
     assert carries.startswith("Head 3 of layer 1: without it the circuit&#x27;s accuracy falls from 99.0 % to 51.0 %")
     assert "(128 prompts)" in carries
     assert "its accuracy is 50.3 % of 32 prompts (loss 2.947 instead of 0.021)" in without
-    assert "Verdict: sufficient only (tests on 32 to 512 prompts)" in without and "1 reason speaks against" in without
+    assert "Verdict: sufficient only on the task&#x27;s prompts; holds on 2 of 3 shifts" in without
+    assert "(tests on 32 to 512 prompts)" in without and "1 reason speaks against" in without
     dense = report.tasks[0].models["dense"].circuit.n_edges
     assert (
         f"in the sparse model 20 edges suffice (25 nodes, 1 head), in the dense twin {dense} edges suffice" in differs
@@ -104,6 +105,12 @@ def test_every_test_is_shown_with_its_outcome_and_its_prompts(report: Report) ->
         "Signs agree on 81 % of nodes.",
         "512",
         "0.34",
+        "on the task's prompts; holds on 2 of 3 shifts, not on byte strings",
+        "By the paper's own two tests, sufficiency and necessity: sufficient and necessary.",
+        "With caution: There are only 20 test pairs, fewer than 32",
+        "The tests take the nodes with its 17 minimal edges.",
+        "must pass",
+        "must not fail",
     ):
         assert said in text
 

@@ -155,6 +155,7 @@ def test_the_report_is_there_and_shows_the_table(out: Path) -> None:
     page = read_sealed(out, "report.html").decode()
     for name in (SOLVED, HARDER):
         assert name in page
+    assert "Edges of the smallest circuit found at each requirement" in page and "robust: edges" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 

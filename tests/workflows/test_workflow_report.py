@@ -6,11 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tiny_world import quick
 
 import thinwire
 from thinwire.circuits.artefact import load_circuit
 from thinwire.errors import UserError
 from thinwire.storage.files import add_sealed, read_sealed
+from thinwire.workflows.prune import prune
 from thinwire.workflows.report import report_run
 
 
@@ -47,6 +49,34 @@ def test_the_page_can_go_elsewhere_and_leaves_the_run_alone(pruned_path: Path, t
     assert report_run(pruned_path, out)["report"] == str(out)
     assert [p.name for p in out.parent.iterdir()] == ["page.html"]
     assert {p: p.stat().st_mtime_ns for p in pruned_path.rglob("*")} == before
+
+
+def test_a_page_shows_and_names_what_was_asked_for(pruned_path: Path, own_task: str, tmp_path: Path) -> None:
+    """One task, found under three different questions: a page answers one of them, and says which."""
+    run = thinwire.load_run(shutil.copytree(pruned_path, tmp_path / "run"))
+    (plain,) = run.circuit_directories()
+    loose = prune(run, own_task, quick(target_loss=0.5, sweep="none", steps=5)).directory
+    zeros = prune(run, own_task, quick(ablation="zero", sweep="none", steps=5, seed=1)).directory
+    seen = report_run(run.path)
+    assert seen["circuits"] == {own_task_name(plain): str(plain)}
+    assert "1 with ablation=zero sweep=none, 1 with target_loss=0.5 sweep=none" in seen["rule"]
+    page = read_sealed(run.path, "report.html").decode()
+    assert "(loss at most 0.15)" in page and "held at its average over held-out code" in page
+    for where, circuit, said in (
+        (["target_loss=0.5"], loose, "(loss at most 0.5)"),
+        (["ablation=zero", "seed=1"], zeros, "every other channel is set to zero"),
+    ):
+        seen = report_run(run.path, where=where)
+        page = read_sealed(run.path, "report.html").decode()
+        assert seen["circuits"] == {own_task_name(plain): str(circuit)}
+        assert said in page and f"--where {' '.join(where)}" in page and where[0] in seen["rule"]
+        assert "(loss at most 0.15) when every other channel is held" not in page
+    with pytest.raises(UserError, match="no circuit here has seed=7"):
+        report_run(run.path, where=["seed=7"])
+
+
+def own_task_name(directory: Path) -> str:
+    return load_circuit(directory).circuit.task
 
 
 def test_a_run_without_circuits_says_how_to_find_some(tiny_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_the_page_holds_circuit_json_itself(pruned_path: Path, tmp_path: Path) -
     stored = json.loads((directory / "circuit.json").read_text())
     shown = data_of(out.read_text(encoding="utf-8"))["circuits"]
     assert [entry["circuit"] for entry in shown] == [stored]
-    assert shown[0]["judgement"]["verdict"] and shown[0]["setting"].startswith("target loss")
+    assert shown[0]["judgement"]["verdict"] and "steps=30" in shown[0]["setting"]
     assert result["bytes"] == out.stat().st_size < 2_000_000
     assert [p.name for p in out.parent.iterdir()] == ["page.html"]
 
@@ -94,6 +94,14 @@ def test_one_circuit_can_be_named_by_its_directory(pruned_path: Path, found: Vie
     (item,) = choose([directory], "cpu")
     assert item.run.path.resolve() == pruned_path.resolve()
     assert viewing.circuit_id(item, load_circuit(directory).circuit) == found.circuits[0].id
+
+
+def test_circuits_are_chosen_by_what_they_are(pruned_path: Path) -> None:
+    (directory,) = thinwire.load_run(pruned_path).circuit_directories()
+    (item,) = choose([pruned_path], "cpu", ["seed=0", "target_loss=0.15"])
+    assert item.path.resolve() == directory.resolve()
+    with pytest.raises(UserError, match=r"no circuit here has seed=0 target_loss=0\.3"):
+        choose([pruned_path], "cpu", ["seed=0", "target_loss=0.3"])
 
 
 def test_a_demo_shows_both_models(pruned_path: Path, tmp_path: Path) -> None:
@@ -150,6 +158,11 @@ def test_figures_are_drawn_in_every_format(pruned_path: Path, tmp_path: Path) ->
     assert len(files) == 9 and {path.suffix for path in files} == {".svg", ".pdf", ".png"}  # 3 figures x 3 formats
     starts = {".svg": b"<?xml", ".pdf": b"%PDF", ".png": b"\x89PNG"}
     assert all(path.read_bytes().startswith(starts[path.suffix]) for path in files)
+    (directory,) = thinwire.load_run(pruned_path).circuit_directories()
+    verdict = json.loads((directory / "verify.json").read_text())["verdict"]
+    for path in files:  # verdict and settings stand in the figure itself
+        if path.suffix == ".svg" and path.name.startswith(("circuit", "loss")):
+            assert f"{verdict}</text>" in path.read_text() and "steps=30" in path.read_text()
     again = plot_run(pruned_path, tmp_path / "again", formats=("svg",)).figures
     for path in map(Path, again):
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), "the same numbers give the same file"

@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from thinwire.circuits.anatomy import anatomy
 from thinwire.circuits.edges import induced_edges
 from thinwire.circuits.graph import Circuit, Edge
 from thinwire.circuits.stated import StatedEdge
@@ -60,6 +61,8 @@ def check_circuit(circuit: Circuit, model: GPT, where: Path | str) -> None:
         raise CorruptFile(f"{where}: the model has no edge {_shown(edge)} of weight {edge.weight:g}; prune again")
     if len(induced) > len(circuit.edges):
         raise CorruptFile(f"{where}: edges are not all of the model's weights between the nodes; prune again")
+    if circuit.anatomy and circuit.anatomy != anatomy(circuit.nodes, model.config.d_head):
+        raise CorruptFile(f"{where}: the anatomy is not that of the nodes; prune again")
     if max(circuit.answer_tokens) >= model.config.vocab_size:
         raise CorruptFile(f"{where}: answer_tokens are not in the model's vocabulary; prune again")
 

@@ -5,12 +5,13 @@ fingerprint and to its means and prompts by the files beside it.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta
 
+from thinwire.circuits.anatomy import Anatomy, anatomy
 from thinwire.errors import CorruptFile
 from thinwire.storage.records import Count, Loss, Name, Seed, Sha256, Share, Text, convert, of_version
 from thinwire.tasks.task import SPLITS
@@ -129,6 +130,8 @@ class Circuit:
     """Term -> what was asked and found on validation pairs; empty for circuits of before there were terms."""
     scope: list[Text] = field(default_factory=list)
     """Kinds of shifted prompts that the circuit is claimed to cover beside the task's own."""
+    anatomy: Anatomy | None = None
+    """What it is made of, counted as the paper counts; None for circuits from before it was kept."""
     directory: Path | None = field(default=None, compare=False, repr=False)
     """Where the circuit is stored; None for one that is not. No part of circuit.json."""
 
@@ -170,11 +173,21 @@ class Circuit:
         return circuit
 
 
+def _fits(stated: Anatomy, nodes: dict[str, list[int]]) -> bool:
+    """Whether an anatomy is that of the nodes, as far as one can tell without the width of a head."""
+    try:
+        return replace(anatomy(nodes, 1), heads=stated.heads) == stated
+    except ValueError:  # a site that no model has
+        return False
+
+
 def _contradictions(circuit: Circuit) -> Iterator[str]:
     """What is wrong in a circuit that has the right types, whatever the model."""
     for site, channels in circuit.nodes.items():
         if channels != sorted(set(channels)) or not channels:
             yield f"the channels of {site} are not ascending, or there are none"
+    if circuit.anatomy and not _fits(circuit.anatomy, circuit.nodes):
+        yield "the anatomy is not that of the nodes"
     kept = {(site, channel) for site, channels in circuit.nodes.items() for channel in channels}
     if len({edge[:4] for edge in circuit.edges}) < len(circuit.edges):
         yield "an edge is listed twice"

@@ -39,11 +39,8 @@ def heads_of(nodes: Nodes, d_head: int) -> dict[str, list[tuple[str, int]]]:
 def head_effects(alone: IsolatedCircuit) -> HeadEffects:
     """The circuit, and the circuit without each head's channels."""
     heads = heads_of(alone.nodes, alone.model.config.d_head)
-    return HeadEffects(
-        n_prompts=2 * alone.prompts.n_pairs,
-        whole=effect(alone),
-        without={head: effect(alone.without(parts)) for head, parts in heads.items()},
-    )
+    without = {head: effect(alone.without(parts)) for head, parts in heads.items()}
+    return HeadEffects(2 * alone.prompts.n_pairs, effect(alone), without)
 
 
 def node_effects(alone: IsolatedCircuit) -> dict[str, Effect]:

@@ -66,11 +66,17 @@ def pair_evidence(
         nodes=_nodes(circuit, means, found),
         attention={f"{layer}.{head}": _look(found, layer, head) for layer, head in heads},
         scores={f"{layer}.{head}": _scores(circuit, found, layer, head, model.config.d_head) for layer, head in heads},
-        unembed={
-            node_key(FINAL, channel): tuple(model.unembed.weight[list(circuit.answer_tokens), channel].tolist())
-            for channel in circuit.nodes.get(FINAL, [])
-        },
+        unembed=answer_weights(model, circuit),
     )
+
+
+def answer_weights(model: GPT, circuit: Circuit) -> dict[str, tuple[float, float]]:
+    """`final:channel` -> weights of a kept channel to the answer and to the other one."""
+    weights = model.unembed.weight[list(circuit.answer_tokens)]
+    return {
+        node_key(FINAL, channel): (float(weights[0, channel]), float(weights[1, channel]))
+        for channel in circuit.nodes.get(FINAL, [])
+    }
 
 
 def heads_with_values(circuit: Circuit, d_head: int) -> list[tuple[int, int]]:

@@ -16,41 +16,36 @@ from torch import Tensor
 from thinwire.evidence.records import NodeWords, Said, Words
 from thinwire.model.gpt import GPT
 from thinwire.model.nodes import Nodes
-from thinwire.model.sites import EMBED, FINAL, RESIDUAL_SITES, is_residual, is_write, node_key, part_of
+from thinwire.model.sites import EMBED, FINAL, is_in_head, is_read, is_residual, node_key, part_of
 
 N_WORDS = 6
 
 
 def read_products(model: GPT, site: str, channels: list[int], kept: Nodes | None = None) -> Float[Tensor, "V kept"]:
-    """Every token's embedding times what each channel reads; zeros at sites that only write.
+    """Every token's embedding times what each channel reads; zeros at sites that only write, and for channels of
+    concatenated positions.
 
     With `kept` only embedding channels and reads of the block that are among these nodes count.
     """
-    embed = model.embed.weight * _among(model, EMBED, kept)
+    embed, d_model = model.embed.weight * _among(model, EMBED, kept), model.config.d_model
     if part_of(site) in ("attn.out", "mlp.out"):
         return embed.new_zeros(len(embed), len(channels))
     if is_residual(site):
-        return _beside_positions(model, embed, site)[:, channels]
+        return F.pad(embed, (0, model.space.widths[site] - d_model))[:, channels]
     name, source = next((n, source) for n, (source, target) in model.space.matrices.items() if target == site)
-    return (
-        _beside_positions(model, embed, source) @ (model.get_parameter(name)[channels] * _among(model, source, kept)).T
-    )
+    weights = model.get_parameter(name)[channels, :d_model] * _among(model, source, kept)[:d_model]
+    return embed @ weights.T
 
 
 def write_products(model: GPT, site: str, channels: list[int], kept: Nodes | None = None) -> Float[Tensor, "V kept"]:
     """Every token's unembedding times what each channel writes; zeros at sites that only read."""
     unembed = model.unembed.weight * _among(model, FINAL, kept)
-    if is_write(site) or site == FINAL or part_of(site) in RESIDUAL_SITES:
-        return unembed[:, channels]
-    if part_of(site) not in ("attn.v", "mlp.neuron"):
+    if is_in_head(site) and part_of(site) != "attn.v" or is_read(site) and site != FINAL:
         return unembed.new_zeros(len(unembed), len(channels))
+    if is_residual(site):
+        return unembed[:, channels]
     name, target = next((n, target) for n, (source, target) in model.space.matrices.items() if source == site)
     return unembed @ (model.get_parameter(name)[:, channels] * _among(model, target, kept)[:, None])
-
-
-def _beside_positions(model: GPT, embed: Float[Tensor, "V D"], site: str) -> Float[Tensor, "V width"]:
-    """The embedding as `site` is wide: channels of concatenated positions have no words."""
-    return F.pad(embed, (0, model.space.widths[site] - model.config.d_model))
 
 
 def _among(model: GPT, site: str, kept: Nodes | None) -> Float[Tensor, " width"]:

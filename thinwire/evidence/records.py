@@ -123,6 +123,42 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class PromptActivity:
+    """A circuit on one prompt, whole and without some parts. Probabilities are of its first answer among the two."""
+
+    tokens: list[str]
+    model: float
+    circuit: float
+    changed: float
+    """Without the parts."""
+    nodes: dict[str, tuple[list[float], list[float]]]
+    """`site:channel` -> activations at every token: without the parts, and in the whole circuit."""
+    attention: dict[str, tuple[list[list[float]], list[list[float]]]]
+    """`layer.head` -> patterns [query][key]: without the parts, and in the whole circuit."""
+    unembed: dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class ClassDifference:
+    """A node on the last places of all prompts, the prompts' last token last."""
+
+    clean: list[float]
+    """Mean activation over the clean prompts, which have one answer."""
+    corrupt: list[float]
+    """The same over the corrupt ones, which have the other."""
+    spread: list[float]
+    """Standard deviation within a class, the two classes' variances averaged."""
+
+
+@dataclass(frozen=True)
+class Degrees:
+    """Nonzero weights at a node in the whole model; those of embedding and unembedding are not counted."""
+
+    into: int
+    out_of: int
+
+
+@dataclass(frozen=True)
 class Example:
     """A place in a text where a node is extreme."""
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from thinwire.circuits.ablation import Means
+from thinwire.circuits.anatomy import anatomy
 from thinwire.circuits.edges import (
     count_biases,
     count_embed_edges,
@@ -129,6 +130,7 @@ def describe(problem: Problem, found: FoundCircuit, config: PruneConfig) -> Circ
         answer_texts=problem.pairs["validation"].answer_texts,
         target_loss=config.target_loss,
         nodes={site: list(channels) for site, channels in nodes.items()},
+        anatomy=anatomy(nodes, model.config.d_head),
         edges=edges,
         minimal_edges=minimal,
         embed_edges=count_embed_edges(model, nodes, torch.cat([_inside(p) for p in prompts.values()])),

@@ -14,7 +14,7 @@ from thinwire.circuits.artefact import load_circuit
 from thinwire.circuits.graph import Circuit
 from thinwire.errors import UserError
 from thinwire.frontier.compare import smallest
-from thinwire.runs.settings import DEFAULTS, PLAIN, asked_name, text
+from thinwire.runs.settings import DEFAULT_WORDS, DEFAULTS, PLAIN, asked_name, text
 from thinwire.runs.trained import Trained
 
 NAMES = ("task", "settings", *DEFAULTS)
@@ -83,7 +83,7 @@ class Choice:
     @property
     def rule(self) -> str:
         """How these circuits were chosen, in words."""
-        said = "default settings" if self.asked == PLAIN else self.asked
+        said = DEFAULT_WORDS if self.asked == PLAIN else self.asked
         words = (
             f"Of a task's circuits with {said} this is the smallest that met its target on validation pairs, whatever "
             f"gate price, steps and seed found it."

@@ -1,6 +1,6 @@
 """Settings of a pruning as a person reads them: what differs from the defaults, by name."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -10,8 +10,11 @@ EFFORT = ("k_coef", "steps", "learning_rate", "warmup_frac", "weight_decay", "ba
 """Settings that say how a circuit was looked for. All others say what was asked of it, and decide what its size means:
 circuits may be compared, and the smallest of them taken, only where these agree."""
 DEFAULTS = {field.name: field.default for field in fields(PruneConfig)}
+RUNGS = ("require", "terms", "starts")
+"""Settings that may differ along a ladder of requirements."""
 PLAIN = "defaults"
 """Name of settings that differ from the defaults in nothing."""
+DEFAULT_WORDS = "default settings"
 
 
 def settings_name(hyperparameters: Mapping[str, Any]) -> str:
@@ -21,9 +24,15 @@ def settings_name(hyperparameters: Mapping[str, Any]) -> str:
     return " ".join(_differences(hyperparameters)) or PLAIN
 
 
-def asked_name(hyperparameters: Mapping[str, Any]) -> str:
-    """The same of those settings alone that say what was asked of the circuit."""
-    asked = {name: value for name, value in hyperparameters.items() if name not in EFFORT}
+def settings_words(hyperparameters: Mapping[str, Any]) -> str:
+    """The same as a page says it: `default settings` where nothing differs."""
+    name = settings_name(hyperparameters)
+    return DEFAULT_WORDS if name == PLAIN else name
+
+
+def asked_name(hyperparameters: Mapping[str, Any], apart_from: Collection[str] = ()) -> str:
+    """The same of those settings alone that say what was asked of the circuit, without those in `apart_from`."""
+    asked = {name: value for name, value in hyperparameters.items() if name not in (*EFFORT, *apart_from)}
     return " ".join(_differences(asked)) or PLAIN
 
 

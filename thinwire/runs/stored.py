@@ -1,6 +1,5 @@
 """A run's stored circuits: which one is meant, and whether it is what this run's model has."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +7,6 @@ from thinwire.circuits.agreement import check_belongs, check_circuit, check_mean
 from thinwire.circuits.artefact import StoredCircuit, load_circuit
 from thinwire.circuits.graph import Circuit
 from thinwire.errors import CorruptFile, UserError
-from thinwire.frontier.compare import smallest
 from thinwire.pruning.config import PruneConfig
 from thinwire.runs.run import load
 from thinwire.runs.trained import Trained
@@ -56,13 +54,3 @@ def directory_of(run: Trained, circuit: Circuit | str | Path) -> Path:
 def run_of(circuit: Path, device: str = "auto") -> Trained:
     """The model in whose directory a circuit lies."""
     return load(circuit.resolve().parents[3], device)
-
-
-def smallest_by_task(paths: Sequence[Path]) -> dict[str, Path]:
-    """Task -> directory of its smallest circuit that is solved, else of the one with the lowest validation loss."""
-    by_task: dict[str, list[Path]] = {}
-    for path in paths:
-        by_task.setdefault(load_circuit(path).circuit.task, []).append(path)
-    return {
-        task: choices[smallest([load_circuit(path).circuit for path in choices])] for task, choices in by_task.items()
-    }

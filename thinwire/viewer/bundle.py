@@ -3,21 +3,19 @@
 Token texts of examples stand once in a table, activations have three digits, positions one decimal.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import msgspec
-
-from thinwire.evidence.records import HeadLook, PairEvidence
+from thinwire.circuits.anatomy import anatomy
+from thinwire.evidence.records import HeadLook, PairEvidence, PromptActivity
 from thinwire.viewer.attention import looks_evenly
-from thinwire.viewer.draw import head_name
+from thinwire.viewer.draw import channel_words, head_name
 from thinwire.viewer.layout import Layout, layout
 from thinwire.viewer.remarks import remarks
 from thinwire.viewer.rows import row_key
 from thinwire.viewer.verdicts import MEANINGS
-from thinwire.viewer.view_contract import View, ViewCircuit, ViewModel
-from thinwire.viewer.wording import rounded
+from thinwire.viewer.view_contract import LiveView, View, ViewCircuit, ViewModel, ViewOutline
+from thinwire.viewer.wording import plain, rounded
 
 DIGITS = 3
 
@@ -58,16 +56,28 @@ def pair_data(pair: PairEvidence) -> dict[str, Any]:
 
 
 def _look(look: HeadLook) -> dict[str, Any]:
-    sides = {"clean": look.clean, "corrupt": look.corrupt}
-    return {side: [row[: i + 1] for i, row in enumerate(pattern)] for side, pattern in sides.items()} | {
-        "even": looks_evenly(look)
-    }
+    patterns = [[row[: i + 1] for i, row in enumerate(pattern)] for pattern in (look.clean, look.corrupt)]
+    return {"patterns": patterns, "even": looks_evenly(look)}
+
+
+def own_prompt_data(found: PromptActivity) -> dict[str, Any]:
+    """A typed prompt as the page takes it: without the parts that were taken out, and in the whole circuit."""
+    data = {**asdict(found), "attention": {head: _look(HeadLook(*looks)) for head, looks in found.attention.items()}}
+    return rounded(data, DIGITS)
+
+
+def outline_entry(found: ViewOutline) -> dict[str, Any]:
+    """A circuit that is not measured yet: enough to choose it by."""
+    circuit = found.circuit
+    words = {"task": circuit.task, "n_nodes": circuit.n_nodes, "n_edges": circuit.n_edges}
+    return {**plain(found), "circuit": {**words, "answer_texts": circuit.answer_texts}}
 
 
 def view_entry(found: ViewCircuit, model: ViewModel) -> dict[str, Any]:
     """One circuit of the page with its layout."""
     place = layout(found.circuit, model.n_layer, model.d_head)
-    entry = msgspec.to_builtins(found)
+    entry = plain(found)
+    parts = anatomy(found.circuit.nodes, model.d_head)
     counts = {"n_nodes": found.circuit.n_nodes, "n_edges": found.circuit.n_edges}
     even = {name for pair in found.pairs[:1] for name, look in pair.attention.items() if looks_evenly(look)}
     return {
@@ -77,20 +87,25 @@ def view_entry(found: ViewCircuit, model: ViewModel) -> dict[str, Any]:
         "layout": _place(place),
         "head_names": [head_name(box, f"{box.layer}.{box.head}" in even) for box in place.heads],
         "remarks": remarks(found.circuit),
+        "words": channel_words({key: node.said for key, node in found.nodes.items()}),
+        "anatomy": {**asdict(parts), "words": parts.words},
         "pairs": [pair_data(pair) for pair in found.pairs],
     }
 
 
-def view_data(view: View) -> dict[str, Any]:
+def view_data(view: View | LiveView) -> dict[str, Any]:
     """The page's data."""
-    models: Mapping[str, ViewModel] = view.models
+    if isinstance(view, LiveView):
+        circuits, tokens = [outline_entry(circuit) for circuit in view.circuits], {}
+    else:
+        circuits = [view_entry(circuit, view.models[circuit.model]) for circuit in view.circuits]
+        tokens = view.tokens
     return {
         "title": view.title,
-        "models": msgspec.to_builtins(models),
-        "circuits": [view_entry(circuit, models[circuit.model]) for circuit in view.circuits],
-        "tokens": view.tokens,
+        "models": plain(view.models),
+        "circuits": circuits,
+        "tokens": tokens,
         "created": view.created,
-        "live": view.live,
-        "first_prompts": view.first_prompts,
+        "live": isinstance(view, LiveView),
         "meanings": MEANINGS,
     }

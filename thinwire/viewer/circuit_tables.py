@@ -43,12 +43,14 @@ def _random(mean: Number | None, largest: Number | None) -> Markup:
 
 
 def _words(part: TaskModel) -> list[Markup]:
-    """Verdict, and whether the whole model does the task."""
+    """Verdict, the paper's small below it, and whether the whole model does the task."""
     model = part.circuit.model_scores["test"]
     does = "yes" if part.standing.model_does else tag("strong", "no", class_="failed")
     right = tag("span", f" {percent(model.accuracy)}", class_="largest")
     kind = part.verdict.replace(" ", "-")
-    return [tag("td", tag("span", part.verdict, class_=f"verdict-word {kind}")), tag("td", does, right)]
+    paper = part.judgement.paper if part.judgement else ""
+    small = tag("span", f" paper: {paper}", class_="paper-verdict") if paper else None
+    return [tag("td", tag("span", part.verdict, class_=f"verdict-word {kind}"), small), tag("td", does, right)]
 
 
 def _main_row(part: TaskModel) -> list[Markup]:
@@ -156,6 +158,12 @@ def sizes_table(report: Report) -> Markup | None:
     return table("Geometric mean of circuit sizes before and after the sweeps, same tasks", head, rows)
 
 
+def _rung_words(rung: Rung) -> str:
+    """Verdict of a rung, and which of the terms that were asked for it does not meet."""
+    missed = f" ({', '.join(rung.not_met)} not met)" if rung.not_met else "" if rung.met else " (target not met)"
+    return f"{rung.verdict or 'not verified'}{missed}"
+
+
 def ladder_table(report: Report) -> Markup | None:
     """Edges at each requirement, for tasks that were pruned for more than one; None where there are none."""
     ladders: dict[str, list[Rung]] = {}
@@ -172,8 +180,7 @@ def ladder_table(report: Report) -> Markup | None:
         cells = []
         for name in names:
             rung = by_name.get(name)
-            shown = number(rung.n_edges if rung and rung.solved else None, count)
-            cells += [shown, tag("td", (rung.verdict or "not verified") if rung else "")]
+            cells += [number(rung.n_edges if rung else None, count), tag("td", _rung_words(rung) if rung else "")]
         rows.append([row_head(circuit), *cells])
     head = ["Circuit", *(word for name in names for word in (f"{name}: edges", f"{name}: verdict"))]
     return table(

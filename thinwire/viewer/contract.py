@@ -29,11 +29,13 @@ class JudgedTest:
     """When it passes."""
     n_prompts: int | None = None
     """Prompts that it looked at, where it says so."""
+    role: str = ""
+    """How it counts in the verdict: `must pass`, `must not fail` or `describes`."""
 
 
 @dataclass(frozen=True)
 class Removals:
-    """The task in the whole model with parts taken out; all on the same prompts."""
+    """The task in the whole model with parts taken out."""
 
     n_prompts: int | None
     model_loss: float
@@ -45,6 +47,8 @@ class Removals:
     """Mean loss after random sets of as many nodes, over `n_random` sets."""
     random_largest: float | None
     n_random: int
+    n_random_prompts: int | None = None
+    """Prompts behind the random sets, which may be fewer than those behind the rest."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,16 @@ class Judgement:
     meaning: str
     """What the verdict says of this very circuit, as a clause; empty where it has none."""
     reasons: list[str]
+    """What speaks against the circuit."""
     tests: list[JudgedTest]
+    paper: str = ""
+    """The same as the paper tests it, by sufficiency and necessity alone; empty where it was not stored."""
+    judged: str = ""
+    """Which edges the tests took, where these are not all of the circuit's: `its 10 minimal edges`."""
+    scope: str = ""
+    """On which prompts the verdict holds, as it follows the verdict."""
+    cautions: list[str] = field(default_factory=list)
+    """What does not change the verdict and has to be known beside it."""
     kl: float | None = None
     """Of the circuit from the whole model, over the whole vocabulary, nats."""
     removals: Removals | None = None
@@ -91,8 +104,11 @@ class Rung:
     """A circuit of the same task that was asked for more, or for less."""
 
     requirement: str
-    """`sufficient`, `robust`, `faithful`."""
-    solved: bool
+    """`sufficient`, `robust`, `faithful`, or the terms that were asked for."""
+    met: bool
+    """Whether all that was asked for holds on validation pairs."""
+    not_met: list[str]
+    """Terms that do not."""
     n_nodes: int
     n_edges: int
     verdict: str

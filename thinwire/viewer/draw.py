@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from thinwire.circuits.graph import Circuit
-from thinwire.evidence.records import Evidence, PairEvidence
+from thinwire.evidence.records import Evidence, PairEvidence, Said
 from thinwire.model.sites import EMBED, FINAL, is_in_head, is_residual, part_of
 from thinwire.viewer.attention import looks_evenly
 from thinwire.viewer.constants import DIFFERS_FROM, LABELLED_SLOT, THINNEST, UNEMBED_WIDTH, widest
@@ -113,10 +113,10 @@ def _node(node: Node, slot: float, pair: PairEvidence | None, said: Sequence[str
     return tag("g", *parts, class_=kind, data_node=node.key, data_said=" ".join(said) or None)
 
 
-def channel_words(evidence: Evidence | None) -> dict[str, str]:
+def channel_words(words: Mapping[str, Said]) -> dict[str, str]:
     """Embedding channel -> the token that weighs most in it, cut to a few characters."""
     found = {}
-    for key, said in (evidence.words if evidence else {}).items():
+    for key, said in words.items():
         if key.startswith(f"{EMBED}:") and said.model.reads:
             word = visible(said.model.reads[0][0])
             found[key] = word if len(word) <= _LONGEST_WORD else f"{word[: _LONGEST_WORD - 1]}…"
@@ -197,7 +197,7 @@ def draw_svg(
     lines, legend_height = legend(
         place, drawn=len(place.edges) - hidden, hidden=hidden, shaded=pair is not None, lone=bool(odd)
     )
-    words = channel_words(evidence)
+    words = channel_words(evidence.words if evidence else {})
     nodes = [_node(node, place.slot, pair, odd.get(node.key, ()), words.get(node.key, "")) for node in place.nodes]
     height = place.height + legend_height
     return tag(

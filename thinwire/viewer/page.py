@@ -5,13 +5,13 @@ from string import Template
 from thinwire.viewer.bundle import view_data
 from thinwire.viewer.constants import as_script
 from thinwire.viewer.markup import Markup, content_policy, page_json, static, tag, text, visible_line
-from thinwire.viewer.view_contract import View
+from thinwire.viewer.view_contract import LiveView, View
 
-SCRIPTS = ("words.js", "drawing.js", "panels.js", "exports.js", "view.js")
+SCRIPTS = ("words.js", "drawing.js", "panels.js", "exports.js", "live.js", "view.js")
 STYLES = ("view.css", "drawing.css")
 
 
-def render_view(view: View) -> str:
+def render_view(view: View | LiveView) -> str:
     """The page, as HTML text.
 
     Works from disk and in a sandboxed iframe. A Content-Security-Policy forbids the network; a live page may speak to
@@ -20,7 +20,7 @@ def render_view(view: View) -> str:
     style = "".join(map(static, STYLES))
     script = '"use strict";\n(() => {\n' + as_script() + "".join(map(static, SCRIPTS)) + "})();\n"
     policy = content_policy(style, script)
-    if view.live:
+    if isinstance(view, LiveView):
         policy += "; connect-src 'self'"
     values = {
         "title": text(visible_line(view.title)),

@@ -4,8 +4,9 @@
 5 how it differs from the dense twin's. docs/viewer.md says where the page answers each.
 """
 
+from thinwire.circuits.anatomy import anatomy
 from thinwire.evidence.records import HeadEffects, PairEvidence
-from thinwire.model.sites import EMBED, head_of, node_key, part_of
+from thinwire.model.sites import EMBED, node_key
 from thinwire.viewer.attention import looks_evenly
 from thinwire.viewer.contract import Report, TaskModel, TaskReport, present
 from thinwire.viewer.contrast import differing_tokens
@@ -140,12 +141,6 @@ def _without(part: TaskModel) -> Markup | None:
     return join(words) if words else None
 
 
-def n_heads(part: TaskModel, d_head: int) -> int:
-    """Heads that carry a kept value channel."""
-    kept = part.circuit.nodes.items()
-    return len({head_of(site, c, d_head) for site, channels in kept if part_of(site) == "attn.v" for c in channels})
-
-
 def _differs(task: TaskReport, report: Report) -> Markup | None:
     if len(task.models) < 2:
         return None
@@ -155,7 +150,7 @@ def _differs(task: TaskReport, report: Report) -> Markup | None:
         if not part.target_met:
             sizes.append(join([f"no circuit of the {NAMES[side]} met the target (best loss {loss(part.best_loss)})"]))
             continue
-        heads = n_heads(part, report.models[side].d_head)
+        heads = anatomy(part.circuit.nodes, report.models[side].d_head).heads
         more = f", {plural(heads, 'head')}" if heads else ""
         size = plural(part.circuit.n_edges, "edge")
         sizes.append(

@@ -3,8 +3,6 @@
 from string import Template
 from typing import Any
 
-import msgspec
-
 from thinwire.viewer.constants import as_script
 from thinwire.viewer.contract import Report
 from thinwire.viewer.markup import content_policy, page_json, static, text, visible_line
@@ -20,7 +18,7 @@ from thinwire.viewer.story import (
     ratio_sentence,
     trained,
 )
-from thinwire.viewer.wording import rounded
+from thinwire.viewer.wording import plain, rounded
 
 SCRIPTS = ("words.js", "report.js")
 STYLES = ("report.css", "drawing.css")
@@ -58,7 +56,7 @@ def render_report(report: Report) -> str:
 
 def report_data(report: Report) -> dict[str, Any]:
     """The report as plain JSON values; numbers of evidence have four digits, which keeps the page small."""
-    data = msgspec.to_builtins(report)
+    data = plain(report)
     for task in data["tasks"]:
         for part in task["models"].values():
             part["evidence"] = rounded(part["evidence"], 4)

@@ -5,7 +5,7 @@ from thinwire.viewer.contract import ModelReport, Report, TaskModel, TaskReport,
 from thinwire.viewer.markup import Markup, join, tag, text
 from thinwire.viewer.settings import shown, stand_ins, targets
 from thinwire.viewer.sides import NAMES
-from thinwire.viewer.verdicts import badge, verdict_sentence
+from thinwire.viewer.verdicts import badge, beside, verdict_sentence
 from thinwire.viewer.wording import (
     Number,
     count,
@@ -25,8 +25,9 @@ _CLOSE = 0.02
 
 
 def featured(report: Report) -> TaskReport | None:
-    """The task that the page tells first: quote closing, or else the first one."""
-    return next((task for task in report.tasks if task.name == QUOTE_TASK), report.tasks[0] if report.tasks else None)
+    """The task that the page tells first: of those with a circuit quote closing, or else the first one."""
+    found = [task for task in report.tasks if task.models[present(task.models)[0]].target_met] or report.tasks
+    return next((task for task in found if task.name == QUOTE_TASK), found[0] if found else None)
 
 
 def _strong(words: str) -> Markup:
@@ -96,6 +97,8 @@ def headline_verdict(report: Report) -> Markup:
     words: list[object] = [verdict_sentence(part)]
     if part.judgement and part.judgement.meaning:
         words.append(f" {upper_first(part.judgement.meaning)}.")
+    if part.judgement:
+        words += [f" {said}" for said in beside(part.judgement)]
     parts = shown(report)
     if len(parts) > 1:
         tally = {word: sum(p.verdict == word for p in parts) for word in dict.fromkeys(p.verdict for p in parts)}
@@ -104,7 +107,8 @@ def headline_verdict(report: Report) -> Markup:
         )
     if part.standing.why_not:
         words.append(f" {upper_first(listing(part.standing.why_not))}: by our definition the task is not solved.")
-    if (few := caution(part.standing.n_test_pairs)) is not None:
+    few = caution(part.standing.n_test_pairs)
+    if few and not (part.judgement and part.judgement.cautions):  # else these have said it
         words.append(f" {upper_first(few)}.")
     return tag("p", *words, class_="verdict-line")
 

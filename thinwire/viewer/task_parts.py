@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from thinwire.circuits.anatomy import anatomy
 from thinwire.circuits.graph import Circuit
 from thinwire.evidence.records import Evidence, HeadLook, PairEvidence, Words
 from thinwire.model.sites import EMBED, FINAL, is_in_head, is_read, is_write, node_key, parse_key, part_of
@@ -58,9 +59,9 @@ def drawing(task: TaskReport, side: Side, models: Models) -> Markup:
     size = f"{plural(part.circuit.n_nodes, 'node')}, {plural(part.circuit.n_edges, 'edge')}"
     unsolved = "" if part.target_met else f" It does not meet its target: the best loss was {loss(part.best_loss)}."
     setting = tag("span", f" Found with: {part.setting}.", class_="setting")
-    words = tag(
-        "figcaption", tag("strong", upper_first(NAMES[side])), f": {size} ", badge(part), f".{unsolved}", setting
-    )
+    made_of = f" Made of {anatomy(part.circuit.nodes, model.d_head).words}."
+    title = tag("strong", upper_first(NAMES[side]))
+    words = tag("figcaption", title, f": {size} ", badge(part), f".{unsolved}{made_of}", setting)
     scroll = tag("div", svg, class_="scrolling", tabindex=0, role="region", aria_label=f"{name}, drawing")
     inspector = tag("div", class_="inspector", role="status", hidden=True)
     return tag("figure", words, scroll, inspector, class_="circuit", data_task=task.name, data_side=side)

@@ -1,6 +1,6 @@
 """The verification of a circuit: which tests it passed, and what the verdict means."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from thinwire.viewer.contract import JudgedTest, Judgement, TaskModel, TaskReport, present
 from thinwire.viewer.markup import Markup, join, tag
@@ -9,7 +9,8 @@ from thinwire.viewer.tables import scrolling
 from thinwire.viewer.wording import count, plural, upper_first
 
 MEANINGS = {
-    "faithful": "every test that decides is passed: the circuit suffices, the model needs it, and both compute alike",
+    "faithful": "every test that must pass does and none that must not fail did: the circuit suffices, the model needs "
+    "it, and both compute alike",
     "sufficient only": "the circuit alone does the task, but something speaks against it being how the model does it",
     "not supported": "the whole model does not do the task well, or the circuit alone does not do it",
 }
@@ -29,19 +30,35 @@ def judged_table(judgement: Judgement | None, name: str) -> Markup | None:
     parts: list[Markup] = []
     if judgement.verdict:
         meaning = f": {judgement.meaning}." if judgement.meaning else "."
-        parts.append(tag("p", tag("strong", upper_first(judgement.verdict)), meaning))
+        parts.append(tag("p", tag("strong", upper_first(judgement.verdict)), _scoped(judgement), meaning))
     if judgement.reasons:
         parts.append(tag("ul", *(tag("li", reason) for reason in judgement.reasons), class_="reasons"))
+    parts += [tag("p", words) for words in beside(judgement)]
     if judgement.tests:
         parts.append(_table(judgement.tests, name))
     return tag("div", *parts, class_="verdict")
 
 
+def _scoped(judgement: Judgement) -> str:
+    """` on the task's prompts; holds on 5 of 6 shifts`, where the scope is known."""
+    return f" {judgement.scope}" if judgement.scope else ""
+
+
+def beside(judgement: Judgement) -> Iterator[str]:
+    """What has to be known beside a verdict: the edges that it is about, the paper's verdict, cautions."""
+    if judgement.judged:
+        yield f"The tests take the nodes with {judgement.judged}."
+    if judgement.paper:
+        yield f"By the paper's own two tests, sufficiency and necessity: {judgement.paper}."
+    if judgement.cautions:
+        yield f"With caution: {' '.join(judgement.cautions)}"
+
+
 def _table(tests: Sequence[JudgedTest], name: str) -> Markup:
-    words = ("Test", "Outcome", "Prompts", "What was measured", "Passes when")
+    words = ("Test", "Counts", "Outcome", "Prompts", "What was measured", "Passes when")
     head = [tag("th", word, scope="col", class_="number" if word == "Prompts" else None) for word in words]
     rows = [
-        tag("tr", tag("th", test.name.replace("_", " "), scope="row"), _mark(test.outcome),
+        tag("tr", tag("th", test.name.replace("_", " "), scope="row"), tag("td", test.role), _mark(test.outcome),
             tag("td", "" if test.n_prompts is None else count(test.n_prompts), class_="number"),
             tag("td", test.sentence), tag("td", test.threshold, class_="threshold"))
         for test in tests
@@ -78,4 +95,4 @@ def verdict_sentence(part: TaskModel) -> Markup:
         behind = (
             f" (tests on {plural(low, 'prompt')})" if low == high else f" (tests on {low} to {count(high)} prompts)"
         )
-    return join(["Verdict: ", tag("strong", judgement.verdict), behind, "."])
+    return join(["Verdict: ", tag("strong", judgement.verdict), _scoped(judgement), behind, "."])

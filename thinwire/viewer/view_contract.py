@@ -5,8 +5,8 @@ from typing import Any
 
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.solved import Standing
-from thinwire.evidence.records import Effect, Examples, PairEvidence, Said
-from thinwire.viewer.contract import Judgement
+from thinwire.evidence.records import ClassDifference, Degrees, Effect, Examples, PairEvidence, Said
+from thinwire.viewer.contract import Judgement, Rung
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,10 @@ class ViewNode:
     """In held-out text, in the whole model."""
     task: Examples | None = None
     """In the task's prompts, inside the circuit."""
+    classes: ClassDifference | None = None
+    """On all clean and on all corrupt test prompts, inside the circuit."""
+    degrees: Degrees | None = None
+    """Its weights in the whole model."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Ladder:
     order: list[str]
     """Nodes, the largest effect first."""
     steps: list[LadderStep]
+    model_loss: float | None = None
+    """Of the whole model on the same prompts."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,8 @@ class ViewCircuit:
     """Position of an edge in the circuit's list -> rise of the loss without it."""
     ladder: Ladder
     judgement: Judgement | None = None
+    requirements: list[Rung] = field(default_factory=list)
+    """The smallest circuit of the task at each requirement; empty where nothing else was asked for."""
     graph: dict[str, Any] | None = None
     """Neuronpedia's graph JSON; None for large circuits."""
 
@@ -84,7 +92,27 @@ class View:
     tokens: dict[str, str]
     """Token id -> text, of every token in an example."""
     created: str
-    live: bool = False
-    """Whether a server answers prompts."""
-    first_prompts: dict[str, str] = field(default_factory=dict)
-    """Circuit id -> what a live page has typed in at first: the task's first prompt as text."""
+
+
+@dataclass(frozen=True)
+class ViewOutline:
+    """What a live page knows of a circuit before it is measured."""
+
+    id: str
+    model: str
+    setting: str
+    circuit: Circuit
+    standing: Standing
+    judgement: Judgement | None
+    first_prompt: str
+    """What is typed in at first: a prompt of the circuit's own task."""
+
+
+@dataclass(frozen=True)
+class LiveView:
+    """A page with a server behind it, which measures a circuit when it is first opened."""
+
+    title: str
+    models: dict[str, ViewModel]
+    circuits: list[ViewOutline]
+    created: str

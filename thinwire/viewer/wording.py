@@ -3,7 +3,10 @@
 import math
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from thinwire.viewer.markup import Markup, tag
 
@@ -89,6 +92,16 @@ def upper_first(words: str) -> str:
 def datum(value: Number, shown: str) -> Markup:
     """A number whose exact value stays in the page: `<data value="0.1423">0.142</data>`."""
     return tag("data", shown, value=repr(value))
+
+
+def plain(record: Any) -> Any:
+    """A record as JSON values. Where it is stored on this machine is no part of a page."""
+    return msgspec.to_builtins(record, enc_hook=_without_places)
+
+
+def _without_places(value: Any) -> None:
+    if not isinstance(value, Path):
+        raise NotImplementedError(f"a page cannot hold {type(value).__name__}")
 
 
 def rounded(value: Any, digits: int) -> Any:

@@ -19,6 +19,7 @@ from thinwire.viewer.story import QUOTE_TASK
 from thinwire.workflows.judgement import stored_judgement
 from thinwire.workflows.report import compose
 
+CHOICE_RULE = "Of the circuits that the gate prices gave, this page shows the smallest that met its target."
 LABELS: dict[Side, str] = {"sparse": "weight-sparse", "dense": "dense twin"}
 
 
@@ -101,6 +102,7 @@ def _report(out: Path, journal: dict[str, Any], summary: dict[str, Any], runs: M
         heldout_loss=journal["heldout_loss"],
         chosen={name: {side: out / path for side, path in paths.items()} for name, paths in chosen.items()},
         summary=summary,
+        choice_rule=CHOICE_RULE,
         twins=Twins(
             _twin_rule(journal["candidates"], journal["first_candidates"]),
             msgspec.convert(journal["twins"], list[TwinTried]),

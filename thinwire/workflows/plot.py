@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from thinwire.circuits.graph import Circuit
 from thinwire.errors import MissingExtra, UserError
+from thinwire.evidence.gather import answer_weights
 from thinwire.model.config import ModelConfig
 from thinwire.progress import Progress, silent
 from thinwire.runs.run import Run, open_run
 from thinwire.runs.selection import Where, select
+from thinwire.runs.settings import settings_words
 from thinwire.runs.stored import open_circuit
 from thinwire.runs.trained import Trained
+from thinwire.runs.verdicts import stored_verdict
 from thinwire.storage.files import is_sealed, read_sealed
 from thinwire.viewer.layout import Layout, layout
 from thinwire.viewer.markup import visible
+from thinwire.viewer.wording import plural
 from thinwire.workflows.baselines import FILE as BASELINES
 
 if TYPE_CHECKING:
@@ -84,8 +88,11 @@ def _figures(run: Trained, circuits: Sequence[Path]) -> dict[str, "Figure"]:
     for path in circuits:
         circuit = open_circuit(run, path).circuit
         name = f"{circuit.task}-{path.parent.name[:6]}-{circuit.seed}"
-        figures[f"loss-{name}"] = ladder_figure(circuit)
-        figures[f"circuit-{name}"] = circuit_figure(circuit, run.model_config)
+        verdict = stored_verdict(path) or "not verified"
+        figures[f"loss-{name}"] = ladder_figure(circuit, verdict)
+        figures[f"circuit-{name}"] = circuit_figure(
+            circuit, run.model_config, answer_weights(run.model, circuit), verdict
+        )
         if is_sealed(path, BASELINES):
             figures[f"baselines-{name}"] = baselines_figure(json.loads(read_sealed(path, BASELINES)))
     return figures
@@ -132,7 +139,13 @@ def training_figure(run: Run) -> "Figure":
     return figure
 
 
-def ladder_figure(circuit: Circuit) -> "Figure":
+def _title(circuit: Circuit, verdict: str) -> str:
+    """The task, its circuit's size with the verdict, and under which settings it was found."""
+    size = f"{plural(circuit.n_edges, 'edge')}, {verdict}"
+    return f"{circuit.task}: {size}\n{settings_words(circuit.hyperparameters)}, seed {circuit.seed}"
+
+
+def ladder_figure(circuit: Circuit, verdict: str) -> "Figure":
     """Validation loss at every number of nodes that the bisection looked at, and the circuit that was taken."""
     figure, (axes,) = _figure(2.6)
     counts = [max(k, 1) for k, _ in circuit.loss_curve]
@@ -140,7 +153,8 @@ def ladder_figure(circuit: Circuit) -> "Figure":
     if circuit.status == "solved":
         axes.plot([max(circuit.n_nodes, 1)], [circuit.scores["validation"].loss], "o", color="black", ms=5)
     axes.axhline(circuit.target_loss, color="black", lw=0.8, ls=":")
-    axes.set(xlabel="nodes kept", ylabel="task loss (nats)", title=circuit.task)
+    axes.set(xlabel="nodes kept", ylabel="task loss (nats)")
+    axes.set_title(_title(circuit, verdict), fontsize=8)
     _logarithmic(axes)
     return figure
 
@@ -162,12 +176,19 @@ def baselines_figure(compared: Mapping[str, Any]) -> "Figure":
     return figure
 
 
-def circuit_figure(circuit: Circuit, config: ModelConfig) -> "Figure":
-    """The drawing of the viewer: rows by layer and site, tokens' embedding at the bottom, the answers on top."""
+def circuit_figure(
+    circuit: Circuit, config: ModelConfig, answers: Mapping[str, tuple[float, float]], verdict: str
+) -> "Figure":
+    """The drawing of the viewer: rows by layer and site, tokens' embedding at the bottom, the answers on top.
+
+    `answers` are the weights of the kept final channels to the two answers, by node key.
+    """
     place = layout(circuit, config.n_layer, config.d_head)
     figure, (axes,) = _figure(WIDTH * place.height / place.width)
     axes.set(xlim=(0, place.width), ylim=(place.height, 0))
     axes.set_axis_off()
+    axes.set_title(_title(circuit, verdict), fontsize=8)
+    _draw_answers(axes, place, answers)
     _draw_edges(axes, place)
     _draw_nodes(axes, place)
     for row in place.rows:
@@ -179,16 +200,31 @@ def circuit_figure(circuit: Circuit, config: ModelConfig) -> "Figure":
     return figure
 
 
+def _draw_answers(axes: "Axes", place: Layout, answers: Mapping[str, tuple[float, float]]) -> None:
+    """Lines from the final channels to the answers, thinner than edges: these weights are not counted as such."""
+    widest = max((abs(weight) for weights in answers.values() for weight in weights), default=1.0) or 1.0
+    for node in place.nodes:
+        for answer, weight in zip(place.answers, answers.get(node.key, ()), strict=False):
+            if weight:
+                _line(axes, (node.x, answer.x), (node.y, answer.y), weight, max(1.2 * abs(weight) / widest, 0.2), 0.5)
+
+
+def _line(
+    axes: "Axes", xs: tuple[float, float], ys: tuple[float, float], weight: float, width: float, alpha: float = 0.8
+) -> None:
+    """One weight; negative ones are dashed as well as another colour."""
+    color, dashes = (POSITIVE, "-") if weight >= 0 else (NEGATIVE, (0, (3, 1.5)))
+    axes.plot(xs, ys, color=color, ls=dashes, lw=width, alpha=alpha, zorder=2)
+
+
 def _draw_edges(axes: "Axes", place: Layout) -> None:
-    """Width is |weight|; negative ones are dashed as well as another colour."""
+    """Width is |weight|."""
     widest = max((abs(edge.weight) for edge in place.edges), default=1.0) or 1.0
     for link in place.residual_links:
         axes.plot([link.x, link.x], [link.y_bottom, link.y_top], color="#cfd2d6", lw=0.6, zorder=1)
     for edge in sorted(place.edges, key=lambda edge: abs(edge.weight)):
         a, b = place.nodes[edge.source], place.nodes[edge.target]
-        color, dashes = (POSITIVE, "-") if edge.weight >= 0 else (NEGATIVE, (0, (3, 1.5)))
-        width = max(2.2 * abs(edge.weight) / widest, 0.25)
-        axes.plot([a.x, b.x], [a.y, b.y], color=color, ls=dashes, lw=width, alpha=0.8, zorder=2)
+        _line(axes, (a.x, b.x), (a.y, b.y), edge.weight, max(2.2 * abs(edge.weight) / widest, 0.25))
 
 
 def _draw_nodes(axes: "Axes", place: Layout) -> None:

@@ -36,6 +36,8 @@ class PrunedCircuit:
     n_nodes: int
     n_edges: int
     n_minimal_edges: int | None
+    anatomy: str | None
+    """What it is made of, in words; None for circuits from before it was kept."""
     unswept: tuple[int, int] | None
     """Nodes and edges before the sweep."""
     demands: Mapping[str, Demand]
@@ -119,6 +121,7 @@ def _pruned(circuit: Circuit, path: Path, void: str | None) -> PrunedCircuit:
         n_nodes=circuit.n_nodes,
         n_edges=circuit.n_edges,
         n_minimal_edges=circuit.n_minimal_edges,
+        anatomy=circuit.anatomy.words if circuit.anatomy else None,
         unswept=circuit.unswept,
         demands=circuit.demands,
         target_loss=circuit.target_loss,

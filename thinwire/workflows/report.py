@@ -3,7 +3,7 @@
 A run's report and a demo's comparison are composed by the same functions; they differ in what they are handed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -15,13 +15,16 @@ from thinwire.circuits.graph import Circuit
 from thinwire.circuits.prompts import Prompts
 from thinwire.circuits.solved import SOLVED_MEANS, standing
 from thinwire.data.tokenizer import Tokenizer
-from thinwire.errors import UserError
 from thinwire.evidence.gather import evidence
-from thinwire.frontier.compare import SWEEPS, cell, summarise
+from thinwire.frontier.compare import SWEEPS, cell, smallest, summarise
 from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
+from thinwire.pruning.requirement import REQUIREMENTS
 from thinwire.runs.run import Run, load_run, take_threads
-from thinwire.runs.stored import open_circuit, smallest_by_task
+from thinwire.runs.selection import Choice, choose_circuits
+from thinwire.runs.settings import RUNGS, asked_name, settings_words
+from thinwire.runs.stored import open_circuit
+from thinwire.runs.trained import Trained
 from thinwire.runs.verdicts import stored_verification
 from thinwire.storage.files import add_sealed, is_sealed, read_sealed, write_atomic
 from thinwire.tasks.answers import PREFIX
@@ -36,6 +39,7 @@ from thinwire.viewer.contract import (
     Means,
     ModelReport,
     Report,
+    Rung,
     Side,
     Sizes,
     TaskModel,
@@ -45,7 +49,6 @@ from thinwire.viewer.report import render_report
 from thinwire.workflows.baselines import FILE as BASELINES
 from thinwire.workflows.judgement import stored_judgement
 
-CHOICE_RULE = "Of several circuits of a task the page shows the smallest that meets its target on validation pairs."
 COUNTED = {
     "n_edges_unswept": "induced edges before the sweep",
     "n_edges": "induced edges after the sweep of nodes",
@@ -64,6 +67,7 @@ def compose(
     heldout_loss: Mapping[Side, float],
     chosen: Mapping[str, Mapping[Side, Path]],
     summary: Mapping[str, Any],
+    choice_rule: str,
     **more: Any,
 ) -> Report:
     """The report of `chosen` circuits (task -> model -> directory) of one run, or of two that are compared."""
@@ -82,7 +86,7 @@ def compose(
         tasks=tasks,
         means=means_report(summary),
         solved_means=SOLVED_MEANS,
-        choice_rule=CHOICE_RULE,
+        choice_rule=choice_rule,
         **more,
     )
 
@@ -158,26 +162,53 @@ def task_model(run: Run, path: Path) -> TaskModel:
     """One circuit, with all that was measured of it; evidence is of its first test pair."""
     stored = open_circuit(run, path)
     circuit, prompts = stored.circuit, Prompts.of(stored.pairs["test"], run.device)
-    means = {site: mean.to(run.device) for site, mean in stored.means.items()}
     return TaskModel(
         circuit=circuit,
-        setting=setting_name(circuit),
+        setting=settings_words(circuit.hyperparameters),
         standing=standing(circuit),
         n_test_prompts=2 * prompts.n_pairs,
         judgement=stored_judgement(path, circuit),
-        evidence=evidence(run.model, circuit, means, prompts, 0, run.tokenizer),
+        evidence=evidence(run.model, circuit, stored.means, prompts, 0, run.tokenizer),
         baselines=_baselines(path),
+        ladder=ladder_of(run, circuit),
     )
 
 
-def setting_name(circuit: Circuit) -> str:
-    """The settings under which a circuit was found, as far as they decide what its size means."""
-    words = [f"target loss {circuit.target_loss:g}", f"{circuit.ablation} ablation".replace("_", " ")]
-    if (price := circuit.hyperparameters.get("k_coef")) is not None:
-        words.append(f"gate price {price:g}")
-    if circuit.norm_scales == "whole":
-        words.append("norm scales of the whole model")
-    return ", ".join([*words, f"seed {circuit.seed}"])
+def ladder_of(run: Trained, shown: Circuit) -> list[Rung]:
+    """The smallest circuit of the same task for everything that was asked of one, the weakest requirement first.
+
+    Only circuits of which the same was asked in everything else count: target, stand-ins, norm scales. Empty where
+    there is one requirement alone.
+    """
+    asked: dict[str, list[tuple[Path, Circuit]]] = {}
+    for path in run.circuit_directories():
+        if path.parents[1].name != shown.task:
+            continue
+        circuit = open_circuit(run, path).circuit
+        if _asked_beside(circuit) == _asked_beside(shown):
+            asked.setdefault(circuit.requirement, []).append((path, circuit))
+    if set(asked) <= {shown.requirement}:
+        return []
+    order = [name for name in REQUIREMENTS if name in asked]
+    return [_rung(asked[name]) for name in [*order, *(name for name in asked if name not in order)]]
+
+
+def _asked_beside(circuit: Circuit) -> str:
+    """What was asked of a circuit beside its requirement."""
+    return asked_name(circuit.hyperparameters, apart_from=RUNGS)
+
+
+def _rung(found: Sequence[tuple[Path, Circuit]]) -> Rung:
+    path, circuit = found[smallest([circuit for _, circuit in found])]
+    judged = stored_judgement(path, circuit)
+    return Rung(
+        requirement=circuit.requirement,
+        met=circuit.status == "solved",
+        not_met=[term for term, demand in circuit.demands.items() if not demand.met],
+        n_nodes=circuit.n_nodes,
+        n_edges=circuit.n_edges,
+        verdict=judged.verdict if judged else "",
+    )
 
 
 def _baselines(path: Path) -> Compared | None:
@@ -203,18 +234,22 @@ def means_report(summary: Mapping[str, Any]) -> Means:
 
 
 def report_run(
-    run_path: str | Path, out: str | Path | None = None, *, device: str = "auto", progress: Progress = silent
+    run_path: str | Path,
+    out: str | Path | None = None,
+    *,
+    where: Sequence[str] = (),
+    device: str = "auto",
+    progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Write the report of one run's circuits to `out`, by default report.html inside the run.
+    """Write the report of one run's circuits to `out`, by default report.html inside the run; `where` narrows them.
 
-    Raises `UserError` when the run holds no circuits.
+    Raises `UserError` when the run holds no circuits, or none that meet `where`, or such as were asked for different
+    things.
     """
     run = take_threads(load_run(run_path, device))
-    found = smallest_by_task(list(run.circuit_directories()))
-    if not found:
-        raise UserError(f"{run_path} holds no circuits; find some with: thinwire prune {run_path} single_double_quote")
+    choice = choose_circuits(run, where)
     loss = run.heldout_loss(progress)
-    page = render_report(_run_report(run, found, loss))
+    page = render_report(_run_report(run, choice, loss, where))
     if out is None:
         add_sealed(run.home, "report.html", page)
     else:
@@ -225,22 +260,25 @@ def report_run(
         "run": str(run_path),
         "report": str(out or run.home / "report.html"),
         "heldout_loss": loss,
-        "circuits": {name: str(path) for name, path in found.items()},
+        "rule": choice.rule,
+        "circuits": {name: str(path) for name, path in choice.circuits.items()},
     }
 
 
-def _run_report(run: Run, found: Mapping[str, Path], loss: float) -> Report:
+def _run_report(run: Run, choice: Choice, loss: float, where: Sequence[str]) -> Report:
     side: Side = "sparse" if run.config.train.density < 1 else "dense"
-    label = "weight-sparse" if side == "sparse" else "dense"
+    found = choice.circuits
     cells = {name: {side: cell(load_circuit(path).circuit, stored_verification(path))} for name, path in found.items()}
+    narrowed = f" --where {' '.join(where)}" if where else ""
     return compose(
         title=f"Circuits of {run.name}",
-        command=f"thinwire report {run.home}",
-        view_command=f"thinwire view {run.home}",
+        command=f"thinwire report {run.home}{narrowed}",
+        view_command=f"thinwire view {run.home}{narrowed}",
         runs={side: run},
-        labels={side: label},
+        labels={side: "weight-sparse" if side == "sparse" else "dense"},
         heldout_loss={side: loss},
         chosen={name: {side: path} for name, path in found.items()},
         summary=summarise({side: loss}, cells, run.metrics[-1]["seconds"]),
+        choice_rule=choice.rule,
         seconds=run.metrics[-1]["seconds"],
     )

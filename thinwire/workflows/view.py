@@ -13,9 +13,12 @@ from torch import Tensor
 from thinwire.circuits.artefact import StoredCircuit
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.isolated import IsolatedCircuit, isolate_circuit
-from thinwire.circuits.prompts import Prompts
+from thinwire.circuits.prompts import Prompts, logit_difference, task_loss
 from thinwire.circuits.solved import standing
+from thinwire.data.tokenizer import Tokenizer
 from thinwire.errors import MissingFile, UserError
+from thinwire.evidence.classes import class_differences
+from thinwire.evidence.degrees import degrees
 from thinwire.evidence.effects import edge_effects, effect, node_effects
 from thinwire.evidence.examples import circuit_examples, node_examples
 from thinwire.evidence.gather import pair_evidence
@@ -25,14 +28,25 @@ from thinwire.interop.neuronpedia import neuronpedia_graph
 from thinwire.model.sites import node_key, parse_key
 from thinwire.progress import Progress, silent
 from thinwire.runs.run import open_run, opened
+from thinwire.runs.selection import Where, select
+from thinwire.runs.settings import settings_words
 from thinwire.runs.stored import directory_of, open_circuit, run_of
 from thinwire.runs.trained import Trained
 from thinwire.storage.files import is_sealed, read_sealed, to_json, write_atomic
 from thinwire.viewer.page import render_view, sandboxed
-from thinwire.viewer.view_contract import Ladder, LadderStep, View, ViewCircuit, ViewModel, ViewNode
+from thinwire.viewer.view_contract import (
+    Ladder,
+    LadderStep,
+    LiveView,
+    View,
+    ViewCircuit,
+    ViewModel,
+    ViewNode,
+    ViewOutline,
+)
 from thinwire.viewer.wording import plural
 from thinwire.workflows.judgement import stored_judgement
-from thinwire.workflows.report import prompt_text, setting_name
+from thinwire.workflows.report import ladder_of, prompt_text
 
 N_PAIRS = 6
 """Prompt pairs of the test split that a page shows."""
@@ -60,12 +74,14 @@ class Chosen:
     path: Path
 
 
-def choose(paths: Sequence[str | Path], device: str = "auto") -> list[Chosen]:
-    """The circuits that `paths` name: a circuit's directory, a run, or a demo (both its models).
+def choose(paths: Sequence[str | Path], device: str = "auto", where: Sequence[str] = ()) -> list[Chosen]:
+    """The circuits that `paths` name: a circuit's directory, a run, or a demo (both its models); `where` narrows them.
 
     Raises `MissingFile` when there is nothing at a path, `UserError` when it holds no circuit.
     """
     chosen = [item for path in paths for item in _choose(Path(path), device)]
+    meant = set(select([item.path for item in chosen], Where.of(where)))
+    chosen = [item for item in chosen if item.path in meant]
     if not chosen:
         raise UserError(f"{paths[0]} holds no circuits; find some with: thinwire prune {paths[0]} single_double_quote")
     return chosen
@@ -100,6 +116,7 @@ def view(
     out: str | Path | None = None,
     *,
     graph: Path | None = None,
+    where: Sequence[str] = (),
     device: str = "auto",
     progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -107,8 +124,8 @@ def view(
 
     `graph` also writes the first circuit as Neuronpedia's graph JSON. Returns what was written, with its size in bytes.
     """
-    chosen = choose(paths, device)
-    page = render_view(gather(chosen, progress=progress))
+    chosen = choose(paths, device, where)
+    page = render_view(gather(chosen, progress))
     out = Path(out) if out else Path(paths[0]) / "view.html"
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, page)
@@ -152,31 +169,57 @@ def show(
     """
     run = opened(run)
     path = directory_of(run, circuit)
-    return Shown(render_view(gather([Chosen(run.name, run, path)], progress=progress)), height)
+    return Shown(render_view(gather([Chosen(run.name, run, path)], progress)), height)
 
 
-def gather(chosen: Sequence[Chosen], *, live: bool = False, progress: Progress = silent) -> View:
+def gather(chosen: Sequence[Chosen], progress: Progress = silent) -> View:
     """The data of one page: every circuit with its effects, examples and prompt pairs."""
-    found, tokens, prompts = [], {}, {}
+    found, tokens = [], {}
     with progress("viewer", total=len(chosen), unit="circuit") as advance:
         for item in chosen:
             entry = gather_circuit(item)
             found.append(entry)
-            tokens |= {str(token): item.run.tokenizer.token_text(token) for token in _token_ids(entry.nodes.values())}
-            prompts[entry.id] = prompt_text(open_circuit(item.run, item.path), item.run.tokenizer)
+            tokens |= examples_tokens(entry, item.run.tokenizer)
             advance(1)
     return View(
         title=_title(found),
-        models={item.model: _model(item.run, progress) for item in chosen},
+        models={item.model: view_model(item.run, progress) for item in chosen},
         circuits=found,
         tokens=tokens,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        live=live,
-        first_prompts=prompts,
     )
 
 
-def _title(found: Sequence[ViewCircuit]) -> str:
+def outline(chosen: Sequence[Chosen], progress: Progress = silent) -> LiveView:
+    """The data of a live page: what is stored of every circuit. Nothing is measured."""
+    found = []
+    for item in chosen:
+        stored = open_circuit(item.run, item.path)
+        circuit = stored.circuit
+        outlined = ViewOutline(
+            id=circuit_id(item, circuit),
+            model=item.model,
+            setting=settings_words(circuit.hyperparameters),
+            circuit=circuit,
+            standing=standing(circuit),
+            judgement=stored_judgement(item.path, circuit),
+            first_prompt=prompt_text(stored, item.run.tokenizer),
+        )
+        found.append(outlined)
+    return LiveView(
+        title=_title(found),
+        models={item.model: view_model(item.run, progress) for item in chosen},
+        circuits=found,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def examples_tokens(entry: ViewCircuit, tokenizer: Tokenizer) -> dict[str, str]:
+    """Id -> text of every token in the examples of a circuit's nodes."""
+    return {str(token): tokenizer.token_text(token) for token in _token_ids(entry.nodes.values())}
+
+
+def _title(found: Sequence[ViewCircuit] | Sequence[ViewOutline]) -> str:
     """What is shown, and what its verification says of it."""
     names = sorted({entry.circuit.task for entry in found})
     if len(found) == 1:
@@ -185,7 +228,8 @@ def _title(found: Sequence[ViewCircuit]) -> str:
     return f"{plural(len(names), 'task')}, {plural(len(found), 'circuit')}"
 
 
-def _model(run: Trained, progress: Progress) -> ViewModel:
+def view_model(run: Trained, progress: Progress = silent) -> ViewModel:
+    """A model of the page."""
     c = run.model_config
     return ViewModel(
         n_layer=c.n_layer,
@@ -225,7 +269,7 @@ def gather_circuit(item: Chosen) -> ViewCircuit:
     return ViewCircuit(
         id=circuit_id(item, circuit),
         model=item.model,
-        setting=setting_name(circuit),
+        setting=settings_words(circuit.hyperparameters),
         circuit=circuit,
         standing=standing(circuit),
         n_test_prompts=2 * prompts.n_pairs,
@@ -237,6 +281,7 @@ def gather_circuit(item: Chosen) -> ViewCircuit:
         edge_effects=_edges(circuit, fewer),
         ladder=_ladder(few, order),
         judgement=stored_judgement(item.path, circuit),
+        requirements=ladder_of(run, circuit),
         graph=neuronpedia_graph(circuit, pairs[0], model.config.n_layer, item.model) if small else None,
     )
 
@@ -254,11 +299,14 @@ def _nodes(
     lengths = torch.full((len(text),), text.shape[1], device=run.device)
     in_text: Mapping[str, Examples] = node_examples(model, shown, text, lengths)
     in_task: Mapping[str, Examples] = circuit_examples(alone, shown)
+    classes, weights = class_differences(alone, shown), degrees(model, circuit.nodes)
     nodes = {}
     for key, said in node_words(model, circuit.nodes, run.tokenizer.token_text).items():
         site, channel = parse_key(key)
         mean = float(stored.means[site][channel])
-        nodes[key] = ViewNode(said, mean, effects.get(key), in_text.get(key), in_task.get(key))
+        nodes[key] = ViewNode(
+            said, mean, effects.get(key), in_text.get(key), in_task.get(key), classes.get(key), weights[key]
+        )
     return nodes
 
 
@@ -288,4 +336,5 @@ def _ladder(alone: IsolatedCircuit, order: Sequence[str]) -> Ladder:
             kept.setdefault(site, []).append(channel)
         found = effect(replace(alone, nodes=kept))
         steps.append(LadderStep(k, found.loss, found.accuracy))
-    return Ladder(list(order), steps)
+    whole = task_loss(logit_difference(alone.model, alone.prompts), alone.prompts.sign)
+    return Ladder(list(order), steps, float(whole))

@@ -94,7 +94,9 @@ def _row(circuit: "PrunedCircuit") -> Row:
 
 
 def _remarks(circuit: "PrunedCircuit") -> Iterator[str]:
-    """What a reader of the row should know: why it is not solved, how rough it is, which verdict is void."""
+    """What a reader of the row should know: its parts, why it is not solved, how rough it is, which verdict is void."""
+    if circuit.anatomy:
+        yield circuit.anatomy
     if circuit.why_not:
         yield f"not solved: {'; '.join(circuit.why_not)}"
     if circuit.caution:

@@ -4,7 +4,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from thinwire.cli.arguments import Parser, add_device
+from thinwire.cli.arguments import Parser, add_device, add_where
 from thinwire.cli.console import RichProgress, announce
 from thinwire.cli.verb import Verb
 from thinwire.errors import UserError
@@ -12,6 +12,7 @@ from thinwire.errors import UserError
 
 def _arguments(parser: Parser, argv: list[str]) -> None:
     parser.add_argument("paths", type=Path, nargs="+", help="A circuit's directory, a run with circuits, or a demo.")
+    add_where(parser)
     parser.add_argument(
         "--out", type=Path | None, default=None, help="File to write; without it, view.html in the first path."
     )
@@ -30,7 +31,14 @@ def _run(arguments: Namespace) -> dict[str, Any]:
 
     if arguments.live:
         return _serve(arguments)
-    return view(arguments.paths, arguments.out, graph=arguments.graph, device=arguments.device, progress=RichProgress())
+    return view(
+        arguments.paths,
+        arguments.out,
+        graph=arguments.graph,
+        where=arguments.where,
+        device=arguments.device,
+        progress=RichProgress(),
+    )
 
 
 def _serve(arguments: Namespace) -> dict[str, Any]:
@@ -39,7 +47,10 @@ def _serve(arguments: Namespace) -> dict[str, Any]:
 
     if arguments.out or arguments.graph:
         raise UserError("--live writes no files; drop --out and --graph")
-    with live_server(arguments.paths, port=arguments.port, device=arguments.device, progress=RichProgress()) as server:
+    server = live_server(
+        arguments.paths, port=arguments.port, where=arguments.where, device=arguments.device, progress=RichProgress()
+    )
+    with server:
         announce(f"{server.url}\nOpen this address in a browser on this machine; Ctrl-C ends it.")
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
@@ -49,8 +60,8 @@ def _serve(arguments: Namespace) -> dict[str, Any]:
 VERB = Verb(
     name="view",
     summary="Write circuits as one interactive page, or serve it live.",
-    usage="CIRCUIT|RUN|DEMO [...] [--out FILE] [--live]",
-    example="thinwire view runs/demo\nthinwire view runs/demo/sparse --live",
+    usage="CIRCUIT|RUN|DEMO [...] [--where NAME=VALUE ...] [--out FILE] [--live]",
+    example="thinwire view runs/demo\nthinwire view runs/demo/sparse --where task=else_elif --live",
     add_arguments=_arguments,
     run=_run,
 )

@@ -24,7 +24,7 @@ function inspect(figure, key) {
   const panel = figure.querySelector(".inspector");
   panel.replaceChildren(
     el("button", { type: "button", class: "close", "aria-label": "Close", onclick: () => release(figure) }, "×"),
-    el("h4", {}, key));
+    el("strong", {}, key));
   const said = figure.querySelector(`[data-node="${CSS.escape(key)}"]`).dataset.said;
   if (said) panel.append(el("p", { class: "said" }, said));
   const node = evidence && evidence.pair.nodes[key];

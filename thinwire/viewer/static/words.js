@@ -17,6 +17,7 @@ function fill(element, attributes, children) {
   for (const child of children.flat()) if (child !== null && child !== undefined && child !== false) element.append(child);
   return element;
 }
+const byId = (id) => document.getElementById(id);
 const button = (words, onclick, more = {}) => el("button", { type: "button", onclick, ...more }, words);
 
 /** A file for whoever looks at the page. */
@@ -46,6 +47,7 @@ function percent(share) {
   if (value === 0 || value === 100) return `${value}\u00a0%`;
   return `${(value > 0 && value < 100 ? Math.min(Math.max(value, 0.1), 99.9) : value).toFixed(1)}\u00a0%`;
 }
+const upperFirst = (words) => words.charAt(0).toUpperCase() + words.slice(1);
 const plural = (n, one, many) => `${thousands(n)} ${n === 1 ? one : many ?? `${one}s`}`;
 
 const PARTS = { in: "read channel", q: "query channel", k: "key channel", v: "value channel", out: "written channel", neuron: "neuron" };
@@ -60,7 +62,7 @@ function nodeWords(key, dHead) {
 }
 
 /** The ground of a value: one tone for positive, another for negative, as strong as its share of the largest. */
-const tone = (value, largest) => `color-mix(in srgb, var(${value >= 0 ? "--positive" : "--negative"}) ${Math.round(55 * Math.min(1, Math.abs(value) / (largest || 1)))}%, transparent)`;
+const tone = (value, largest) => `color-mix(in srgb, var(${value >= 0 ? "--positive" : "--negative"}) ${Math.round(45 * Math.min(1, Math.abs(value) / (largest || 1)))}%, transparent)`;
 
 /** Tokens on grounds as strong as their activations: one tone for positive, another, with a dashed rule, for negative. */
 function chips(tokens, values, largest, at = -1) {
