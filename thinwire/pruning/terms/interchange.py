@@ -40,8 +40,8 @@ class Interchange:
 
     def __init__(self, engine: Engine, target: float) -> None:
         self.sides, self.model = Sides(engine), engine.model
-        self.single_effects: dict[int, float] = {}
-        """Exact effects of single nodes in the whole model, by their place; they do not depend on the gates."""
+        self.known_in_model: dict[bytes, float] = {}
+        """Effects in the whole model of sets that were asked for: they do not depend on the gates."""
 
     def losses(
         self, gates: Float[Tensor, "S nodes"], rows: Sequence[Int[Tensor, " n"]], generators: Sequence[torch.Generator]
@@ -93,8 +93,8 @@ class Interchange:
     ) -> Demand:
         removed = tuple(removed)
         sets = torch.stack([subset(gates, order, share) for order, share in zip(self.orders, SHARES, strict=True)])
-        patching = self.sides.judged
-        error = normalised_error(patching.effects(sets, gates, removed).mean(1), patching.effects(sets).mean(1))
+        in_circuit = self.sides.judged.effects(sets, gates, removed).mean(1)
+        error = normalised_error(in_circuit, self._in_model(sets).to(in_circuit))
         if error > stop * LIMIT:
             return Demand(error, LIMIT)
         circuit, model = self._singles(gates, removed)
@@ -110,16 +110,17 @@ class Interchange:
         masks = torch.zeros(len(nodes), len(gates), dtype=torch.bool, device=gates.device)
         masks[torch.arange(len(nodes), device=gates.device), nodes] = True
         in_circuit = self.sides.judged.effects(masks, gates, removed).mean(1)
-        in_model = self._singles_in_model(nodes, masks).to(in_circuit)
+        in_model = self._in_model(masks).to(in_circuit)
         matter = torch.maximum(in_circuit.abs(), in_model.abs()) >= MATTERS
         return in_circuit[matter], in_model[matter]
 
-    def _singles_in_model(self, nodes: Tensor, masks: Tensor) -> Tensor:
-        new = [i for i, node in enumerate(nodes.tolist()) if node not in self.single_effects]
-        if new:
-            found = self.sides.judged.effects(masks[new]).mean(1)
-            self.single_effects |= dict(zip(nodes[new].tolist(), found.tolist(), strict=True))
-        return torch.tensor([self.single_effects[node] for node in nodes.tolist()])
+    def _in_model(self, sets: Bool[Tensor, "V nodes"]) -> Float[Tensor, " V"]:
+        """Mean effect of each set in the whole model."""
+        keys = [chosen.cpu().numpy().tobytes() for chosen in sets]
+        if new := [i for i, key in enumerate(keys) if key not in self.known_in_model]:
+            found = self.sides.judged.effects(sets[new]).mean(1).tolist()
+            self.known_in_model |= {keys[i]: effect for i, effect in zip(new, found, strict=True)}
+        return torch.tensor([self.known_in_model[key] for key in keys])
 
 
 def subset(gates: Float[Tensor, " nodes"], order: Float[Tensor, " nodes"], share: float) -> Bool[Tensor, " nodes"]:
