@@ -32,6 +32,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of six small files of Python, for trainings of a few steps."""
+    from tiny_world import write_small_corpus
+
+    return write_small_corpus(tmp_path_factory.mktemp("world") / "small")
+
+
+@pytest.fixture(scope="session")
 def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of Python in which two built-in tasks occur."""
     from tiny_world import write_corpus

@@ -18,7 +18,7 @@ from typing import Any
 import thinwire.storage.tensors as storage_tensors
 import thinwire.training.checkpoint as training_checkpoint
 from thinwire.cli.main import main
-from thinwire.training.metrics import MetricsLog
+from thinwire.training.metrics import MetricsLog, StepRow
 
 SMALL = [
     *("--model.vocab_size=288", "--model.d_model=32", "--model.context=16", "--model.n_layer=1", "--threads=1"),
@@ -51,7 +51,7 @@ def nothing(*args: Any, **kwargs: Any) -> None:
     return None
 
 
-def half_of_a_line(log: MetricsLog, row: dict[str, Any]) -> None:
+def half_of_a_line(log: MetricsLog, row: StepRow) -> None:
     log._file.write(b'{"step": 3, "tok')
     log._file.flush()
 

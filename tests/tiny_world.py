@@ -36,6 +36,15 @@ def write_corpus(folder: Path) -> Path:
     return folder
 
 
+def write_small_corpus(folder: Path, n_functions: int = 40) -> Path:
+    """Six files of functions that differ in a number: enough to learn a tokenizer of 288 tokens from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(6):
+        lines = [f"def f{i}_{j}(value, other={j}):\n    return value[{j}] + other\n\n" for j in range(n_functions)]
+        (folder / f"m{i}.py").write_text("".join(lines))
+    return folder
+
+
 def tiny_config(
     corpus: Path, *, d_model: int = 64, density: float = 0.3, steps: int = 240, recipe: str = "tiny"
 ) -> RunConfig:

@@ -42,20 +42,10 @@ def error_of(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six small files of Python."""
-    folder = tmp_path_factory.mktemp("corpus")
-    for i in range(6):
-        lines = [f"def f{i}_{j}(value, other={j}):\n    return value[{j}] + other\n\n" for j in range(40)]
-        (folder / f"m{i}.py").write_text("".join(lines))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, small_corpus: Path) -> Path:
     """A run of 20 steps, made by the command line."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    assert run("train", "--out", str(out), "--json", f"--data.source={corpus}", *SMALL) == 0
+    assert run("train", "--out", str(out), "--json", f"--data.source={small_corpus}", *SMALL) == 0
     return out
 
 
@@ -333,11 +323,11 @@ def test_train_then_eval_agree(trained: Path, capsys: pytest.CaptureFixture[str]
     assert "held-out loss" in err
 
 
-def test_a_run_keeps_its_settings(trained: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_keeps_its_settings(trained: Path, small_corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     message = error_of(capsys, "train", "--out", str(trained), "--resume", "--train.n_tokens=9999", "--seed=1")
     assert "other values of train.n_tokens, train.seed" in message
-    again = ["train", "--out", str(trained), f"--data.source={corpus}", *SMALL]
+    again = ["train", "--out", str(trained), f"--data.source={small_corpus}", *SMALL]
     assert "not empty" in error_of(capsys, *again)  # another run is never overwritten
     assert run(*again, "--resume", "--json") == 0  # the same command with --resume, as the hint gives it
 

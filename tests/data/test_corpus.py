@@ -1,15 +1,15 @@
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from thinwire.data.config import DataConfig
 from thinwire.data.corpus import Corpus, Left, read_corpus
-from thinwire.data.manifest import manifest
+from thinwire.data.manifest import CorpusManifest, SplitCounts, manifest
 from thinwire.data.stream import Stream
 from thinwire.errors import UserError
-from thinwire.storage.files import sha256, to_json
+from thinwire.storage.files import record_json, sha256
+from thinwire.storage.records import read_record
 
 
 def write(folder: Path, files: dict[str, str | bytes]) -> DataConfig:
@@ -24,7 +24,7 @@ def texts(corpus: Corpus) -> list[str]:
     return [*corpus.texts("train"), *corpus.texts("heldout")]
 
 
-def made(config: DataConfig) -> dict[str, Any]:
+def made(config: DataConfig) -> CorpusManifest:
     """The manifest of a corpus of which nothing was tokenised."""
     stream = Stream(read_corpus(config), config)
     none = [0] * len(stream.corpus.sources)
@@ -124,19 +124,16 @@ def test_manifest_counts_bytes_per_split(tmp_path: Path) -> None:
     config = write(tmp_path, {"a.py": "four", "b.py": "é\n", "c.py": "seven.."})
     found = made(config)
     # b.py is held out (its place is the lowest, see above): é is two bytes, with its newline three; train has 4 + 7
-    assert found["splits"] == {
-        "train": {"n_files": 2, "n_bytes": 11, "n_tokens": 0},
-        "heldout": {"n_files": 1, "n_bytes": 3, "n_tokens": 0},
-    }
-    assert (found["n_files"], found["n_bytes"]) == (3, 14)
-    assert (found["source_kind"], found["source"], found["python_version"]) == ("path", str(tmp_path), None)
-    assert [file["name"] for file in found["files"]] == ["a.py", "b.py", "c.py"]
+    assert found.splits == {"train": SplitCounts(2, 11, 0), "heldout": SplitCounts(1, 3, 0)}
+    assert (found.n_files, found.n_bytes) == (3, 14)
+    assert (found.source_kind, found.source, found.python_version) == ("path", str(tmp_path), None)
+    assert [file.name for file in found.files] == ["a.py", "b.py", "c.py"]
 
 
 def test_odd_file_names_can_be_stored(tmp_path: Path) -> None:
     found = made(write(tmp_path, {"caf\udce9.py": "a", "b.py": "b"}))
-    assert [file["name"] for file in found["files"]] == ["b.py", "caf\\xe9.py"]
-    assert "caf" in to_json(found).encode().decode()
+    assert [file.name for file in found.files] == ["b.py", "caf\\xe9.py"]
+    assert read_record(CorpusManifest, record_json(found).encode(), "corpus.json") == found
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from thinwire.data import files
 from thinwire.data.config import DataConfig, Part
-from thinwire.data.corpus import place, read_corpus
+from thinwire.data.corpus import CorpusSplit, place, read_corpus
 from thinwire.data.shards import PreparedData, prepare
 from thinwire.data.sources import sources
 from thinwire.data.stream import Stream
@@ -95,13 +95,14 @@ def test_without_shares_every_document_stands_once_and_sources_take_turns(tmp_pa
     assert sorted(texts(data, "train") + texts(data, "heldout")) == sorted(
         path.read_text() for folder in (a, b) for path in folder.iterdir()
     )
-    first, second = data.corpus_manifest["sources"]
-    assert (first["source"], second["source"], first["share"]) == (str(a), str(b), None)
-    assert data.corpus_manifest["source_kind"] == "several"
-    for split, stream in (("train", data.train), ("heldout", data.heldout)):
-        assert first["splits"][split]["n_tokens"] + second["splits"][split]["n_tokens"] == len(stream)
+    first, second = data.corpus_manifest.sources
+    assert (first.source, second.source, first.share) == (str(a), str(b), None)
+    assert data.corpus_manifest.source_kind == "several"
+    streams: dict[CorpusSplit, np.ndarray] = {"train": data.train, "heldout": data.heldout}
+    for split, stream in streams.items():
+        assert (first.splits[split].n_tokens or 0) + (second.splits[split].n_tokens or 0) == len(stream)
         in_first = [data.tokenizer.encode(text) for text in texts(data, split) if "apple" in text]
-        assert first["splits"][split]["n_tokens"] == sum(len(ids) + 1 for ids in in_first)
+        assert first.splits[split].n_tokens == sum(len(ids) + 1 for ids in in_first)
 
 
 def test_a_source_holds_out_the_same_documents_alone_and_in_any_company(tmp_path: Path) -> None:
@@ -117,19 +118,19 @@ def test_shares_are_met_by_leaving_documents_out_or_by_repeating_them(tmp_path: 
     a, b = write(tmp_path / "a", "apple", 60), write(tmp_path / "b", "berry", 20)
     config = mixed(tmp_path, f"{a}=0.5", f"{b}=0.5")
     data = prepare(config, 300, tmp_path / "cache")
-    one, two = data.corpus_manifest["sources"]
+    one, two = data.corpus_manifest.sources
     n = {kind: sum(kind in text for text in texts(data, "train")) for kind in ("apple", "berry")}
     assert len(set(texts(data, "train"))) == n["apple"] + n["berry"]  # nothing is repeated
     assert n["berry"] == sum(place(f"berry{i}.py") >= 0.3 for i in range(20))  # the scarce one is whole
     size = max(len(path.read_bytes()) for path in a.iterdir())
     for split in ("train", "heldout"):
-        assert abs(one["splits"][split]["n_bytes"] - two["splits"][split]["n_bytes"]) <= size
+        assert abs(one.splits[split].n_bytes - two.splits[split].n_bytes) <= size
     more = prepare(replace(config, copies=2), 300, tmp_path / "cache")
     again = [text for text in texts(more, "train") if "berry" in text]
     assert len(again) == 2 * len(set(again)) == 2 * n["berry"]
     assert abs(sum("apple" in text for text in texts(more, "train")) - 2 * n["apple"]) <= 1
     assert len(set(texts(more, "heldout"))) == len(texts(more, "heldout"))
-    assert more.corpus_manifest["sources"][1]["splits"]["train"]["n_bytes"] == sum(map(len, again))
+    assert more.corpus_manifest.sources[1].splits["train"].n_bytes == sum(map(len, again))
     assert [len(s.splitlines()) for s in texts(data, "train")[:1]] == [4]
 
 
@@ -139,15 +140,15 @@ def test_records_and_files_mix(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in lines))
     config = mixed(tmp_path, f"{tmp_path / 'b.jsonl'}=0.5", f"{a}=0.5", copies=2)
     data = prepare(config, 300, tmp_path / "cache")
-    kinds = [source["kind"] for source in data.corpus_manifest["sources"]]
+    kinds = [source.kind for source in data.corpus_manifest.sources]
     assert kinds == ["records", "path"]
-    sizes = [source["splits"]["train"]["n_bytes"] for source in data.corpus_manifest["sources"]]
+    sizes = [source.splits["train"].n_bytes for source in data.corpus_manifest.sources]
     assert abs(sizes[0] - sizes[1]) < 0.1 * sizes[0]
     read = [text for text in texts(data, "train") if "berry" in text]
     numbers = [lines.index(text) for text in dict.fromkeys(read)]
     assert numbers == sorted(numbers)  # records keep their order
-    named = {file["name"]: file for file in data.corpus_manifest["files"]}
-    assert "n_bytes" in named["b.jsonl"] and "sha256" in named[f"{a}:apple0.py"]
+    named = {file.name: file for file in data.corpus_manifest.files}
+    assert named["b.jsonl"].n_bytes and named[f"{a}:apple0.py"].sha256
 
 
 def test_a_text_in_two_sources_stands_once_and_is_counted(tmp_path: Path) -> None:

@@ -96,13 +96,13 @@ def test_a_corpus_says_how_much_it_shares_and_drops_it_on_demand(tmp_path: Path)
         (folder / f"m{i}.py").write_text(licence + lines)
     config = DataConfig(str(folder), heldout_frac=0.3)
     plain = prepare(config, 280, tmp_path / "cache")
-    found = plain.corpus_manifest["heldout_overlap"]
-    assert found["window"] == 32 and 0.1 < found["share"] < 0.9 and found["n_dropped_tokens"] == 0
+    found = plain.corpus_manifest.heldout_overlap
+    assert found and found.window == 32 and 0.1 < found.share < 0.9 and found.n_dropped_tokens == 0
     fewer = prepare(replace(config, dedupe_heldout=True), 280, tmp_path / "cache")
     assert np.array_equal(fewer.train, plain.train) and fewer.tokenizer.sha256 == plain.tokenizer.sha256
-    dropped = fewer.corpus_manifest["heldout_overlap"]
-    assert (dropped["share"], dropped["share_before"]) == (0.0, found["share"])
-    assert dropped["n_dropped_tokens"] == len(plain.heldout) - len(fewer.heldout) > 0
+    dropped = fewer.corpus_manifest.heldout_overlap
+    assert dropped and (dropped.share, dropped.share_before) == (0.0, found.share)
+    assert dropped.n_dropped_tokens == len(plain.heldout) - len(fewer.heldout) > 0
     assert "Permission" in plain.tokenizer.decode(plain.heldout.tolist())
     assert "Permission" not in fewer.tokenizer.decode(fewer.heldout.tolist())
 

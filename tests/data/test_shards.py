@@ -64,7 +64,7 @@ def test_streams_decode_to_the_documents(config: DataConfig, tmp_path: Path) -> 
     data = prepare(config, 280, tmp_path / "cache")
     text = "".join(data.tokenizer.decode(stream.tolist()) for stream in (data.train, data.heldout))
     assert sorted(text.split("<|endoftext|>")) == sorted(["", *FILES.values()])
-    assert data.corpus_manifest["n_files"] == 4
+    assert data.corpus_manifest.n_files == 4
     assert data.train.dtype == np.uint16 and not data.train.flags.writeable
 
 
@@ -180,7 +180,7 @@ def test_progress_adds_up_to_its_total(config: DataConfig, tmp_path: Path) -> No
         yield advance
 
     data = prepare(config, 270, tmp_path / "cache", counted)
-    n, n_train = len(data.train), data.corpus_manifest["splits"]["train"]["n_files"]
+    n, n_train = len(data.train), data.corpus_manifest.splits["train"].n_files
     assert seen == {
         "read": [4, 4],
         "learn tokenizer": [n_train, n_train],

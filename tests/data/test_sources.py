@@ -61,9 +61,9 @@ def test_every_line_of_a_jsonl_file_is_a_document(tmp_path: Path) -> None:
     assert documents(data) == expected([f"code.jsonl:{n}" for n in range(1, 41)])
     assert data.train.dtype == np.uint16 and isinstance(data.train, np.memmap)
     manifest = data.corpus_manifest
-    assert (manifest["source_kind"], manifest["n_files"]) == ("records", 40)
-    assert manifest["n_bytes"] == sum(len(text.encode()) for text in TEXTS)
-    assert manifest["splits"]["train"]["n_files"] == len(documents(data)["train"])
+    assert (manifest.source_kind, manifest.n_files) == ("records", 40)
+    assert manifest.n_bytes == sum(len(text.encode()) for text in TEXTS)
+    assert manifest.splits["train"].n_files == len(documents(data)["train"])
 
 
 def test_every_row_of_a_parquet_file_is_a_document(tmp_path: Path) -> None:
@@ -84,17 +84,17 @@ def test_a_folder_may_hold_all_kinds(tmp_path: Path) -> None:
     data = prepared(folder, tmp_path, suffixes=(".py", ".jsonl", ".parquet"))
     assert documents(data) == expected(names, [*TEXTS[:15], *TEXTS[30:], *TEXTS[15:30]])
     only_text = prepared(folder, tmp_path, suffixes=(".py",))
-    assert only_text.corpus_manifest["n_files"] == 10
+    assert only_text.corpus_manifest.n_files == 10
 
 
 def test_documents_are_limited_skipped_and_counted(tmp_path: Path) -> None:
     records: list = [{"text": text} for text in TEXTS[:30]]
     records[3:3] = [{"text": ""}, {"text": None}, {"text": "nul\0"}, {"text": TEXTS[0]}]
     data = prepared(write_jsonl(tmp_path / "x.jsonl", records), tmp_path)
-    assert (data.corpus_manifest["n_skipped"], data.corpus_manifest["n_duplicates"]) == (3, 1)
-    assert data.corpus_manifest["n_files"] == 30
+    assert (data.corpus_manifest.n_skipped, data.corpus_manifest.n_duplicates) == (3, 1)
+    assert data.corpus_manifest.n_files == 30
     fewer = prepared(tmp_path / "x.jsonl", tmp_path, max_documents=24)
-    assert fewer.corpus_manifest["n_files"] == 20  # 24 that were read, less the four above
+    assert fewer.corpus_manifest.n_files == 20  # 24 that were read, less the four above
 
 
 def test_the_tokenizer_learns_from_the_first_training_documents(
@@ -130,7 +130,7 @@ def test_shards_are_reused_and_a_changed_source_is_prepared_again(
     write_jsonl(path, [{"text": text} for text in TEXTS[:-1]])
     second = prepared(path, tmp_path)
     assert second.directory != first.directory
-    assert second.corpus_manifest["sha256"] != first.corpus_manifest["sha256"]
+    assert second.corpus_manifest.sha256 != first.corpus_manifest.sha256
 
 
 @pytest.mark.parametrize("name", ["train.bin", "heldout.bin", "tokenizer.json", "corpus.json"])
@@ -199,7 +199,8 @@ except UserError as error:
     sys.exit(f"refused: {error}")
 text = {"train": data.train, "heldout": data.heldout}
 text = {s: data.tokenizer.decode(t.tolist()).split("<|endoftext|>")[:-1] for s, t in text.items()}
-print(json.dumps({"documents": text, "manifest": data.corpus_manifest}))
+found = data.corpus_manifest
+print(json.dumps({"documents": text, "n_files": found.n_files, "kind": found.source_kind}))
 """
 
 
@@ -224,9 +225,9 @@ def test_a_hugging_face_data_set_is_streamed_in_order(data_set: Path, tmp_path: 
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["documents"] == expected([str(n) for n in range(1, 41)])
-    assert (found["manifest"]["source_kind"], found["manifest"]["n_files"]) == ("hugging face", 40)
+    assert (found["kind"], found["n_files"]) == ("hugging face", 40)
     fewer = in_other_process(tmp_path / "cache", source=f"hf:{data_set}", text_field="code", max_documents=25)
-    assert json.loads(fewer.stdout.splitlines()[-1])["manifest"]["n_files"] == 25
+    assert json.loads(fewer.stdout.splitlines()[-1])["n_files"] == 25
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from thinwire.kernels import cpu, cross_entropy, kept, norm, products, projection
 from thinwire.model.norm import rms_norm
-from thinwire.sparsity.costs import Cost, CostTable, cheapest, from_rows, measure_costs, to_rows
+from thinwire.sparsity.costs import Cost, CostRow, CostTable, cheapest, from_rows, measure_costs, to_rows
 from thinwire.sparsity.linear import linear
 from thinwire.sparsity.projection import project_topk_
 from thinwire.sparsity.topk import abs_topk
@@ -152,7 +152,7 @@ def test_the_cheapest_product_is_chosen_by_shape_and_nonzeros_alone() -> None:
 def test_a_table_is_stored_and_one_of_an_older_version_is_read() -> None:
     costs = {(10, 100): Cost(3.0, 1.0, 0.01, 0.004), (9, 7): Cost(3.0, 1.0, 0.01)}
     assert from_rows(to_rows(costs)) == costs
-    old = [{"rows": 10, "columns": 100, "dense": 3.0, "sparse": 1.0, "per_nonzero": 0.01}]
+    old = [CostRow(10, 100, dense=3.0, sparse=1.0, per_nonzero=0.01)]
     assert from_rows(old) == {(10, 100): Cost(3.0, 1.0, 0.01)}
 
 

@@ -24,13 +24,9 @@ from thinwire.workflows.train import resolve, train
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    folder = tmp_path_factory.mktemp("corpus")
-    for i in range(6):
-        lines = [f"def f{i}_{j}(value, other={j}):\n    return value[{j}] + other\n\n" for j in range(40)]
-        (folder / f"m{i}.py").write_text("".join(lines))
+def config(small_corpus: Path) -> RunConfig:
     return RunConfig(
-        data=DataConfig(source=str(folder), heldout_frac=0.3),
+        data=DataConfig(source=str(small_corpus), heldout_frac=0.3),
         model=ModelConfig(vocab_size=288, context=16, n_layer=1, d_model=32),
         train=TrainConfig(n_tokens=3 * 8 * 16, batch_size=8, density=0.2),
         threads=1,
@@ -56,7 +52,7 @@ def test_a_run_gives_back_what_it_was_made_from(config: RunConfig, data: Prepare
     assert run.tokenizer.sha256 == data.tokenizer.sha256
     assert run.corpus == data.corpus_manifest
     assert np.array_equal(run.heldout, data.heldout) and not run.heldout.flags.writeable
-    assert (run.environment["seed"], run.environment["threads"]) == (0, 1)
+    assert (run.environment.seed, run.environment.threads) == (0, 1)
     assert run.metrics == [] and list(run.circuit_directories()) == []
     assert os.listdir(tmp_path) == ["run"]
 
@@ -77,7 +73,7 @@ def test_the_model_is_the_last_checkpoints_and_frozen(trained: Path) -> None:
     assert not run.model.training and not any(p.requires_grad for p in run.model.parameters())
     again = load_run(trained, "cpu")
     assert run.fingerprint == again.fingerprint and run.model is run.model
-    assert run.metrics[-1]["step"] == 3
+    assert run.metrics[-1].step == 3
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "tokenizer.json", "corpus.json", "heldout.bin", "env.json"])
@@ -190,8 +186,8 @@ def test_the_loss_that_training_ended_with_is_kept_and_an_older_run_measures_it(
     trained = train(config, tmp_path / "run")
     path, told = tmp_path / "run", trained["heldout_loss"]
     assert json.loads(read_sealed(path, "final.json"))["heldout_loss"] == load_run(path).heldout_loss() == told
-    for name, expected in ((trained["fingerprint"], 9.0), ("another model", told)):
-        add_sealed(path, "final.json", json.dumps({"fingerprint": name, "heldout_loss": 9.0}))
+    for name, expected in ((trained["fingerprint"], 9.0), ("0" * 64, told)):
+        add_sealed(path, "final.json", json.dumps({"fingerprint": name, "heldout_loss": 9.0, "heldout_tokens": 1}))
         assert load_run(path).heldout_loss() == expected
     manifest = json.loads((path / "manifest.json").read_text())
     del manifest["files"]["final.json"]

@@ -28,18 +28,9 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("corpus")
-    for i in range(6):
-        lines = [f"def f{i}_{j}(value, other={j}):\n    return value[{j}] + other\n\n" for j in range(40)]
-        (folder / f"m{i}.py").write_text("".join(lines))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory, small_corpus: Path) -> Path:
     out = tmp_path_factory.mktemp("runs") / "whole"
-    assert main(["train", "--out", str(out), "--json", f"--data.source={corpus}", *SMALL]) in ENDED
+    assert main(["train", "--out", str(out), "--json", f"--data.source={small_corpus}", *SMALL]) in ENDED
     return out
 
 
@@ -110,12 +101,12 @@ def test_without_any_checkpoint_training_starts_at_the_first_step(stopped: Path,
 
 
 def test_resuming_where_nothing_is_starts_what_was_asked_for_and_nothing_else(
-    finished: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: Path, small_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A call that was stopped while it read the corpus has left no run; its hint says --resume all the same."""
     assert "nowhere holds no run" in refused(capsys, "train", "--out", str(tmp_path / "nowhere"), "--resume")
     assert (
-        main(["train", "--out", str(tmp_path / "new"), "--resume", "--json", f"--data.source={corpus}", *SMALL])
+        main(["train", "--out", str(tmp_path / "new"), "--resume", "--json", f"--data.source={small_corpus}", *SMALL])
         in ENDED
     )
     assert weights(tmp_path / "new") == weights(finished)
@@ -139,12 +130,12 @@ def test_damaged_metrics_are_named_and_nothing_is_cut(stopped: Path, capsys: pyt
     assert path.read_bytes() == before
 
 
-def test_a_changed_corpus_is_noticed(stopped: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (corpus / "new.py").write_text("x = 1\n")
+def test_a_changed_corpus_is_noticed(stopped: Path, small_corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (small_corpus / "new.py").write_text("x = 1\n")
     try:
         message = refused(capsys, "train", "--out", str(stopped), "--resume")
     finally:
-        (corpus / "new.py").unlink()
+        (small_corpus / "new.py").unlink()
     assert f"the corpus has changed since {stopped} was started; restore it, or train into a new directory" in message
 
 
@@ -170,7 +161,7 @@ RUST_DISK_FULL = SafetensorError("Error while serializing: I/O error: No space l
 
 @pytest.mark.parametrize("what", ["weights", "moments", "metrics"])
 def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_later(
-    what: str, finished: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    what: str, finished: Path, small_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The fifth tensors are weights at step 10, the fourth the moments at step 8."""
     out = tmp_path / "run"
@@ -181,7 +172,7 @@ def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_later(
         else:
             failing = fails(save, 5 if what == "weights" else 4, RUST_DISK_FULL)
             patch.setattr(thinwire.storage.tensors, "save_file", failing)
-        message = refused(capsys, "train", "--out", str(out), f"--data.source={corpus}", *SMALL)
+        message = refused(capsys, "train", "--out", str(out), f"--data.source={small_corpus}", *SMALL)
     assert "disk full: free space in" in message and message.endswith("--resume")
     left = {"weights": ["step-00000004", "step-00000008"], "moments": ["step-00000004"], "metrics": ["step-00000004"]}
     assert sorted(os.listdir(out / "checkpoints")) == left[what]
@@ -190,15 +181,17 @@ def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_later(
 
 
 def test_a_full_disk_before_the_first_step_leaves_nothing(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    small_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("thinwire.runs.run.write_atomic", fails(lambda *_: None, 2, DISK_FULL))
-    assert "disk full" in refused(capsys, "train", "--out", str(tmp_path / "run"), f"--data.source={corpus}", *SMALL)
+    assert "disk full" in refused(
+        capsys, "train", "--out", str(tmp_path / "run"), f"--data.source={small_corpus}", *SMALL
+    )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_corpora_and_vocabularies_leave_nothing(
-    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, empty, binary = tmp_path / "run", tmp_path / "empty", tmp_path / "binary"
     empty.mkdir()
@@ -207,10 +200,10 @@ def test_bad_corpora_and_vocabularies_leave_nothing(
     for source, message in ((empty, "holds no text files"), (binary, "1 binary or empty left out")):
         assert message in refused(capsys, "train", "--out", str(out), f"--data.source={source}", *SMALL)
     wide = ["--model.vocab_size=40000"]
-    message = refused(capsys, "train", "--out", str(out), f"--data.source={corpus}", *SMALL, *wide)
+    message = refused(capsys, "train", "--out", str(out), f"--data.source={small_corpus}", *SMALL, *wide)
     assert "the corpus yields only" in message
     long = ["--model.context=100000"]
-    message = refused(capsys, "train", "--out", str(out), f"--data.source={corpus}", *SMALL, *long)
+    message = refused(capsys, "train", "--out", str(out), f"--data.source={small_corpus}", *SMALL, *long)
     assert "fewer than one window of context 100000 + 1" in message
     assert not out.exists()
 

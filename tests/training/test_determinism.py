@@ -16,13 +16,9 @@ from thinwire.workflows.train import train
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    folder = tmp_path_factory.mktemp("corpus")
-    for i in range(6):
-        lines = [f"def f{i}_{j}(value, other={j}):\n    return value[{j}] + other\n\n" for j in range(40)]
-        (folder / f"m{i}.py").write_text("".join(lines))
+def config(small_corpus: Path) -> RunConfig:
     return RunConfig(
-        data=DataConfig(source=str(folder), heldout_frac=0.3),
+        data=DataConfig(source=str(small_corpus), heldout_frac=0.3),
         model=ModelConfig(vocab_size=288, context=16, n_layer=1, d_model=32),
         train=TrainConfig(n_tokens=8 * 8 * 16, batch_size=8, density=0.2, checkpoint_every_steps=6),
         threads=1,

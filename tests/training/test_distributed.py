@@ -22,19 +22,12 @@ FORKABLE = {"NUMBA_NUM_THREADS": "1", "NUMBA_THREADING_LAYER": "workqueue"}
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("corpus")
-    for i in range(6):
-        lines = [f"def f{i}_{j}(value, other={j}):\n    return value[{j}] + other\n\n" for j in range(40)]
-        (folder / f"m{i}.py").write_text("".join(lines))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def joint(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def joint(
+    tmp_path_factory: pytest.TempPathFactory, small_corpus: Path
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """Folder of the runs that joint_training.py makes, and what it said."""
     folder = tmp_path_factory.mktemp("joint")
-    command = [sys.executable, str(PROGRAM), str(corpus), str(folder)]
+    command = [sys.executable, str(PROGRAM), str(small_corpus), str(folder)]
     done = subprocess.run(command, env=os.environ | FORKABLE, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder, done
@@ -75,7 +68,7 @@ def test_resuming_with_as_many_processes_gives_the_same_bytes(joint: tuple[Path,
 def test_resuming_with_another_number_of_processes_goes_on_nearly_alike(joint: tuple[Path, object]) -> None:
     for name in ("two-one", "one-two", "two"):
         assert close(joint[0] / name, joint[0] / "one"), name
-        assert [row["step"] for row in load_run(joint[0] / name).metrics] == list(range(1, 21))
+        assert [row.step for row in load_run(joint[0] / name).metrics] == list(range(1, 21))
 
 
 def test_only_the_first_process_speaks(joint: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -146,11 +139,11 @@ def workers(parent: int) -> list[int]:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_worker_ends_the_job_and_resume_goes_on(corpus: Path, tmp_path: Path, victim: int) -> None:
+def test_a_killed_worker_ends_the_job_and_resume_goes_on(small_corpus: Path, tmp_path: Path, victim: int) -> None:
     log = tmp_path / "log"
-    assert torchrun(corpus, tmp_path / "whole", log).wait(120) in ENDED, log.read_text()
+    assert torchrun(small_corpus, tmp_path / "whole", log).wait(120) in ENDED, log.read_text()
     metrics = tmp_path / "killed" / "metrics.jsonl"
-    with torchrun(corpus, tmp_path / "killed", log) as job:
+    with torchrun(small_corpus, tmp_path / "killed", log) as job:
         while job.poll() is None and not (metrics.exists() and metrics.read_bytes().count(b"\n") > 90):
             time.sleep(0.01)
         os.kill(workers(job.pid)[victim], signal.SIGKILL)
@@ -158,6 +151,6 @@ def test_a_killed_worker_ends_the_job_and_resume_goes_on(corpus: Path, tmp_path:
     said = log.read_text()
     assert "thinwire: error: another process of this job has ended" in said and "with --resume" in said
     assert "Signal 9 (SIGKILL) received" in said  # torchrun says who died
-    assert torchrun(corpus, tmp_path / "killed", log, "--resume").wait(120) in ENDED, log.read_text()
+    assert torchrun(small_corpus, tmp_path / "killed", log, "--resume").wait(120) in ENDED, log.read_text()
     name = "checkpoints/step-00000300/model.safetensors"
     assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_world import write_small_corpus
 
 from thinwire.model.config import ModelConfig
 from thinwire.training import forecast
@@ -103,11 +104,7 @@ def measured(config: RunConfig, folder: Path, *more: str) -> dict:
     """Forecast and truth of one training in a process of its own."""
     from thinwire.training.config_file import to_yaml
 
-    source = folder / "corpus"
-    source.mkdir()
-    for i in range(6):
-        lines = [f"def f{i}_{j}(value, other={j}):\n    return value[{j}] + other\n\n" for j in range(120)]
-        (source / f"m{i}.py").write_text("".join(lines))
+    source = write_small_corpus(folder / "corpus", n_functions=120)
     data = replace(config.data, source=str(source), heldout_frac=0.3)
     warm = replace(SMALL, data=data, model=replace(SMALL.model, vocab_size=300))
     for name, each in (("real", replace(config, data=data)), ("warm", warm)):

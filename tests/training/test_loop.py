@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from step_rows import step_row
 
 from thinwire.cli.main import main
 from thinwire.data.batches import Batches
@@ -18,7 +19,7 @@ from thinwire.training.checkpoint import TrainState, checkpoint_directories
 from thinwire.training.config import RunConfig, TrainConfig
 from thinwire.training.journal import Journal
 from thinwire.training.loop import RECENT, Diverged, Speed, Training, check_step, schedule, train, train_step
-from thinwire.training.metrics import read_metrics
+from thinwire.training.metrics import StepRow, read_metrics
 from thinwire.training.optimizer import SparseOptimizer
 
 CONFIG = RunConfig(
@@ -67,7 +68,7 @@ def test_bfloat16_gives_nearly_the_same_step_and_leaves_the_weights_in_float32()
     assert {value.dtype for value in other.parameters()} == {torch.float32}
 
 
-def run(folder: Path, config: RunConfig = CONFIG) -> list[dict]:
+def run(folder: Path, config: RunConfig = CONFIG) -> list[StepRow]:
     model, optimizer = fresh(config)
     windows = torch.from_numpy(Batches(TOKENS, 4, 8, 1).at(0))
     train(Training(folder, config, model, optimizer, TOKENS, windows, START))
@@ -95,7 +96,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path, monkeypatch: pyt
         f"loss {factor} at step 9 of {tmp_path}; the last good checkpoint is step 6; train into a new directory with a "
         f"train.learning_rate below 0.0128 or a train.warmup_frac above 0.01"
     )
-    assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == list(range(1, 9))
+    assert [row.step for row in read_metrics(tmp_path / "metrics.jsonl")] == list(range(1, 9))
     assert [path.name for path in checkpoint_directories(tmp_path)] == ["step-00000006"]
 
 
@@ -152,16 +153,16 @@ def test_a_device_that_is_too_small_says_what_to_try(
 def journal_of(folder: Path, losses: list[float]) -> Journal:
     journal = Journal(folder, START)
     for step, loss in enumerate(losses, 1):
-        journal.append({"step": step, "loss": loss})
+        journal.append(step_row(step, loss))
     return journal
 
 
 def test_the_spike_guard_is_off_by_default_and_needs_a_history(tmp_path: Path) -> None:
     guarded = replace(CONFIG.train, spike_factor=2.0)
     journal = journal_of(tmp_path, [3.0] * RECENT)
-    spike = {"step": RECENT + 1, "loss": 6.1}
+    spike = step_row(RECENT + 1, 6.1)
     check_step(spike, journal, CONFIG.train)
-    check_step(spike | {"loss": 5.9}, journal, guarded)
+    check_step(replace(spike, loss=5.9), journal, guarded)
     with pytest.raises(Diverged, match="loss 6.1 against 3, the mean of 100 steps, at step 101"):
         check_step(spike, journal, guarded)
     journal.close()
@@ -173,16 +174,16 @@ def test_the_spike_guard_is_off_by_default_and_needs_a_history(tmp_path: Path) -
 def test_the_guard_looks_at_the_last_steps_only(tmp_path: Path) -> None:
     journal = journal_of(tmp_path, [50.0] * 5 + [3.0] * RECENT)
     with pytest.raises(Diverged, match="against 3,"):
-        check_step({"step": 1, "loss": 7.0}, journal, replace(CONFIG.train, spike_factor=2.0))
+        check_step(step_row(1, 7.0), journal, replace(CONFIG.train, spike_factor=2.0))
     journal.close()
 
 
 def test_every_step_has_its_row_and_some_have_more(tmp_path: Path) -> None:
     rows = run(tmp_path)
-    assert [row["step"] for row in rows] == list(range(1, 21))
-    assert [row["step"] for row in rows if "heldout_loss" in row] == [5, 10, 15, 20]
-    assert rows[-1]["tokens"] == 20 * 12 * 8
-    assert rows[-1]["density"] == pytest.approx(0.2)
+    assert [row.step for row in rows] == list(range(1, 21))
+    assert [row.step for row in rows if row.heldout_loss is not None] == [5, 10, 15, 20]
+    assert rows[-1].tokens == 20 * 12 * 8
+    assert rows[-1].density == pytest.approx(0.2)
 
 
 def test_the_bar_shows_speed_loss_density_and_rate_and_the_first_step_has_its_own(tmp_path: Path) -> None:
@@ -206,9 +207,9 @@ def test_the_bar_shows_speed_loss_density_and_rate_and_the_first_step_has_its_ow
     for (_, values), row in zip(shown, rows, strict=True):
         assert values.keys() == {"loss", "density", "rate", "tokens/s"} and values["tokens/s"] > 0
         assert (values["loss"], values["density"], values["rate"]) == (
-            row["loss"],
-            row["density"],
-            row["learning_rate"],
+            row.loss,
+            row.density,
+            row.learning_rate,
         )
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_world import write_small_corpus
 
 from thinwire.runs.run import load_run
 from thinwire.training.metrics import CLOCKED
@@ -27,11 +28,7 @@ AT_RANDOM = [f"ms{n}" for n in (20, 60, 110, 150, 210, 260, 330, 400)]
 
 def train_killed(folder: Path, moments: list[str], options: tuple[str, ...] = ()) -> Path:
     """Folder of one whole run and, for each moment, one that was killed and resumed."""
-    corpus = folder / "corpus"
-    corpus.mkdir()
-    for i in range(6):
-        lines = [f"def f{i}_{j}(value, other={j}):\n    return value[{j}] + other\n\n" for j in range(40)]
-        (corpus / f"m{i}.py").write_text("".join(lines))
+    corpus = write_small_corpus(folder / "corpus")
     program = [sys.executable, str(Path(__file__).parents[1] / "killed_training.py")]
     one_thread = {"NUMBA_NUM_THREADS": "1", "NUMBA_THREADING_LAYER": "workqueue"}  # which may be forked
     done = subprocess.run(
@@ -71,8 +68,8 @@ def test_a_killed_run_resumes_to_the_same_bytes(runs: Path) -> None:
 
 def test_metrics_count_every_step_once_and_time_goes_on(runs: Path) -> None:
     rows = load_run(runs / "replace9+row12+row2").metrics
-    assert [row["step"] for row in rows] == list(range(1, 21))
-    seconds = [row["seconds"] for row in rows]
+    assert [row.step for row in rows] == list(range(1, 21))
+    seconds = [row.seconds for row in rows]
     assert seconds == sorted(seconds)
 
 
@@ -83,8 +80,8 @@ def test_a_run_that_follows_the_nonzeros_resumes_to_the_same_bytes(tmp_path: Pat
     train_killed(tmp_path, IN_MODES, (f"--train.mode={mode}", "--train.regrow_every_steps=3"))
     assert_same(tmp_path, IN_MODES)
     rows = load_run(tmp_path / IN_MODES[0]).metrics
-    assert any(row["spared_rows"] > 0 for row in rows) or mode == "certified"
-    assert all("exchanges" in row for row in rows[10:])
+    assert any((row.spared_rows or 0) > 0 for row in rows) or mode == "certified"
+    assert all(row.exchanges is not None for row in rows[10:])
 
 
 @pytest.mark.slow

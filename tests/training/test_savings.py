@@ -1,9 +1,11 @@
 """Rows of a run say what its mode did, and the summary adds them up."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from step_rows import step_row
 from test_support_optimizer import TOKENS, fresh, go
 
 from thinwire.data.batches import Batches
@@ -36,11 +38,12 @@ def test_the_time_of_a_dense_gradient_is_measured() -> None:
 
 
 def test_the_summary_adds_up_the_rows() -> None:
+    plain = step_row(1)
     rows = [
-        {"spared_rows": 0.0},
-        {"spared_rows": 1.0, "exchanges": 0, "seconds_saved": 1.0},
-        {"spared_rows": 0.5, "exchanges": 6, "norm_error": 0.3, "seconds_saved": 1.5},
-        {"spared_rows": 0.5, "exchanges": 0, "norm_error": -0.4, "seconds_saved": 2.0},
+        replace(plain, spared_rows=0.0),
+        replace(plain, spared_rows=1.0, exchanges=0, seconds_saved=1.0),
+        replace(plain, spared_rows=0.5, exchanges=6, norm_error=0.3, seconds_saved=1.5),
+        replace(plain, spared_rows=0.5, exchanges=0, norm_error=-0.4, seconds_saved=2.0),
     ]
     found = summary(rows)
     assert found == {
@@ -50,7 +53,7 @@ def test_the_summary_adds_up_the_rows() -> None:
         "norm_error": pytest.approx(0.125**0.5),  # (0.09 + 0.16) / 2
         "seconds_saved": 2.0,
     }
-    assert summary([{"loss": 1.0}]) == {} == summary([])
+    assert summary([plain]) == {} == summary([])
 
 
 def test_a_run_writes_them(tmp_path: Path) -> None:
@@ -58,7 +61,7 @@ def test_a_run_writes_them(tmp_path: Path) -> None:
     windows = torch.from_numpy(Batches(TOKENS, 4, 8, 1).at(0))
     train(Training(tmp_path, config, model, optimizer, TOKENS, windows, START))
     rows = read_metrics(tmp_path / "metrics.jsonl")
-    saved = [row["seconds_saved"] for row in rows]
+    saved = [row.seconds_saved or 0.0 for row in rows]
     assert saved == sorted(saved)
     assert 0.3 < summary(rows)["spared_rows"] < 0.8 and summary(rows)["followed_steps"] > 30
     assert all(module.support is None for module in model.modules() if hasattr(module, "support"))

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from step_rows import step_row
 
 from thinwire.errors import UserError
 from thinwire.training.config import RunConfig
 from thinwire.training.watchers import WATCHERS, watching
 
-ROWS = [{"step": step, "loss": 4.0 / step, "density": 0.5, "seconds": step * 1.5} for step in range(1, 7)]
+ROWS = [step_row(step, 4.0 / step, seconds=step * 1.5) for step in range(1, 7)]
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:

@@ -127,7 +127,7 @@ def test_cells_are_the_stored_circuits_and_checks(out: Path) -> None:
 def test_both_models_are_ordinary_runs(out: Path) -> None:
     sparse, dense = (thinwire.load_run(out / kind) for kind in ("sparse", "dense"))
     assert (sparse.config.train.density, dense.config.train.density) == (0.3, 1.0)
-    assert sparse.corpus["sha256"] == dense.corpus["sha256"]
+    assert sparse.corpus.sha256 == dense.corpus.sha256
     assert sparse.tokenizer.sha256 == dense.tokenizer.sha256
     assert sparse.fingerprint != dense.fingerprint
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from thinwire import __version__
-from thinwire.runs.environment import commit, environment, machine, versions
-from thinwire.storage.files import to_json
+from thinwire.runs.environment import Environment, commit, environment, machine, versions
+from thinwire.storage.files import record_json, to_json
+from thinwire.storage.records import read_record
 from thinwire.workflows import doctor as checks
 from thinwire.workflows.doctor import Check, doctor
 
@@ -86,12 +87,11 @@ def test_a_warning_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_environment_names_what_a_repetition_needs() -> None:
     found = environment(seed=7, threads=2)
-    assert (found["seed"], found["threads"]) == (7, 2)
-    assert found["versions"]["thinwire"] == __version__
-    assert found["machine"]["cores"] >= 1
-    assert set(found) == {"versions", "commit", "machine", "seed", "threads"}
+    assert (found.seed, found.threads) == (7, 2)
+    assert found.versions["thinwire"] == __version__
+    assert found.machine.cores >= 1
     assert environment(seed=7, threads=2) == found  # nothing depends on the clock
-    assert json.loads(to_json(found)) == found
+    assert read_record(Environment, record_json(found).encode(), "env.json") == found
 
 
 def test_versions_are_those_of_the_imported_packages() -> None:
@@ -104,8 +104,8 @@ def test_versions_are_those_of_the_imported_packages() -> None:
 
 def test_machine_knows_the_processor_and_memory() -> None:
     found = machine()
-    assert found["cpu"]
-    assert found["memory_bytes"] is None or found["memory_bytes"] > GIB
+    assert found.cpu
+    assert found.memory_bytes is None or found.memory_bytes > GIB
 
 
 def git(directory: Path, *arguments: str) -> str:

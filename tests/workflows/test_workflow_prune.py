@@ -149,9 +149,9 @@ def test_finished_circuits_are_kept(own_run: Run, own_task: str, monkeypatch: py
 
     with monkeypatch.context() as patch:
         patch.setattr(workflow, "prune_model", fail)
-        assert prune(own_run, own_task, quick()) == first
+        assert prune(own_run, own_task, quick(), resume=True) == first
         with pytest.raises(AssertionError, match="pruned again"):
-            prune(own_run, own_task, quick(), resume=False)
+            prune(own_run, own_task, quick())
     assert {p: p.stat().st_mtime_ns for p in path.iterdir()} == stamps
 
 
@@ -182,7 +182,7 @@ def test_a_damaged_circuit_is_made_again(own_run: Run, own_task: str) -> None:
     damaged = circuit_directory(own_run, TASK, quick()) / "circuit.json"
     content = damaged.read_bytes()
     damaged.write_bytes(content.replace(b"0", b"1", 1))
-    assert prune(own_run, own_task, quick()) == first
+    assert prune(own_run, own_task, quick(), resume=True) == first
     assert damaged.read_bytes() == content
 
 
@@ -237,10 +237,10 @@ def test_seeds_that_learn_together_are_those_that_learn_alone(
     first = quick(steps=6, sweep="none")
     configs = [first, replace(first, seed=1), replace(first, k_coef=1e-4), replace(first, steps=3)]
     alone = prune_settings(own_run, own_task, configs[:1])
-    together = prune_settings(own_run, own_task, configs, together=True)
+    together = prune_settings(own_run, own_task, configs, resume=True, together=True)
     assert passes == [configs[:1], configs[1:3], configs[3:]]
     assert together[0] == alone[0]
-    assert together[1:] == prune_settings(own_run, own_task, configs[1:], resume=False)
+    assert together[1:] == prune_settings(own_run, own_task, configs[1:])
     assert passes[3:] == [[config] for config in configs[1:]]
     assert [load_circuit(circuit_directory(own_run, TASK, c)).circuit for c in configs] == together
 

@@ -22,7 +22,7 @@ from jaxtyping import UInt16
 
 from thinwire.data.config import DataConfig
 from thinwire.data.corpus import SPLITS, CorpusSplit, read_corpus
-from thinwire.data.manifest import manifest
+from thinwire.data.manifest import CorpusManifest, HeldoutOverlap, manifest
 from thinwire.data.overlap import WINDOW, deduplicated, find_overlap
 from thinwire.data.sources import sources
 from thinwire.data.stream import Stream
@@ -34,12 +34,13 @@ from thinwire.progress import Progress, silent
 from thinwire.storage.files import (
     MANIFEST,
     new_directory,
-    read_json,
+    read_manifest,
     read_sealed,
+    read_sealed_record,
+    record_json,
     sha256,
     sha256_file,
     write_atomic,
-    write_json,
 )
 
 FORMAT_VERSION = 3
@@ -54,7 +55,7 @@ class PreparedData:
     tokenizer: Tokenizer
     train: UInt16[np.ndarray, " n_train"]
     heldout: UInt16[np.ndarray, " n_heldout"]
-    corpus_manifest: dict[str, Any]
+    corpus_manifest: CorpusManifest
     """The content of `corpus.json`."""
     directory: Path
 
@@ -125,7 +126,7 @@ def _write(directory: Path, stream: Stream, vocab_size: int, progress: Progress,
     write_atomic(directory / "tokenizer.json", tokenizer.to_json())
     n_tokens = _write_tokens(directory, stream, tokenizer, progress)
     overlap = _compare(directory, tokenizer.end_of_text, stream.config.dedupe_heldout, progress)
-    write_json(directory / "corpus.json", {**manifest(stream, n_tokens), "heldout_overlap": overlap})
+    write_atomic(directory / "corpus.json", record_json(manifest(stream, n_tokens, overlap)))
 
 
 def _learnt(stream: Stream, vocab_size: int, progress: Progress) -> Tokenizer:
@@ -163,23 +164,21 @@ def _write_tokens(
     return {split: file.n_tokens for split, file in files.items()}
 
 
-def _compare(directory: Path, end_of_text: int, dedupe: bool, progress: Progress) -> dict[str, Any]:
+def _compare(directory: Path, end_of_text: int, dedupe: bool, progress: Progress) -> HeldoutOverlap:
     """How much of the held-out stream stands in training; with `dedupe` it is left without that, and compared again."""
     train, heldout = (_mapped(directory / f"{split}.bin") for split in SPLITS)
     overlap = find_overlap(train, heldout, end_of_text, progress)
-    found = {"window": WINDOW, "n_windows": len(overlap.starts), "share": overlap.share, "n_dropped_tokens": 0}
     if not dedupe:
-        return found
+        return HeldoutOverlap(WINDOW, len(overlap.starts), overlap.share)
     kept = deduplicated(heldout, overlap, end_of_text)
     if not len(kept):
         raise UserError(
             f"every {WINDOW} tokens of the held-out text stand in training text; hold out more (data.heldout_frac), or "
             f"leave data.dedupe_heldout off"
         )
-    found |= {"share_before": overlap.share, "n_dropped_tokens": len(heldout) - len(kept)}
     write_atomic(directory / "heldout.bin", kept.tobytes())
     after = find_overlap(train, kept, end_of_text, progress)
-    return found | {"n_windows": len(after.starts), "share": after.share}
+    return HeldoutOverlap(WINDOW, len(after.starts), after.share, len(heldout) - len(kept), share_before=overlap.share)
 
 
 def _mapped(path: Path) -> UInt16[np.ndarray, " n_tokens"]:
@@ -191,7 +190,7 @@ def _open(directory: Path) -> PreparedData:
     try:
         tokenizer = Tokenizer.from_json(read_sealed(directory, "tokenizer.json").decode())
         train, heldout = (_open_stream(directory, f"{split}.bin") for split in SPLITS)
-        stored = json.loads(read_sealed(directory, "corpus.json"))
+        stored = read_sealed_record(CorpusManifest, directory, "corpus.json")
     except (CorruptFile, MissingFile) as error:
         problem = str(error).split(";")[0]
         raise type(error)(f"{problem}; delete the folder {directory} and run again") from None
@@ -200,9 +199,9 @@ def _open(directory: Path) -> PreparedData:
 
 def _open_stream(directory: Path, name: str) -> UInt16[np.ndarray, " n_tokens"]:
     """A stream as a memory map, after its checksum was compared without holding it in memory."""
-    entry = read_json(directory / MANIFEST)["files"].get(name)
+    entry = read_manifest(directory).files.get(name)
     if entry is None:
         raise MissingFile(f"{directory / name} is missing")
-    if sha256_file(directory / name) != entry["sha256"]:
+    if sha256_file(directory / name) != entry.sha256:
         raise CorruptFile(f"{directory / name} does not match its checksum")
     return _mapped(directory / name)

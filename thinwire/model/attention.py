@@ -42,12 +42,12 @@ def attention_pattern(
     q: Float[Tensor, "B T D"], k: Float[Tensor, "B T D"], sinks: Float[Tensor, " H"] | None, n_head: int
 ) -> Float[Tensor, "B H T T"]:
     """softmax(q k / sqrt(K)) over earlier keys; with `sinks`, logits of a key without a value, rows sum to below 1."""
-    queries, keys = heads(q, n_head), heads(k, n_head)
-    scores = queries @ keys.transpose(-1, -2) / math.sqrt(queries.shape[-1])
+    queries, keys = heads(q, n_head), heads(k, n_head)  # (B, H, T, K)
+    scores = queries @ keys.transpose(-1, -2) / math.sqrt(queries.shape[-1])  # (B, H, T, T): query, key
     future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
     scores = scores.masked_fill(future, -torch.inf)
     if sinks is not None:
-        scores = torch.cat([scores, sinks[:, None, None].expand(*scores.shape[:-1], 1)], dim=-1)
+        scores = torch.cat([scores, sinks[:, None, None].expand(*scores.shape[:-1], 1)], dim=-1)  # (B, H, T, T + 1)
     return scores.softmax(-1)[..., : q.shape[1]]
 
 
@@ -63,7 +63,7 @@ def causal_attention(
     if plain and q.shape[-1] // n_head <= WIDEST_HEAD and not torch.is_autocast_enabled("cpu"):
         return _Attention.apply(q, k, v, sinks, n_head)  # pyright: ignore[reportReturnType]
     if sinks is None:
-        queries, keys, values = (heads(x, n_head) for x in (q, k, v))
+        queries, keys, values = (heads(x, n_head) for x in (q, k, v))  # (B, H, T, K)
         mixed = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
     else:
         mixed = attention_pattern(q, k, sinks, n_head) @ heads(v, n_head)

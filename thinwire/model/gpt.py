@@ -72,9 +72,9 @@ class Reader(nn.Module):
 
     def read(self, x: Float[Tensor, "B T D"], beside: Tensor | None, hook: Hook) -> Float[Tensor, "B T R"]:
         """The normed residual stream, and behind it the normed positions `beside` it, where there are some."""
-        h = self.norm(x, self.site, hook)
+        h = self.norm(x, self.site, hook)  # (B, T, D)
         if beside is not None:
-            h = torch.cat([h, self.positions_beside(beside).expand(*h.shape[:-1], -1)], dim=-1)
+            h = torch.cat([h, self.positions_beside(beside).expand(*h.shape[:-1], -1)], dim=-1)  # (B, T, R = D + P)
         return self.node("in", h, hook)
 
     def positions_beside(self, table: Float[Tensor, "T P"]) -> Float[Tensor, "T P"]:
@@ -101,25 +101,25 @@ class Attention(Reader):
         self, x: Float[Tensor, "B T D"], beside: Tensor | None, hook: Hook, edges: Edges
     ) -> Float[Tensor, "B T D"]:
         matrix = self.matrix
-        h = self.read(x, beside, hook)
-        q = self.node("q", edge_linear(self.q, h, edges.get(f"{matrix}.q.weight")), hook)
+        h = self.read(x, beside, hook)  # (B, T, R)
+        q = self.node("q", edge_linear(self.q, h, edges.get(f"{matrix}.q.weight")), hook)  # (B, T, H K), so are k and v
         k = self.node("k", edge_linear(self.k, h, edges.get(f"{matrix}.k.weight")), hook)
         v = self.node("v", edge_linear(self.v, h, edges.get(f"{matrix}.v.weight")), hook)
         out_mask = edges.get(f"{matrix}.out.weight")
         if hook is identity and (out_mask is None or (self.sink is None and not out_mask.varies)):
-            mixed = causal_attention(q, k, v, self.sink, self.n_head)
-            return self.node("out", edge_linear(self.out, mixed, out_mask), hook)
-        pattern = hook(f"{self.site}.pattern", attention_pattern(q, k, self.sink, self.n_head))
+            mixed = causal_attention(q, k, v, self.sink, self.n_head)  # (B, T, H K)
+            return self.node("out", edge_linear(self.out, mixed, out_mask), hook)  # (B, T, D)
+        pattern = hook(f"{self.site}.pattern", attention_pattern(q, k, self.sink, self.n_head))  # (B, H, T, T)
         gain = None
         if out_mask is not None and out_mask.varies:
             out_mask = replace(out_mask, mean=self._mix(pattern, out_mask.mean))
         elif self.sink is not None:
-            gain = pattern.sum(-1).transpose(1, 2).repeat_interleave(self.d_head, dim=-1)
+            gain = pattern.sum(-1).transpose(1, 2).repeat_interleave(self.d_head, dim=-1)  # (B, H, T) -> (B, T, H K)
         return self.node("out", edge_linear(self.out, self._mix(pattern, v), out_mask, gain), hook)
 
     def _mix(self, pattern: Float[Tensor, "B H T T"], v: Float[Tensor, "B T W"]) -> Float[Tensor, "B T W"]:
         """Values mixed over positions."""
-        return (pattern @ heads(v, self.n_head)).transpose(1, 2).flatten(2)
+        return (pattern @ heads(v, self.n_head)).transpose(1, 2).flatten(2)  # (B, H, T, K) -> (B, T, H K)
 
 
 class MLP(Reader):
@@ -134,11 +134,12 @@ class MLP(Reader):
     def forward(
         self, x: Float[Tensor, "B T D"], beside: Tensor | None, hook: Hook, edges: Edges
     ) -> Float[Tensor, "B T D"]:
-        h = edge_linear(self.neuron, self.read(x, beside, hook), edges.get(f"{self.matrix}.neuron.weight"))
+        h = self.read(x, beside, hook)  # (B, T, R)
+        h = edge_linear(self.neuron, h, edges.get(f"{self.matrix}.neuron.weight"))  # (B, T, N)
         n_kept = self.n_kept["neuron"]
         h = gelu_topk(h, n_kept) if self.activate is F.gelu else abs_topk(self.activate(h), n_kept)
         h = hook(f"{self.site}.neuron", h)
-        return self.node("out", edge_linear(self.out, h, edges.get(f"{self.matrix}.out.weight")), hook)
+        return self.node("out", edge_linear(self.out, h, edges.get(f"{self.matrix}.out.weight")), hook)  # (B, T, D)
 
 
 class Block(nn.Module):
@@ -280,7 +281,7 @@ class GPT(nn.Module):
         if tokens.shape[1] > self.config.context:
             raise ValueError(f"sequence of {tokens.shape[1]} tokens is longer than the context {self.config.context}")
         self.space.check_matrices(edges)
-        x, beside = self.embed(tokens), self._beside(tokens)
+        x, beside = self.embed(tokens), self._beside(tokens)  # (B, T, D), (T, P)
         if self.positions is not None and beside is None:
             x = x + self.positions.weight[: tokens.shape[1]]
         return hook(EMBED, x), beside
@@ -295,7 +296,7 @@ class GPT(nn.Module):
         self, x: Float[Tensor, "*batch D"], tokens: Int[Tensor, "*batch"], hook: Hook = identity
     ) -> Float[Tensor, "*batch V"]:
         """Logits after residual stream `x` at the positions of `tokens`."""
-        logits = self.unembed(hook(FINAL, self.norm(x, FINAL, hook)))
+        logits = self.unembed(hook(FINAL, self.norm(x, FINAL, hook)))  # (*batch, V)
         return logits if self.bigram is None else logits + F.embedding(tokens, self.bigram)
 
     def last_logits(

@@ -229,12 +229,12 @@ class _Pass:
     def final(self) -> Float[Tensor, "P D"]:
         """What the unembedding reads at the end of every prompt."""
         tree, weights = self.tree, self.model.weights
-        x = weights["embed.weight"][torch.from_numpy(tree.tokens)]
+        x = weights["embed.weight"][torch.from_numpy(tree.tokens)]  # (stems, D)
         if "positions.weight" in weights and not self.model.beside:
             x = x + weights["positions.weight"][torch.from_numpy(tree.positions)]
         x = self.gate(EMBED, x)
         for layer in range(self.model.config.n_layer):
-            x = self.attention(layer, self.stream(f"{layer}.resid.pre", x))
+            x = self.attention(layer, self.stream(f"{layer}.resid.pre", x))  # (prefixes, D); last layer: (P, D)
             x = self.stream(f"{layer}.resid.mid", x)
             x = self.stream(f"{layer}.resid.post", x + self.mlp(layer, x))
         x = self.gate(FINAL, self.norm(FINAL, "norm", x))
@@ -270,9 +270,9 @@ class _Pass:
         at, rows, counts = row_of[queries], row_of[tree.keys[queries]], tree.counts[queries]
         mixed, gain, lost = self.model.means[f"{site}.v"][None], None, None
         if self.model.config.sink or not self.unheard(f"{site}.v", f"{site}.out"):
-            h, lost = self.read(site, x), self.lost(f"{site}.in")
-            q = self.linear(f"{site}.q", _take(h, at), lost=None if lost is None else _take(lost, at))
-            k, v = (self.linear(f"{site}.{name}", h, lost=lost) for name in ("k", "v"))
+            h, lost = self.read(site, x), self.lost(f"{site}.in")  # (stems or prefixes, R)
+            q = self.linear(f"{site}.q", _take(h, at), lost=None if lost is None else _take(lost, at))  # (queries, H K)
+            k, v = (self.linear(f"{site}.{name}", h, lost=lost) for name in ("k", "v"))  # (stems or prefixes, H K)
             mixed, gain = self.attend(layer, q, k, v, rows, counts)
             lost = self.lost(f"{site}.v")
             if lost is not None and f"blocks.{site}.out.weight" in self.thinned:
@@ -305,7 +305,7 @@ class _Pass:
         site = f"{layer}.mlp"
         if self.unheard(f"{site}.neuron", f"{site}.out"):
             return self.linear(f"{site}.out", self.model.means[f"{site}.neuron"][None])
-        h = self.product(f"{site}.neuron", self.read(site, x), lost=self.lost(f"{site}.in"))
+        h = self.product(f"{site}.neuron", self.read(site, x), lost=self.lost(f"{site}.in"))  # (prefixes or P, N)
         h = self.gate(f"{site}.neuron", self.model.activate(h))
         return self.linear(f"{site}.out", h, lost=self.lost(f"{site}.neuron"))
 

@@ -3,28 +3,43 @@
 import os
 import platform
 import subprocess
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
+from thinwire.storage.records import Count, Seed, Text, Threads
 from thinwire.version import __version__
 
 PACKAGES = ("torch", "numpy", "numba", "tokenizers", "safetensors")
 
 
-def environment(seed: int, threads: int) -> dict[str, Any]:
-    """The content of `env.json`: plain JSON, nothing in it depends on the clock.
+@dataclass(frozen=True)
+class Machine:
+    """What a computation ran on."""
 
-    `threads` is the number of CPU threads that the computation uses; with the seed and
-    the machine it is what a byte-for-byte repetition needs.
-    """
-    return {
-        "versions": versions(),
-        "commit": commit(Path(__file__).parent.parent.parent),
-        "machine": machine(),
-        "seed": seed,
-        "threads": threads,
-    }
+    platform: Text
+    cpu: Text
+    cores: Count
+    """Usable by this process."""
+    memory_bytes: Count | None
+    """None where the platform does not tell."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The content of `env.json`; nothing in it depends on the clock."""
+
+    versions: dict[Text, Text]
+    commit: Text | None
+    machine: Machine
+    seed: Seed
+    threads: Threads
+    """CPU threads that the computation uses; with the seed and the machine what a byte-for-byte repetition needs."""
+
+
+def environment(seed: int, threads: int) -> Environment:
+    """The environment of this process."""
+    return Environment(versions(), commit(Path(__file__).parent.parent.parent), machine(), seed, threads)
 
 
 def versions() -> dict[str, str]:
@@ -59,14 +74,9 @@ def _git(directory: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def machine() -> dict[str, Any]:
-    """Platform, processor, usable cores and memory (bytes; None where the platform does not tell)."""
-    return {
-        "platform": platform.platform(),
-        "cpu": _cpu_model(),
-        "cores": usable_cores(),
-        "memory_bytes": memory_bytes(),
-    }
+def machine() -> Machine:
+    """This machine."""
+    return Machine(platform.platform(), _cpu_model(), usable_cores(), memory_bytes())
 
 
 def usable_cores() -> int:

@@ -7,31 +7,46 @@ circuits/<task>/<settings hash>/<seed>/                                         
 steps/<step>/                                                weights of a step that is kept, and circuits/ of its own
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from thinwire.data.manifest import CorpusManifest
 from thinwire.data.shards import PreparedData
 from thinwire.errors import MissingFile, UserError
 from thinwire.model.config import ModelConfig
 from thinwire.model.structure import linear_shapes
 from thinwire.runs.device import pick_device
-from thinwire.runs.environment import environment
+from thinwire.runs.environment import Environment, environment
 from thinwire.runs.trained import HELDOUT_TOKENS, ORIGIN, WEIGHTS, Trained
 from thinwire.sparsity.costs import CostTable, default_costs, measure_costs, to_rows
-from thinwire.storage.files import MANIFEST, is_sealed, new_directory, read_sealed, to_json, write_atomic
+from thinwire.storage.files import (
+    MANIFEST,
+    is_sealed,
+    new_directory,
+    read_sealed,
+    read_sealed_record,
+    record_json,
+    write_atomic,
+)
 from thinwire.storage.tensors import read_tensors
-from thinwire.training.checkpoint import kept_directory, kept_steps, latest_checkpoint, read_state
+from thinwire.training.checkpoint import (
+    START,
+    checkpoint_directories,
+    kept_directory,
+    kept_steps,
+    latest_checkpoint,
+    read_state,
+)
 from thinwire.training.config import RunConfig
 from thinwire.training.config_file import from_yaml, to_yaml
-from thinwire.training.metrics import read_metrics
+from thinwire.training.metrics import StepRow, read_metrics
 from thinwire.training.threads import use_threads
 
 T = TypeVar("T", bound=Trained)
@@ -43,10 +58,10 @@ def create_run(path: Path, config: RunConfig, data: PreparedData) -> None:
     """Make a run directory, whole or not at all. Raises `UserError` when `path` is not empty."""
     with new_directory(path) as directory:
         write_atomic(directory / "config.yaml", to_yaml(config))
-        write_atomic(directory / "env.json", to_json(environment(config.train.seed, config.threads)))
-        write_atomic(directory / "costs.json", to_json(to_rows(_cost_table(config))))
+        write_atomic(directory / "env.json", record_json(environment(config.train.seed, config.threads)))
+        write_atomic(directory / "costs.json", record_json(to_rows(_cost_table(config))))
         write_atomic(directory / "tokenizer.json", data.tokenizer.to_json())
-        write_atomic(directory / "corpus.json", to_json(data.corpus_manifest))
+        write_atomic(directory / "corpus.json", record_json(data.corpus_manifest))
         write_atomic(directory / "heldout.bin", np.asarray(data.heldout[:HELDOUT_TOKENS], "<u2").tobytes())
 
 
@@ -86,16 +101,19 @@ class Run(Trained):
         return self.config.threads or read_state(latest_checkpoint(self.path)).threads
 
     @cached_property
-    def corpus(self) -> dict[str, Any]:
-        return json.loads(read_sealed(self.path, "corpus.json"))
+    def corpus(self) -> CorpusManifest:
+        return read_sealed_record(CorpusManifest, self.path, "corpus.json")
 
     @cached_property
-    def environment(self) -> dict[str, Any]:
-        return json.loads(read_sealed(self.path, "env.json"))
+    def environment(self) -> Environment:
+        return read_sealed_record(Environment, self.path, "env.json")
 
     @property
-    def metrics(self) -> list[dict[str, Any]]:
-        return read_metrics(self.path / "metrics.jsonl")
+    def metrics(self) -> list[StepRow]:
+        """All steps. The last checkpoint vouches for those before it."""
+        checkpoints = checkpoint_directories(self.path)
+        state = read_state(checkpoints[-1]) if checkpoints else START
+        return read_metrics(self.path / "metrics.jsonl", state.step, state.metrics_sha256)
 
     def _weights(self) -> tuple[Mapping[str, Tensor], Path]:
         """Those of `step`, or of the last checkpoint. Raises `UserError` when training has not come to its end."""

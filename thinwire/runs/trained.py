@@ -13,9 +13,8 @@ The directory of a training (`thinwire.runs.run`) holds more, and has no origin.
 lies beside it in either: final.json, means/, search/, circuits/, baselines/.
 """
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -31,9 +30,17 @@ from thinwire.model.config import ModelConfig
 from thinwire.model.gpt import GPT
 from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
-from thinwire.sparsity.costs import CostTable, from_rows
-from thinwire.storage.files import MANIFEST, is_sealed, new_directory, read_sealed, to_json, write_atomic
-from thinwire.storage.records import Sha256, Text, read_record
+from thinwire.sparsity.costs import CostRow, CostTable, from_rows
+from thinwire.storage.files import (
+    MANIFEST,
+    is_sealed,
+    new_directory,
+    read_sealed,
+    read_sealed_record,
+    record_json,
+    write_atomic,
+)
+from thinwire.storage.records import Loss, Positive, Sha256, Text, convert_list, parse_json
 from thinwire.storage.tensors import read_tensors, write_tensors
 from thinwire.training.config_file import model_from_yaml, model_to_yaml
 from thinwire.training.evaluate import heldout_loss
@@ -43,6 +50,8 @@ HELDOUT_TOKENS = 1 << 19
 FINAL_TOKENS = 1 << 17
 """Held-out tokens behind the loss that is reported."""
 ORIGIN = "origin.json"
+FINAL = "final.json"
+COSTS = "costs.json"
 WEIGHTS = "model.safetensors"
 
 
@@ -58,6 +67,18 @@ class Origin:
     """Name -> sha256 of every file that was read."""
     remarks: list[Text] = field(default_factory=list)
     """What a reader of numbers should know, a sentence each."""
+
+
+@dataclass(frozen=True)
+class Final:
+    """What was measured of a model when its training or import ended: final.json."""
+
+    fingerprint: Sha256
+    """Of the model that was measured."""
+    heldout_loss: Loss
+    """Nats per token."""
+    heldout_tokens: Positive
+    """Tokens behind it."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +103,7 @@ class Trained:
         """Where the model was imported from; None when this package trained it."""
         if not is_sealed(self.path, ORIGIN):
             return None
-        return read_record(Origin, read_sealed(self.path, ORIGIN), self.path / ORIGIN)
+        return read_sealed_record(Origin, self.path, ORIGIN)
 
     @cached_property
     def model_config(self) -> ModelConfig:
@@ -105,7 +126,10 @@ class Trained:
     @cached_property
     def costs(self) -> CostTable:
         """Costs of products that a fast forward pass chooses by; where there are none it takes the dense ones."""
-        return from_rows(json.loads(read_sealed(self.path, "costs.json"))) if is_sealed(self.path, "costs.json") else {}
+        if not is_sealed(self.path, COSTS):
+            return {}
+        where = self.path / COSTS
+        return from_rows(convert_list(CostRow, parse_json(read_sealed(self.path, COSTS), where), where))
 
     @cached_property
     def heldout(self) -> np.ndarray:
@@ -140,10 +164,10 @@ class Trained:
 
     def heldout_loss(self, progress: Progress = silent) -> float:
         """Held-out loss, nats per token: as measured when training or import ended, else now."""
-        if is_sealed(self.path, "final.json"):
-            final = json.loads(read_sealed(self.path, "final.json"))
-            if final["fingerprint"] == self.fingerprint:
-                return final["heldout_loss"]
+        if is_sealed(self.path, FINAL):
+            final = read_sealed_record(Final, self.path, FINAL)
+            if final.fingerprint == self.fingerprint:
+                return final.heldout_loss
         return heldout_loss(self.model, self.windows(FINAL_TOKENS), progress)
 
     def windows(self, n_tokens: int) -> Tensor:
@@ -165,7 +189,7 @@ def create_imported(
     """
     with new_directory(path) as directory:
         write_atomic(directory / "config.yaml", model_to_yaml(model.config))
-        write_atomic(directory / ORIGIN, to_json(asdict(origin)))
+        write_atomic(directory / ORIGIN, record_json(origin))
         write_atomic(directory / "tokenizer.json", tokenizer.to_json())
         write_tensors(directory / WEIGHTS, model.state_dict(), sparse=True)
         if heldout is not None:

@@ -7,12 +7,13 @@ with the run and used again on resume, so that no choice, hence no rounding, dep
 which times this machine: then two runs of one seed may differ by rounding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from time import perf_counter
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 
 from thinwire.kernels.contract import SPAN
@@ -125,13 +126,24 @@ def _seconds(action: Any) -> float:
     return perf_counter() - began
 
 
-def to_rows(costs: CostTable) -> list[dict[str, Any]]:
-    """The table as JSON stores it: one row a shape."""
-    return [{"rows": r, "columns": c, **asdict(cost)} for (r, c), cost in costs.items()]
+@dataclass(frozen=True)
+class CostRow:
+    """One shape of the table, as costs.json holds it."""
+
+    rows: Annotated[int, Meta(ge=1, lt=1 << 31)]
+    columns: Annotated[int, Meta(ge=1, lt=1 << 31)]
+    dense: Annotated[float, Meta(ge=0)]
+    sparse: Annotated[float, Meta(ge=0)]
+    per_nonzero: Annotated[float, Meta(ge=0)]
+    per_kept: Annotated[float, Meta(ge=0)] | None = None
+    """Tables of older versions lack it."""
 
 
-def from_rows(rows: list[dict[str, Any]]) -> CostTable:
-    """Inverse of `to_rows`; tables of older versions lack `per_kept`."""
-    shapes = [(row["rows"], row["columns"]) for row in rows]
-    costs = [Cost(**{name: row[name] for name in row.keys() - {"rows", "columns"}}) for row in rows]
-    return dict(zip(shapes, costs, strict=True))
+def to_rows(costs: CostTable) -> list[CostRow]:
+    """The table as it is stored: one row a shape."""
+    return [CostRow(rows, columns, **asdict(cost)) for (rows, columns), cost in costs.items()]
+
+
+def from_rows(rows: Iterable[CostRow]) -> CostTable:
+    """Inverse of `to_rows`."""
+    return {(row.rows, row.columns): Cost(row.dense, row.sparse, row.per_nonzero, row.per_kept) for row in rows}

@@ -19,6 +19,7 @@ from thinwire.model.gpt import GPT
 from thinwire.storage.files import new_directory, read_sealed_record, record_json, write_atomic
 from thinwire.storage.records import Count, Sha256, Threads
 from thinwire.storage.tensors import write_tensors
+from thinwire.training.metrics import NO_ROWS
 from thinwire.training.modes import TrainOptimizer
 
 KEPT = 2
@@ -37,6 +38,10 @@ class TrainState:
     """CPU threads of each process that the numbers were computed with."""
     processes: Threads = 1
     """Processes that shared each batch. With other numbers of threads or processes, sums round otherwise."""
+
+
+START = TrainState(0, NO_ROWS, 1)
+"""Before the first step."""
 
 
 def checkpoint_directories(run: Path) -> list[Path]:

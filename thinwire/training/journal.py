@@ -3,11 +3,10 @@
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from thinwire.model.gpt import GPT
 from thinwire.training.checkpoint import TrainState, keep_weights, remove_leftovers, save_checkpoint
-from thinwire.training.metrics import WALL_TIME, MetricsLog, read_metrics
+from thinwire.training.metrics import MetricsLog, StepRow, read_metrics
 from thinwire.training.modes import TrainOptimizer
 
 
@@ -20,18 +19,18 @@ class Journal:
         path = run / "metrics.jsonl"
         self._log = MetricsLog(path, start.step, start.metrics_sha256) if writes else None
         self.rows = self._log.rows if self._log else read_metrics(path)[: start.step]
-        self._began = time.monotonic() - self.last.get(WALL_TIME, 0.0)
+        self._began = time.monotonic() - (self.last.seconds if self.last else 0.0)
         if writes:
             remove_leftovers(run)
 
     @property
-    def last(self) -> dict[str, Any]:
-        """The last row; empty before the first."""
-        return self.rows[-1] if self.rows else {}
+    def last(self) -> StepRow | None:
+        """The last row; None before the first."""
+        return self.rows[-1] if self.rows else None
 
-    def append(self, row: dict[str, Any]) -> dict[str, Any]:
+    def append(self, row: StepRow) -> StepRow:
         """Write the row of a step with the wall time so far, the time before a resume included; returns it."""
-        row = row | {WALL_TIME: time.monotonic() - self._began}
+        row = replace(row, seconds=time.monotonic() - self._began)
         if self._log:
             self._log.append(row)
         else:
@@ -40,7 +39,7 @@ class Journal:
 
     def save(self, model: GPT, optimizer: TrainOptimizer, keep: bool = False) -> None:
         """Write a checkpoint of the step that was appended last; with `keep` its weights also stay for good."""
-        self.state = replace(self.state, step=self.rows[-1]["step"])
+        self.state = replace(self.state, step=self.rows[-1].step)
         if self._log:
             self._log.sync()
             self.state = replace(self.state, metrics_sha256=self._log.checksum)

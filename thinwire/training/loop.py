@@ -13,9 +13,8 @@ Source: Gao et al. 2025, section 2.1 and appendix "Training". Each step:
 import math
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,8 +32,9 @@ from thinwire.training.distributed import ALONE, Processes
 from thinwire.training.evaluate import heldout_loss
 from thinwire.training.journal import Journal
 from thinwire.training.loss import next_token_loss
+from thinwire.training.metrics import StepRow
 from thinwire.training.modes import TrainOptimizer
-from thinwire.training.savings import SAVED, Savings
+from thinwire.training.savings import Savings
 from thinwire.training.watchers import Watch, unwatched
 
 CHECKED = ("loss", "grad_rms", "heldout_loss")
@@ -138,7 +138,8 @@ class _Steps:
         self.training, self.journal = training, journal
         self.batches = Batches(training.tokens, t.batch_size, training.config.model.context, t.seed)
         self.speed = Speed()
-        self.savings = Savings(training.tokens_per_step // training.processes.count, journal.last.get(SAVED, 0.0))
+        saved = journal.last.seconds_saved if journal.last else None
+        self.savings = Savings(training.tokens_per_step // training.processes.count, saved or 0.0)
 
     def take(self, step: int) -> dict[str, float]:
         """Step `step`, 0-based; what the progress shows of it."""
@@ -151,12 +152,19 @@ class _Steps:
             model, optimizer, windows, learning_rate, density, t.micro_batches, processes, config.precision
         )
         done, last = step + 1, step + 1 == config.n_steps
-        row = {"step": done, "tokens": done * training.tokens_per_step, "loss": loss, "density": density}
-        row |= {"learning_rate": learning_rate, "grad_rms": rms, **optimizer.row}
-        row |= {SAVED: self.savings.after(optimizer.held)} if optimizer.row else {}
+        row = StepRow(
+            step=done,
+            tokens=done * training.tokens_per_step,
+            loss=loss,
+            density=density,
+            learning_rate=learning_rate,
+            grad_rms=rms,
+            **optimizer.row,
+            seconds_saved=self.savings.after(optimizer.held) if optimizer.row else None,
+        )
         check_step(row, journal, t)
         if done % t.eval_every_steps == 0 or last:
-            row["heldout_loss"] = heldout_loss(model, training.heldout)
+            row = replace(row, heldout_loss=heldout_loss(model, training.heldout))
             check_step(row, journal, t)
         training.watch(journal.append(row))
         keep = t.keep_every_steps > 0 and done % t.keep_every_steps == 0 and not last
@@ -167,21 +175,21 @@ class _Steps:
         return shown | {"tokens/s": round(self.speed.of(training.tokens_per_step))}
 
 
-def check_step(row: dict[str, Any], journal: Journal, config: TrainConfig) -> None:
+def check_step(row: StepRow, journal: Journal, config: TrainConfig) -> None:
     """Raises `Diverged`, saying what is left and what to try, when a number of a step is not finite or, with
     `config.spike_factor`, when the loss is that many times the mean of the steps before.
     """
-    wrong = [f"{name} {row[name]}" for name in CHECKED if not math.isfinite(row.get(name, 0.0))]
-    recent = [before["loss"] for before in journal.rows[-RECENT:]]
+    wrong = [f"{name} {value}" for name in CHECKED if not math.isfinite(value := getattr(row, name) or 0.0)]
+    recent = [before.loss for before in journal.rows[-RECENT:]]
     if not wrong and config.spike_factor and len(recent) == RECENT:
         usual = sum(recent) / RECENT
-        if row["loss"] > config.spike_factor * usual:
-            wrong = [f"loss {row['loss']:.4g} against {usual:.4g}, the mean of {RECENT} steps,"]
+        if row.loss > config.spike_factor * usual:
+            wrong = [f"loss {row.loss:.4g} against {usual:.4g}, the mean of {RECENT} steps,"]
     if wrong:
         step = journal.state.step
         kept = f"the last good checkpoint is step {step}" if step else "there is no checkpoint yet"
         raise Diverged(
-            f"{wrong[0]} at step {row['step']} of {journal.run}; {kept}; train into a new directory with a "
+            f"{wrong[0]} at step {row.step} of {journal.run}; {kept}; train into a new directory with a "
             f"train.learning_rate below {config.learning_rate:g} or a train.warmup_frac above {config.warmup_frac:g}"
         )
 

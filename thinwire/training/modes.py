@@ -6,7 +6,7 @@ regrow      nonzero weights alone, but for every so many steps: `SupportOptimize
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -24,8 +24,8 @@ class TrainOptimizer(Protocol):
     """Steps 2 to 5 of training for one model. Call `prepare`, then the backward passes, then `step`."""
 
     @property
-    def row(self) -> Mapping[str, float]:
-        """What the last step adds to its row of metrics.jsonl."""
+    def row(self) -> Mapping[str, Any]:
+        """What the last step adds to its `metrics.StepRow`."""
         ...
 
     @property

@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 
+from thinwire.training.metrics import StepRow
 from thinwire.training.support_matrix import HeldMatrix
 
-SAVED = "seconds_saved"
-"""Key of a row: seconds that the spared gradients of zeroed weights would have cost, of all steps so far."""
 _TOKENS, _REPEATS = 1024, 3
 
 
@@ -63,21 +62,21 @@ def _fastest(action: Callable[[], Any]) -> float:
     return min(found)
 
 
-def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summary(rows: Sequence[StepRow]) -> dict[str, Any]:
     """What the rows of metrics.jsonl say of a mode; empty for `exact`.
 
     `spared_rows`: share of rows (columns of the matrices out of values and neurons), over all steps, of which nonzero
     weights alone were computed. Over the steps that follow the nonzeros: `exchanges`, weights that came back, a step;
     `norm_error`, root mean square of the relative error of the estimated gradient norm, where the true one is known.
     """
-    followed = [row for row in rows if "exchanges" in row]
+    followed = [row.exchanges for row in rows if row.exchanges is not None]
     if not followed:
         return {}
-    errors = [row["norm_error"] for row in followed if "norm_error" in row]
+    errors = [row.norm_error for row in rows if row.norm_error is not None]
     return {
         "followed_steps": len(followed),
-        "spared_rows": mean(row.get("spared_rows", 0.0) for row in rows),
-        "exchanges": mean(row["exchanges"] for row in followed),
+        "spared_rows": mean(row.spared_rows or 0.0 for row in rows),
+        "exchanges": mean(followed),
         "norm_error": math.sqrt(mean(error**2 for error in errors)) if errors else 0.0,
-        "seconds_saved": rows[-1].get(SAVED, 0.0),
+        "seconds_saved": rows[-1].seconds_saved or 0.0,
     }

@@ -46,7 +46,7 @@ class SupportOptimizer:
         self.held: list[HeldMatrix] = []
         self.n_steps = 0
         self.row: dict[str, float] = {}
-        """What the last step adds to its row of metrics.jsonl."""
+        """What the last step adds to its `metrics.StepRow`."""
         self._name_plain(set())
 
     def prepare(self, learning_rate: float, density: float) -> None:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from thinwire.errors import MissingExtra, UserError
+from thinwire.storage.records import plain
 from thinwire.training.config import RunConfig
+from thinwire.training.metrics import StepRow
 
-Watch = Callable[[dict[str, Any]], None]
+Watch = Callable[[StepRow], None]
 
 
-def unwatched(row: dict[str, Any]) -> None:
+def unwatched(row: StepRow) -> None:
     """The watcher that does not look."""
 
 
@@ -29,7 +31,7 @@ def watching(names: Sequence[str], run: Path, config: RunConfig, first_step: int
     with ExitStack() as stack:
         opened = [stack.enter_context(_watcher(name)(run, config, first_step)) for name in names]
 
-        def watch(row: dict[str, Any]) -> None:
+        def watch(row: StepRow) -> None:
             for each in opened:
                 each(row)
 
@@ -42,6 +44,11 @@ def _watcher(name: str) -> Callable[..., Any]:
     return WATCHERS[name]
 
 
+def _numbers(row: StepRow) -> dict[str, float]:
+    """What was measured of a step, by name."""
+    return {name: value for name, value in plain(row).items() if name != "step"}
+
+
 @contextmanager
 def tensorboard(run: Path, config: RunConfig, first_step: int) -> Iterator[Watch]:
     """Event files in RUN/tensorboard; see them with `tensorboard --logdir RUN`."""
@@ -51,10 +58,9 @@ def tensorboard(run: Path, config: RunConfig, first_step: int) -> Iterator[Watch
         raise MissingExtra("--watch tensorboard needs tensorboard", "tensorboard", "tensorboard") from None
     with SummaryWriter(str(run / "tensorboard"), purge_step=first_step + 1) as writer:
 
-        def watch(row: dict[str, Any]) -> None:
-            for name, value in row.items():
-                if name != "step":
-                    writer.add_scalar(f"train/{name}", value, row["step"])
+        def watch(row: StepRow) -> None:
+            for name, value in _numbers(row).items():
+                writer.add_scalar(f"train/{name}", value, row.step)
 
         yield watch
 
@@ -74,7 +80,7 @@ def wandb(run: Path, config: RunConfig, first_step: int) -> Iterator[Watch]:
         config=asdict(config),
     )
     try:
-        yield lambda row: session.log({k: v for k, v in row.items() if k != "step"}, step=row["step"])
+        yield lambda row: session.log(_numbers(row), step=row.step)
     finally:
         session.finish()
 

@@ -267,14 +267,14 @@ def _prune(
     chosen: dict[str, dict[Side, Path]] = {name: {} for name in names}
     for kind, run in runs.items():
         for name in names:
-            circuits = prune_settings(run, name, settings, progress=progress)
+            circuits = prune_settings(run, name, settings, resume=True, progress=progress)
             chosen[name][kind] = circuit_directory(run, name, settings[smallest(circuits)])
     return chosen
 
 
 def prune_prices(run_path: Path, task: str, settings: list[PruneConfig], device: str) -> None:
     """One task's circuits at every price of a gate, found and stored by another process."""
-    prune_settings(open_run(run_path, device), task, settings)
+    prune_settings(open_run(run_path, device), task, settings, resume=True)
 
 
 def _climb(
@@ -287,7 +287,7 @@ def _climb(
         run_jobs(pool, prune_prices, jobs, "prune for more", progress)
     paths = {}
     for name in names:
-        prune_settings(run, name, asked, progress=progress)
+        prune_settings(run, name, asked, resume=True, progress=progress)
         paths[name] = {str(config.require): circuit_directory(run, name, config) for config in asked}
     jobs = [(str(run.path), path, seed, run.device.type) for rungs in paths.values() for path in rungs.values()]
     _side_by_side(pool, verify_job, jobs, "check what was asked for", progress)

@@ -8,16 +8,15 @@ from typing import Literal
 from thinwire.circuits.artefact import evaluate_circuit
 from thinwire.circuits.graph import Edge, Score
 from thinwire.circuits.solved import standing
-from thinwire.data.manifest import heldout_in_training
 from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
 from thinwire.runs.run import Run, open_run
 from thinwire.runs.selection import circuits_of
 from thinwire.runs.settings import settings_name
 from thinwire.runs.stored import open_circuit
-from thinwire.runs.trained import FINAL_TOKENS, Trained
+from thinwire.runs.trained import FINAL, FINAL_TOKENS, Final, Trained
 from thinwire.runs.verdicts import stored_verdict
-from thinwire.storage.files import add_sealed, is_sealed, to_json
+from thinwire.storage.files import add_sealed, is_sealed, record_json
 from thinwire.training.evaluate import active_shares, densities, heldout_loss
 
 EdgeKind = Literal["induced", "minimal"]
@@ -82,15 +81,14 @@ def evaluate(run_path: str | Path, *, device: str = "auto", progress: Progress =
     windows = run.windows(FINAL_TOKENS)
     loss = heldout_loss(run.model, windows, progress)
     n_tokens = windows[:, 1:].numel()
-    final = {"fingerprint": run.fingerprint, "heldout_loss": loss, "heldout_tokens": n_tokens}
-    if run.origin and not is_sealed(run.path, "final.json"):
-        add_sealed(run.path, "final.json", to_json(final))
+    if run.origin and not is_sealed(run.path, FINAL):
+        add_sealed(run.path, FINAL, record_json(Final(run.fingerprint, loss, n_tokens)))
     return Evaluation(
         run=str(run_path),
         fingerprint=run.fingerprint,
         heldout_loss=loss,
         heldout_tokens=n_tokens,
-        heldout_in_training=heldout_in_training(run.corpus) if isinstance(run, Run) else None,
+        heldout_in_training=run.corpus.heldout_in_training if isinstance(run, Run) else None,
         **count_parameters(run.model),
         density=densities(run.model),
         active_share=active_shares(run.model, windows),

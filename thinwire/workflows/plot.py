@@ -127,14 +127,14 @@ def training_figure(run: Run) -> "Figure":
     """Training and held-out loss (nats per token), and density, against tokens."""
     rows = run.metrics
     figure, (losses, density) = _figure(2.4, columns=2)
-    millions = [row["tokens"] / 1e6 for row in rows]
-    losses.plot(millions, [row["loss"] for row in rows], color=LINE, lw=0.8, label="training")
-    held = [(row["tokens"] / 1e6, row["heldout_loss"]) for row in rows if row.get("heldout_loss") is not None]
+    millions = [row.tokens / 1e6 for row in rows]
+    losses.plot(millions, [row.loss for row in rows], color=LINE, lw=0.8, label="training")
+    held = [(row.tokens / 1e6, row.heldout_loss) for row in rows if row.heldout_loss is not None]
     if held:
         losses.plot(*zip(*held, strict=True), "o", color="black", ms=3, label="held out")
     losses.set(xlabel="training tokens (millions)", ylabel="loss (nats per token)")
     losses.legend()
-    density.plot(millions, [row["density"] for row in rows], color=LINE, lw=1.2)
+    density.plot(millions, [row.density for row in rows], color=LINE, lw=1.2)
     density.set(xlabel="training tokens (millions)", ylabel="density (share of weights)", ylim=(0, 1.03))
     return figure
 

@@ -76,15 +76,15 @@ def prune(
     config: PruneConfig | None = None,
     *,
     means: Means | None = None,
-    resume: bool = True,
+    resume: bool = False,
     progress: Progress = silent,
 ) -> Circuit:
     """Find the circuit of `task` in the model of `run` and store it under `circuit_directory`.
 
     `run` is what `thinwire.load` gave, or its directory. `task` is a name (`thinwire tasks list`), a .jsonl file of own
     pairs or an object that is a `Task`. With `resume` a circuit that is stored already for this model, task (its pairs
-    are compared), settings and seed is returned: these decide it, a second search would find the same. (The CLI looks
-    anew unless it is told to `--resume`, like every verb.) `means` (over text) saves reading them again for many tasks.
+    are compared), settings and seed is returned: these decide it, a second search would find the same. `means` (over
+    text) saves reading them again for many tasks.
     A requirement brings the weaker ones along: circuits of the whole ladder are stored (see `rungs`), the one that
     `config` asks for is returned.
 
@@ -110,15 +110,15 @@ def prune_settings(
     configs: Sequence[PruneConfig],
     *,
     means: Means | None = None,
-    resume: bool = True,
+    resume: bool = False,
     together: bool | None = None,
     progress: Progress = silent,
 ) -> list[Circuit]:
     """`prune` for several settings of one task, which share prompts and the whole model's logits.
 
-    Each circuit is stored when it is found, so a call that was stopped goes on after the last one. `together` learns
-    the gates of settings that differ in seed and price alone in one batched forward and stores these circuits at once;
-    None does so everywhere but on the CPU, whose kernels gain nothing by it.
+    Each circuit is stored when it is found; with `resume` a call that was stopped goes on after the last one.
+    `together` learns the gates of settings that differ in seed and price alone in one batched forward and stores these
+    circuits at once; None does so everywhere but on the CPU, whose kernels gain nothing by it.
     """
     return _find(run, task, configs, means, resume, together, progress).circuits
 
@@ -203,7 +203,7 @@ def prune_run(
     *,
     step: int | None = None,
     seeds: int = 1,
-    resume: bool = True,
+    resume: bool = False,
     workers: int = 1,
     executor: Executor | None = None,
     n_trials: int = 0,

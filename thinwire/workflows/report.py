@@ -27,6 +27,7 @@ from thinwire.runs.stored import open_circuit
 from thinwire.runs.trained import Trained
 from thinwire.runs.verdicts import stored_verification
 from thinwire.storage.files import add_sealed, is_sealed, read_sealed, write_atomic
+from thinwire.storage.records import plain
 from thinwire.tasks.answers import PREFIX
 from thinwire.tasks.registry import all_tasks, get_task
 from thinwire.training.savings import summary as savings
@@ -80,7 +81,7 @@ def compose(
         command=command,
         view_command=view_command,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        environment=first.environment,
+        environment=plain(first.environment),
         corpus=corpus_report(first),
         models={side: model_report(run, labels[side], heldout_loss[side]) for side, run in runs.items()},
         tasks=tasks,
@@ -94,7 +95,7 @@ def compose(
 def model_report(run: Run, label: str, heldout_loss: float) -> ModelReport:
     config, counts, rows = run.config, count_parameters(run.model), run.metrics
     every = max(1, len(rows) // CURVE_POINTS)
-    kept = [row for i, row in enumerate(rows) if i % every == 0 or "heldout_loss" in row or i == len(rows) - 1]
+    kept = [row for i, row in enumerate(rows) if i % every == 0 or row.heldout_loss is not None or i == len(rows) - 1]
     bigram = run.model.bigram
     return ModelReport(
         label=label,
@@ -109,17 +110,23 @@ def model_report(run: Run, label: str, heldout_loss: float) -> ModelReport:
         n_parameters=counts["parameters"],
         n_nonzero=counts["nonzero"],
         n_bigram=0 if bigram is None else bigram.numel(),
-        n_tokens=rows[-1]["tokens"],
+        n_tokens=rows[-1].tokens,
         heldout_loss=heldout_loss,
-        curve=msgspec.convert(kept, list[CurvePoint]),
+        curve=[
+            CurvePoint(row.step, row.tokens, row.loss, row.density, row.learning_rate, row.heldout_loss) for row in kept
+        ],
         fingerprint=run.fingerprint,
     )
 
 
 def corpus_report(run: Run) -> Corpus:
+    corpus = run.corpus
     return Corpus(
-        **{key: run.corpus[key] for key in ("source", "sha256", "n_files", "n_bytes")},
-        n_train_tokens=run.metrics[-1]["tokens"],
+        source=corpus.source,
+        sha256=corpus.sha256,
+        n_files=corpus.n_files,
+        n_bytes=corpus.n_bytes,
+        n_train_tokens=run.metrics[-1].tokens,
         n_heldout_tokens=len(run.heldout),
     )
 
@@ -278,7 +285,7 @@ def _run_report(run: Run, choice: Choice, loss: float, where: Sequence[str]) -> 
         labels={side: "weight-sparse" if side == "sparse" else "dense"},
         heldout_loss={side: loss},
         chosen={name: {side: path} for name, path in found.items()},
-        summary=summarise({side: loss}, cells, run.metrics[-1]["seconds"]),
+        summary=summarise({side: loss}, cells, run.metrics[-1].seconds),
         choice_rule=choice.rule,
-        seconds=run.metrics[-1]["seconds"],
+        seconds=run.metrics[-1].seconds,
     )

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from thinwire.data.batches import heldout_windows, n_windows
-from thinwire.data.manifest import heldout_in_training
 from thinwire.data.shards import PreparedData, prepare
 from thinwire.errors import CorruptFile, MissingFile, UserError
 from thinwire.model.checkpoint import fingerprint, load_model
@@ -21,13 +20,13 @@ from thinwire.progress import Progress, silent
 from thinwire.runs.device import pick_device
 from thinwire.runs.environment import memory_bytes, usable_cores
 from thinwire.runs.run import Run, create_run, load_run
-from thinwire.runs.trained import FINAL_TOKENS
+from thinwire.runs.trained import FINAL, FINAL_TOKENS, Final
 from thinwire.sparsity.projection import count_nonzero
-from thinwire.storage.files import add_sealed, check_unused, sha256, to_json
+from thinwire.storage.files import add_sealed, check_unused, record_json
 from thinwire.storage.tensors import read_tensors
 from thinwire.training import forecast
 from thinwire.training.allocator import return_freed_memory
-from thinwire.training.checkpoint import TrainState, checkpoint_directories, read_state, remove_leftovers
+from thinwire.training.checkpoint import START, TrainState, checkpoint_directories, read_state, remove_leftovers
 from thinwire.training.config import RunConfig
 from thinwire.training.distributed import Processes, joined, launched, on_this_machine
 from thinwire.training.evaluate import heldout_loss, unigram_loss
@@ -130,12 +129,12 @@ def _check_size(config: RunConfig, device: torch.device) -> None:
 
 
 def _check_same_text(run: Run, data: PreparedData) -> None:
-    if run.corpus["sha256"] != data.corpus_manifest["sha256"]:
+    if run.corpus.sha256 != data.corpus_manifest.sha256:
         raise UserError(
             f"the corpus has changed since {run.path} was started; restore it, or train into a new directory"
         )
     if run.tokenizer.sha256 != data.tokenizer.sha256:
-        was = run.environment["versions"]["tokenizers"]
+        was = run.environment.versions["tokenizers"]
         raise UserError(
             f"{run.path} was started with tokenizers {was}, which splits otherwise; install that version again"
         )
@@ -150,7 +149,7 @@ def _take_up(run: Run, config: RunConfig, data: PreparedData, processes: Process
         model = load_model(config.model, weights, str(checkpoints[-1]))
     else:
         torch.manual_seed(t.seed)
-        state, moments, model = TrainState(0, sha256(b""), config.threads), None, GPT(config.model)
+        state, moments, model = replace(START, threads=config.threads), None, GPT(config.model)
     optimizer = optimizer_for(model.to(run.device), t)
     if moments is not None:
         optimizer.load_state_tensors(moments, state.step)
@@ -200,19 +199,19 @@ def _close(run: Run, training: Training, state: TrainState) -> dict[str, Any]:
     rows, windows = run.metrics, run.windows(FINAL_TOKENS)
     loss = heldout_loss(model, windows, training.progress)
     unigram = unigram_loss(training.tokens, windows, training.config.model.vocab_size)
-    final = {"fingerprint": fingerprint(model), "heldout_loss": loss, "heldout_tokens": windows[:, 1:].numel()}
+    final = Final(fingerprint(model), loss, windows[:, 1:].numel())
     if training.processes.first:
-        add_sealed(run.path, "final.json", to_json(final))
+        add_sealed(run.path, FINAL, record_json(final))
     return {
         "run": str(run.path),
         "steps": state.step,
         "tokens": state.step * training.tokens_per_step,
-        "seconds": rows[-1]["seconds"] if rows else None,
+        "seconds": rows[-1].seconds if rows else None,
         "heldout_loss": loss,
         "unigram_loss": unigram,
         "learned": loss < unigram,
-        "heldout_in_training": heldout_in_training(run.corpus),
-        "fingerprint": final["fingerprint"],
+        "heldout_in_training": run.corpus.heldout_in_training,
+        "fingerprint": final.fingerprint,
         "mode": training.config.train.mode,
         **summary(rows),
         **count_parameters(model),

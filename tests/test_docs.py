@@ -1,0 +1,61 @@
+"""docs/from_python.md and docs/architecture.md: every block of Python runs, and paths may be texts."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny_world import quick
+
+import thinwire
+from thinwire.workflows import prune
+
+DOCS = Path(__file__).parents[1] / "docs"
+LONGEST = 5
+"""Lines of code under one heading's block, imports not counted."""
+
+
+def blocks(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_every_block_runs_in_order(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a tiny run in the demo's place, with fewer steps of pruning."""
+    shutil.copytree(tiny_path, tmp_path / "runs/demo/sparse")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(vars(thinwire), "PruneConfig", quick)
+    names: dict[str, object] = {}
+    for number, block in enumerate(blocks("from_python.md"), 1):
+        exec(compile(block, f"from_python.md, block {number}", "exec"), names)
+        lines = [line for line in block.splitlines() if line and not line.startswith(("import ", "from "))]
+        assert len(lines) <= LONGEST, f"block {number}"
+    said = capsys.readouterr().out
+    assert "'0.attn.pattern': (1, 4, " in said and "\nsolved " in said and "own " in said
+
+
+def test_paths_may_be_texts_everywhere(tiny_path: Path, tmp_path: Path, own_task: str) -> None:
+    path = str(shutil.copytree(tiny_path, tmp_path / "run"))
+    circuit = thinwire.prune(path, own_task, quick())
+    assert circuit.directory is not None
+    for given in (str(circuit.directory), circuit.directory):
+        assert thinwire.verify(path, given).claim.task == circuit.task
+        assert thinwire.show(path, given, height=300).height == 300
+
+
+def test_resume_means_in_python_what_it_means_on_the_command_line(
+    tiny_path: Path, tmp_path: Path, own_task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it a search is made anew, with it a finished circuit is taken as it is."""
+    run = thinwire.load(shutil.copytree(tiny_path, tmp_path / "run"))
+    found = thinwire.prune(run, own_task, quick())
+    searches: list[int] = []
+    real = prune.prune_model
+    monkeypatch.setattr(prune, "prune_model", lambda *args: searches.append(len(args[1])) or real(*args))
+    assert thinwire.prune(run, own_task, quick(), resume=True) == found and searches == []
+    assert thinwire.prune(run, own_task, quick()) == found and searches == [1]
+    prune.prune_run(run.path, [own_task], quick(), resume=True)
+    assert searches == [1]
+    prune.prune_run(run.path, [own_task], quick())
+    assert searches == [1, 1]
