@@ -32,7 +32,7 @@ IMPORTS = {
     "evidence": {"circuits", "data", "model"},
     "ground_truth": {"circuits", "errors", "model", "storage", "tasks"},
     "pruning": {"circuits", "errors", "kernels", "model", "progress", "ranges", "storage", "tasks", "version"},
-    "verification": {"circuits", "model", "progress", "ranges", "tasks"},
+    "verification": {"circuits", "errors", "model", "progress", "ranges", "storage", "tasks"},
     "frontier": {"circuits"},
     "viewer": {"circuits", "errors", "evidence", "model"},
     "interop": {"circuits", "data", "errors", "evidence", "model", "storage"},

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thinwire.circuits.graph import Edge, Score
-from thinwire.frontier.compare import Cell, cell, geometric_mean, nearest_twin, next_twins, smallest, summarise
+from thinwire.frontier.compare import (
+    Cell,
+    Verified,
+    cell,
+    geometric_mean,
+    nearest_twin,
+    next_twins,
+    smallest,
+    summarise,
+)
 
 SIZES = ("n_nodes", "n_edges", "n_edges_unswept", "n_minimal_edges")
 NUMBERS = (*SIZES, "heldout_loss", "heldout_accuracy", "necessity_loss", "random_loss")
@@ -113,8 +122,8 @@ def test_the_mean_lies_between_the_smallest_and_the_largest(sizes: list[int]) ->
 # --- summary.json ---------------------------------------------------------------------------------------------------
 
 
-def verification(nodes: float, random: float) -> dict:
-    return {"verdict": "not supported", "necessity": {"nodes_loss": nodes, "random_mean": random, "edges_loss": 7.0}}
+def verification(nodes: float, random: float) -> Verified:
+    return Verified("not supported", nodes, random)
 
 
 def test_a_cell_holds_test_numbers_under_the_promised_names() -> None:

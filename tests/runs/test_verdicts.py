@@ -29,8 +29,20 @@ def edit(path: Path, name: str, **changes: Any) -> None:
 
 def test_what_verify_wrote_is_read(verified: Path) -> None:
     found = stored_verification(verified)
-    assert found == json.loads(read_sealed(verified, "verify.json"))
-    assert found is not None and found["verdict"] == stored_verdict(verified)
+    assert found is not None and found.values == json.loads(read_sealed(verified, "verify.json"))
+    assert found.verdict == stored_verdict(verified)
+
+
+def test_findings_are_read_as_their_tests_returned_them(verified: Path) -> None:
+    returned = thinwire.verify(verified.parents[3], verified)
+    found = stored_verification(verified)
+    assert found is not None and found.judged.scope.sentence == returned.judged.scope.sentence
+    assert {name: type(finding) for name, finding in found.findings.items()} == {
+        name: type(finding) for name, finding in returned.findings.items()
+    }
+    assert {name: to_json(finding.to_dict()) for name, finding in found.findings.items()} == {
+        name: to_json(finding.to_dict()) for name, finding in returned.findings.items()
+    }
 
 
 def test_the_verdict_of_another_circuit_is_refused(verified: Path) -> None:
@@ -46,9 +58,11 @@ def test_the_verdict_of_another_circuit_is_refused(verified: Path) -> None:
         ({"schema_version": 3}, "was written by another version of thinwire; verify the circuit again"),
         ({"model_fingerprint": "0" * 64}, "was measured on another model"),
         ({"circuit_sha256": ""}, "judges another circuit"),
-        ({"verdict": "splendid"}, "does not follow from its tests"),
-        ({"necessity": None}, "does not hold what every verification holds"),
-        ({"scope": []}, "does not hold what every verification holds"),
+        ({"verdict": "splendid"}, "verdict: unknown value 'splendid'; verify the circuit again"),
+        ({"necessity": None}, "necessity: no finding; verify the circuit again"),
+        ({"necessity": {"passed": True}}, "necessity: missing keys: sentence, threshold; verify"),
+        ({"scope": []}, "scope: expected `object`, got `array`|scope: expected object, got array; verify the circuit"),
+        ({"mood": 1}, "unknown keys: mood; verify the circuit again"),
     ],
 )
 def test_a_verdict_that_was_edited_is_refused(verified: Path, changes: dict[str, Any], message: str) -> None:

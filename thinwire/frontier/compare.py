@@ -95,22 +95,32 @@ class Cell:
         return self.model_does and self.n_edges is not None
 
 
-def cell(circuit: Circuit, verification: Mapping[str, Any] | None) -> Cell:
-    """The cell of a circuit and the content of its verify.json, where there is one."""
+@dataclass(frozen=True)
+class Verified:
+    """What a table says of a circuit's verification."""
+
+    verdict: str
+    necessity_loss: float
+    """Of the whole model without the circuit, nats."""
+    random_loss: float | None
+    """Mean of the same with random nodes in the circuit's place; None where there are too few."""
+
+
+def cell(circuit: Circuit, verification: Verified | None) -> Cell:
+    """The cell of a circuit and of its verification, where there is one."""
     found, whole, alone = standing(circuit), circuit.model_scores["test"], circuit.scores["test"]
     said = Cell(
         solved=found.solved,
         model_does=found.model_does,
         circuit_does=found.circuit_does,
         why_not=found.why_not,
-        verdict=verification["verdict"] if verification else None,
+        verdict=verification.verdict if verification else None,
         n_test_pairs=found.n_test_pairs,
         model_loss=whole.loss,
         model_accuracy=whole.accuracy,
     )
     if not found.target_met:
         return said
-    necessity = verification["necessity"] if verification else {}
     return replace(
         said,
         n_nodes=circuit.n_nodes,
@@ -119,8 +129,8 @@ def cell(circuit: Circuit, verification: Mapping[str, Any] | None) -> Cell:
         n_minimal_edges=circuit.n_minimal_edges,
         heldout_loss=alone.loss,
         heldout_accuracy=alone.accuracy,
-        necessity_loss=necessity.get("nodes_loss"),
-        random_loss=necessity.get("random_mean"),
+        necessity_loss=verification.necessity_loss if verification else None,
+        random_loss=verification.random_loss if verification else None,
     )
 
 

@@ -2,18 +2,18 @@
 
 import os
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from thinwire.errors import CorruptFile
 from thinwire.storage.files import MAX_RECORD, is_sealed, read_file, read_sealed, sha256, sha256_file
 from thinwire.storage.records import parse_json
-from thinwire.verification.registry import TESTS
 from thinwire.verification.result import SCHEMA_VERSION
+from thinwire.verification.stored import StoredVerification, read_verification
+from thinwire.verification.sufficiency import Sufficiency
 from thinwire.verification.verdict import Level, level_of
 
 VERDICT_FILE = "verify.json"
 CIRCUIT_FILES = ("circuit.json", "means.safetensors", "pairs.safetensors")
-LEVELS: tuple[Level, ...] = get_args(Level)
 OUTDATED = "outdated"
 """In place of a verdict in tables: it was found by other tests than those of this version."""
 
@@ -28,7 +28,7 @@ def circuit_sha256(path: Path) -> str:
     return sha256("".join(held).encode())
 
 
-def stored_verification(path: Path) -> dict[str, Any] | None:
+def stored_verification(path: Path) -> StoredVerification | None:
     """The verify.json in a circuit's directory; None where the circuit was not verified.
 
     Raises `CorruptFile` when it is damaged, was written by another version, is of another circuit or model than the
@@ -39,17 +39,19 @@ def stored_verification(path: Path) -> dict[str, Any] | None:
         return None
     content = read_sealed(path, VERDICT_FILE) if is_sealed(path) else read_file(where, MAX_RECORD)
     values = parse_json(content, where)
-    if not isinstance(values, dict):
-        raise CorruptFile(f"{where} holds no keys; {_again(path)}")
-    if values.get("schema_version") != SCHEMA_VERSION:
+    if isinstance(values, dict) and values.get("schema_version") != SCHEMA_VERSION:
         raise Outdated(f"{where} was written by another version of thinwire; {_again(path)}")
-    if values.get("circuit_sha256") != circuit_sha256(path):
+    try:
+        found = read_verification(values, where)
+    except CorruptFile as error:
+        raise CorruptFile(f"{str(error).partition(';')[0]}; {_again(path)}") from None
+    if found.judged.circuit_sha256 != circuit_sha256(path):
         raise CorruptFile(f"{where} judges another circuit than the one beside it; {_again(path)}")
-    if values.get("model_fingerprint") != _fingerprint(path):
+    if found.judged.model_fingerprint != _fingerprint(path):
         raise CorruptFile(f"{where} was measured on another model than the circuit's; {_again(path)}")
-    if values.get("verdict") not in LEVELS or values["verdict"] != _level(values, where, path):
+    if found.verdict != _level(found):
         raise CorruptFile(f"{where} states a verdict that does not follow from its tests; {_again(path)}")
-    return values
+    return found
 
 
 def stored_verdict(path: Path) -> str | None:
@@ -58,7 +60,7 @@ def stored_verdict(path: Path) -> str | None:
         found = stored_verification(path)
     except Outdated:
         return OUTDATED
-    return None if found is None else found["verdict"]
+    return None if found is None else found.verdict
 
 
 def _fingerprint(path: Path) -> Any:
@@ -67,16 +69,12 @@ def _fingerprint(path: Path) -> Any:
     return values.get("model_fingerprint") if isinstance(values, dict) else None
 
 
-def _level(values: dict[str, Any], where: Path, path: Path) -> Level:
+def _level(found: StoredVerification) -> Level:
     """The verdict that follows from the tests as they are stored."""
-    try:
-        passed = {name: values[name]["passed"] for name in TESTS}
-        accuracy, claimed = values["sufficiency"]["model_accuracy"], values["scope"]["claimed"]
-        if not set(passed.values()) <= {True, False, None} or not isinstance(claimed, list):
-            raise TypeError
-        return level_of(accuracy, passed, bool(claimed))
-    except (KeyError, TypeError):
-        raise CorruptFile(f"{where} does not hold what every verification holds; {_again(path)}") from None
+    sufficiency = found.findings["sufficiency"]
+    assert isinstance(sufficiency, Sufficiency)
+    passed = {name: finding.passed for name, finding in found.findings.items()}
+    return level_of(sufficiency.model_accuracy, passed, bool(found.judged.scope.claimed))
 
 
 def _again(path: Path) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from msgspec import Meta
 
@@ -49,7 +49,8 @@ class Judged:
     scope: StoredScope
     reasons: list[Text]
     cautions: list[Text]
-    circuit_sha256: Sha256 | None = None
+    circuit_sha256: Sha256 | Literal[""]
+    """Of the circuit's files; empty where the claim came from no files."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class StoredVerification:
 
     judged: Judged
     findings: Mapping[str, Finding]
+    values: Mapping[str, Any]
+    """As they stand in the file."""
 
     @property
     def verdict(self) -> Level:
@@ -66,11 +69,11 @@ class StoredVerification:
 
 def read_verification(values: Any, where: Path | str) -> StoredVerification:
     """The record of a verify.json's values. Raises `CorruptFile` naming `where`, the test and the key."""
-    values = of_version(values, SCHEMA_VERSION, where)
-    if missing := [name for name in TESTS if name not in values]:
+    head = of_version(values, SCHEMA_VERSION, where)
+    if missing := [name for name in TESTS if name not in head]:
         raise CorruptFile(f"{where} has no finding of {missing[0]}; verify the circuit again")
-    findings = {name: _finding(name, values.pop(name), f"{where}, {name}") for name in TESTS}
-    return StoredVerification(convert(Judged, values, where), findings)
+    findings = {name: _finding(name, head.pop(name), f"{where}, {name}") for name in TESTS}
+    return StoredVerification(convert(Judged, head, where), findings, values)
 
 
 def _finding(test: str, stored: Any, where: str) -> Finding:

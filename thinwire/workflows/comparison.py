@@ -9,15 +9,16 @@ import msgspec
 
 from thinwire.circuits.artefact import load_circuit
 from thinwire.errors import MissingFile
-from thinwire.frontier.compare import TWIN_RULE, cell, summarise
+from thinwire.frontier.compare import TWIN_RULE, Cell, cell, summarise
 from thinwire.runs.run import Run
 from thinwire.runs.verdicts import stored_verification
 from thinwire.storage.files import add_sealed, read_sealed, to_json
+from thinwire.verification.stored import StoredVerification
 from thinwire.viewer.contract import Report, Selection, Side, Stage, Twins, TwinTried
 from thinwire.viewer.report import render_report
 from thinwire.viewer.story import QUOTE_TASK
 from thinwire.workflows.judgement import stored_judgement
-from thinwire.workflows.report import compose
+from thinwire.workflows.report import compose, verified
 
 CHOICE_RULE = "Of the circuits that the gate prices gave, this page shows the smallest that met its target."
 LABELS: dict[Side, str] = {"sparse": "weight-sparse", "dense": "dense twin"}
@@ -37,14 +38,17 @@ def write_comparison(out: Path, runs: Mapping[Side, Run]) -> dict[str, Any]:
 
 def _summary(out: Path, journal: dict[str, Any]) -> dict[str, Any]:
     cells = {
-        name: {kind: cell(load_circuit(out / path).circuit, _verified(out / path)) for kind, path in paths.items()}
-        for name, paths in journal["chosen"].items()
+        name: {kind: _cell(out / path) for kind, path in paths.items()} for name, paths in journal["chosen"].items()
     }
     summary = summarise(journal["heldout_loss"], cells, sum(journal["seconds"].values()))
     return {**summary, "ladder": _ladder(out, journal)}
 
 
-def _verified(path: Path) -> dict[str, Any]:
+def _cell(path: Path) -> Cell:
+    return cell(load_circuit(path).circuit, verified(_verification(path)))
+
+
+def _verification(path: Path) -> StoredVerification:
     """What was found of a circuit that the demo verified."""
     found = stored_verification(path)
     if found is None:
@@ -57,7 +61,7 @@ def _ladder(out: Path, journal: dict[str, Any]) -> list[dict[str, Any]]:
     rungs = []
     for name, paths in journal["chosen"].items():
         for path in (paths["sparse"], *journal.get("ladder", {}).get(name, {}).values()):
-            circuit, found = load_circuit(out / path).circuit, _verified(out / path)
+            circuit, found = load_circuit(out / path).circuit, _verification(out / path)
             rungs.append(
                 {
                     "task": name,
@@ -69,7 +73,7 @@ def _ladder(out: Path, journal: dict[str, Any]) -> list[dict[str, Any]]:
                     "n_minimal_edges": circuit.n_minimal_edges,
                     "test_loss": circuit.scores["test"].loss,
                     "model_test_loss": circuit.model_scores["test"].loss,
-                    "verdict": found["verdict"],
+                    "verdict": found.verdict,
                 }
             )
     return rungs

@@ -18,7 +18,7 @@ _OUTCOMES: dict[bool | None, Outcome] = {True: "passed", False: "failed", None: 
 def stored_judgement(path: Path, circuit: Circuit) -> Judgement | None:
     """What the verify.json in a circuit's directory says; None without one."""
     found = stored_verification(path)
-    return None if found is None else judgement(found, circuit)
+    return None if found is None else judgement(found.values, circuit)
 
 
 def judgement(found: Mapping[str, Any], circuit: Circuit) -> Judgement:

@@ -16,7 +16,7 @@ from thinwire.circuits.prompts import Prompts
 from thinwire.circuits.solved import SOLVED_MEANS, standing
 from thinwire.data.tokenizer import Tokenizer
 from thinwire.evidence.gather import evidence
-from thinwire.frontier.compare import SWEEPS, cell, smallest, summarise
+from thinwire.frontier.compare import SWEEPS, Verified, cell, smallest, summarise
 from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
 from thinwire.pruning.requirement import REQUIREMENTS
@@ -31,6 +31,8 @@ from thinwire.storage.records import plain
 from thinwire.tasks.answers import PREFIX
 from thinwire.tasks.registry import all_tasks, get_task
 from thinwire.training.savings import summary as savings
+from thinwire.verification.necessity import Necessity
+from thinwire.verification.stored import StoredVerification
 from thinwire.viewer.contract import (
     SIDES,
     Compared,
@@ -275,7 +277,10 @@ def report_run(
 def _run_report(run: Run, choice: Choice, loss: float, where: Sequence[str]) -> Report:
     side: Side = "sparse" if run.config.train.density < 1 else "dense"
     found = choice.circuits
-    cells = {name: {side: cell(load_circuit(path).circuit, stored_verification(path))} for name, path in found.items()}
+    cells = {
+        name: {side: cell(load_circuit(path).circuit, verified(stored_verification(path)))}
+        for name, path in found.items()
+    }
     narrowed = f" --where {' '.join(where)}" if where else ""
     return compose(
         title=f"Circuits of {run.name}",
@@ -289,3 +294,12 @@ def _run_report(run: Run, choice: Choice, loss: float, where: Sequence[str]) -> 
         choice_rule=choice.rule,
         seconds=run.metrics[-1].seconds,
     )
+
+
+def verified(found: StoredVerification | None) -> Verified | None:
+    """What a table says of a verification; None where the circuit was not verified."""
+    if found is None:
+        return None
+    necessity = found.findings["necessity"]
+    assert isinstance(necessity, Necessity)
+    return Verified(found.verdict, necessity.nodes_loss, necessity.random_mean)
