@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from msgspec import Meta
 
@@ -49,7 +49,7 @@ class Judged:
     scope: StoredScope
     reasons: list[Text]
     cautions: list[Text]
-    circuit_sha256: Sha256 | Literal[""]
+    circuit_sha256: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]
     """Of the circuit's files; empty where the claim came from no files."""
 
 
