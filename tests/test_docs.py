@@ -59,3 +59,32 @@ def test_resume_means_in_python_what_it_means_on_the_command_line(
     assert searches == [1]
     prune.prune_run(run.path, [own_task], quick())
     assert searches == [1, 1]
+
+
+def test_the_floor_plan_shows_every_room() -> None:
+    plan = (DOCS / "architecture.md").read_text(encoding="utf-8").partition("thinwire/\n")[2].partition("\n\n")[0]
+    package = DOCS.parent / "thinwire"
+    rooms = {path.parent.name for path in package.glob("*/__init__.py")}
+    files = {path.stem for path in package.glob("*.py") if not path.stem.startswith("__")}
+    assert {name for name in re.findall(r"(\w+)/", plan) if (package / name).is_dir()} == rooms
+    assert files <= set(re.findall(r"\w+", plan.splitlines()[-1]))
+
+
+def test_the_forward_pass_has_the_arguments_that_the_page_says() -> None:
+    from inspect import Parameter, signature
+
+    from thinwire.model.gpt import GPT
+    from thinwire.model.hooks import identity
+
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    assert "`model(tokens, hook=identity, edges=None)`" in page
+    given = [p for name, p in signature(GPT.forward).parameters.items() if name != "self"]
+    assert [(p.name, p.default) for p in given] == [("tokens", Parameter.empty), ("hook", identity), ("edges", None)]
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+def test_files_that_a_page_names_are_there(page: str) -> None:
+    """Those of the tree; runs and what users write are no part of it."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:thinwire|tests|benchmarks|docs)/[\w./-]+\.(?:py|md|html|js|css|toml|json))`", text))
+    assert [name for name in sorted(named) if page != "log.md" and not (DOCS.parent / name).exists()] == []

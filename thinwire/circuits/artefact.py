@@ -51,8 +51,9 @@ def save_circuit(path: Path, circuit: Circuit, means: Means, pairs: dict[Split, 
     return replace(circuit, directory=path)
 
 
-def load_circuit(path: Path) -> StoredCircuit:
+def load_circuit(path: str | Path) -> StoredCircuit:
     """Read a circuit's directory. Raises `MissingFile` or `CorruptFile`."""
+    path = Path(path)
     where = path / "circuit.json"
     found = Circuit.from_dict(parse_json(read_sealed(path, "circuit.json"), where), where)
     circuit = replace(found, directory=path)
