@@ -32,7 +32,6 @@ from thinwire.storage.records import (
     parse_json,
     parse_yaml,
     plain,
-    read_lines,
     read_record,
 )
 from thinwire.storage.tensors import write_tensors
@@ -197,12 +196,6 @@ def test_yaml_that_is_not_plain_is_refused(content: bytes, words: str) -> None:
     with pytest.raises(CorruptFile, match=rf"^x is not valid YAML \(.*{words}") as caught:
         parse_yaml(content, "x")
     assert "\n" not in str(caught.value)
-
-
-def test_lines_are_named() -> None:
-    assert read_lines(Inner, b'{"n": 1}\n{"n": 2}\n', "m.jsonl") == [Inner(1), Inner(2)]
-    with pytest.raises(CorruptFile, match=r"^m\.jsonl, line 2: missing keys: n"):
-        read_lines(Inner, b'{"n": 1}\n{}\n', "m.jsonl")
 
 
 def test_older_versions_are_brought_up_and_others_refused() -> None:

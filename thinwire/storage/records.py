@@ -55,11 +55,6 @@ def read_record(cls: type[T], content: bytes, where: Path | str) -> T:
     return convert(cls, parse_json(content, where), where)
 
 
-def read_lines(cls: type[T], content: bytes, where: Path | str) -> list[T]:
-    """One record from each line of a .jsonl file. Raises as `read_record` does, naming the line too."""
-    return [read_record(cls, line, f"{where}, line {i}") for i, line in enumerate(content.splitlines(), 1)]
-
-
 def parse_json(content: bytes, where: Path | str) -> Any:
     """Plain values. Raises `CorruptFile` naming `where` for anything that is not strict JSON in UTF-8."""
     try:
