@@ -163,17 +163,17 @@ def test_means_and_ratio_are_over_tasks_that_both_whole_models_do() -> None:
         "e": {"sparse": cell_of(1)},
     }
     found = summarise({"sparse": 3.3, "dense": 3.2}, tasks, 12.5)
-    assert found["tasks_compared"] == ["a", "b"]
-    assert found["tasks_left_out"] == {
+    assert found.tasks_compared == ["a", "b"]
+    assert found.tasks_left_out == {
         "c": "dense: the whole model guesses",
         "d": "sparse: no circuit",
         "e": "dense: not pruned",
     }
-    assert found["geomean_edges"] == {"sparse": pytest.approx(6), "dense": pytest.approx(24)}
-    assert found["edge_ratio"] == pytest.approx(4)
-    assert found["heldout_loss"] == {"sparse": 3.3, "dense": 3.2}
-    assert found["seconds"] == 12.5
-    assert found["tasks"]["c"]["dense"]["n_edges"] == 294
+    assert found.geomean_edges == {"sparse": pytest.approx(6), "dense": pytest.approx(24)}
+    assert found.edge_ratio == pytest.approx(4)
+    assert found.heldout_loss == {"sparse": 3.3, "dense": 3.2}
+    assert found.seconds == 12.5
+    assert found.tasks["c"]["dense"].n_edges == 294
 
 
 def test_means_are_given_for_every_way_of_counting_edges() -> None:
@@ -186,7 +186,7 @@ def test_means_are_given_for_every_way_of_counting_edges() -> None:
         "a": {"sparse": counted(40, 4, 3), "dense": counted(160, 16, 12)},
         "b": {"sparse": counted(90, 9, 3), "dense": counted(360, 9, None)},
     }
-    sweeps = summarise({"sparse": 3.3, "dense": 3.2}, tasks, 1.0)["sweeps"]
+    sweeps = summarise({"sparse": 3.3, "dense": 3.2}, tasks, 1.0).sweeps
     assert sweeps["n_edges_unswept"] == pytest.approx({"sparse": 60, "dense": 240, "ratio": 4})
     assert sweeps["n_edges"] == pytest.approx({"sparse": 6, "dense": 12, "ratio": 2})
     assert sweeps["n_minimal_edges"] == {"sparse": pytest.approx(3), "dense": None, "ratio": None}
@@ -202,18 +202,18 @@ def test_a_cell_counts_edges_before_and_after_the_sweeps() -> None:
 
 def test_a_circuit_without_edges_counts_as_one() -> None:
     found = summarise({"sparse": 1.0, "dense": 1.0}, {"a": {"sparse": cell_of(0), "dense": cell_of(8)}}, 1.0)
-    assert found["tasks_compared"] == ["a"]
-    assert found["edge_ratio"] == pytest.approx(8)
+    assert found.tasks_compared == ["a"]
+    assert found.edge_ratio == pytest.approx(8)
 
 
 def test_nothing_that_both_do_gives_no_means_and_no_ratio() -> None:
     found = summarise({"sparse": 1.0, "dense": 1.0}, {"a": {"sparse": cell_of(3), "dense": cell_of(None)}}, 1.0)
-    assert found["tasks_compared"] == []
-    assert found["geomean_edges"] == {"sparse": None, "dense": None}
-    assert found["edge_ratio"] is None
+    assert found.tasks_compared == []
+    assert found.geomean_edges == {"sparse": None, "dense": None}
+    assert found.edge_ratio is None
 
 
 def test_one_model_alone_has_means_and_no_ratio() -> None:
     found = summarise({"sparse": 1.0}, {"a": {"sparse": cell_of(3)}}, 1.0)
-    assert found["geomean_edges"] == {"sparse": pytest.approx(3)}
-    assert found["edge_ratio"] is None
+    assert found.geomean_edges == {"sparse": pytest.approx(3)}
+    assert found.edge_ratio is None

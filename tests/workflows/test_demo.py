@@ -11,7 +11,7 @@ from tiny_world import HARDER, SOLVED, quick, tiny_config
 
 import thinwire
 from thinwire.cli.main import main
-from thinwire.errors import UserError
+from thinwire.errors import CorruptFile, UserError
 from thinwire.progress import Advance, Progress, silent
 from thinwire.storage.files import read_sealed
 from thinwire.tasks.registry import get_task
@@ -88,6 +88,7 @@ def test_the_summary_has_the_promised_shape(out: Path) -> None:
         "edge_ratio",
         "sweeps",
         "seconds",
+        "ladder",
     }
     assert set(summary["heldout_loss"]) == set(summary["geomean_edges"]) == {"sparse", "dense"}
     assert all(isinstance(loss, float) for loss in summary["heldout_loss"].values())
@@ -212,7 +213,7 @@ def test_a_kill_while_the_journal_is_written_loses_nothing(
 ) -> None:
     """Whichever rename is the last that happens, the journal is there with its old or its new content."""
     journal = demo.Journal(tmp_path / "demo", seed=0)
-    journal.values["twins"] = ["old"]
+    journal.values["command"] = "old"
     journal.write()
     left = [step]
     replace = thinwire.storage.files.os.replace  # pyright: ignore[reportAttributeAccessIssue]
@@ -223,8 +224,24 @@ def test_a_kill_while_the_journal_is_written_loses_nothing(
         left[0] -= 1
         replace(*paths)
 
-    journal.values["twins"] = ["new"]
+    journal.values["command"] = "new"
     with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
         patch.setattr("thinwire.storage.files.os.replace", dying)
         journal.write()
-    assert demo.Journal(tmp_path / "demo", seed=0).values["twins"] in (["old"], ["new"])
+    assert demo.Journal(tmp_path / "demo", seed=0).values["command"] in ("old", "new")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mood": 1}, "unknown keys: mood"),
+        ({"seed": "0"}, "seed: expected int, got str"),
+        ({"twins": [{"d_model": 32}]}, "missing keys: twins.0.chosen"),
+    ],
+)
+def test_a_journal_that_no_demo_writes_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    journal = demo.Journal(tmp_path / "demo", seed=0)
+    journal.values |= changes
+    journal.write()
+    with pytest.raises(CorruptFile, match=message):
+        demo.Journal(tmp_path / "demo", seed=0)

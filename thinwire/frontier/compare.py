@@ -6,8 +6,7 @@ of their number of edges over tasks; here over those tasks that the whole models
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.solved import standing
@@ -134,6 +133,46 @@ def cell(circuit: Circuit, verification: Verified | None) -> Cell:
     )
 
 
+@dataclass(frozen=True)
+class Rung:
+    """The sparse model's circuit of one task at one requirement."""
+
+    task: str
+    requirement: str
+    met: bool
+    not_met: tuple[str, ...]
+    """Terms whose limit it passes."""
+    n_nodes: int
+    n_edges: int
+    n_minimal_edges: int | None
+    test_loss: float
+    model_test_loss: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a comparison comes to: summary.json.
+
+    Means and ratios are over `tasks_compared`: tasks that every whole model does and for which each has a circuit that
+    met the target. `geomean_edges` and `edge_ratio` repeat those of the induced edges after the sweep.
+    """
+
+    heldout_loss: dict[str, float]
+    """Model -> nats per token."""
+    tasks: dict[str, dict[str, Cell]]
+    tasks_compared: list[str]
+    tasks_left_out: dict[str, str]
+    """Every other task -> why."""
+    geomean_edges: dict[str, float | None]
+    edge_ratio: float | None
+    sweeps: dict[str, dict[str, float | None]]
+    """Way of counting, of `SWEEPS` -> model -> mean, and `ratio` -> dense over sparse."""
+    seconds: float
+    ladder: tuple[Rung, ...] = ()
+    """What each requirement costs, the weakest first."""
+
+
 def _why_left_out(cells: Mapping[str, Cell], kinds: Sequence[str]) -> str:
     """Which models do not do the task, or have no circuit that met the target."""
     reasons = []
@@ -151,29 +190,22 @@ def _mean(cells: Sequence[Mapping[str, Cell]], kind: str, counted: str) -> float
     return None if None in sizes else geometric_mean(sizes)
 
 
-def summarise(
-    heldout_loss: Mapping[str, float], tasks: Mapping[str, Mapping[str, Cell]], seconds: float
-) -> dict[str, Any]:
-    """The content of summary.json.
-
-    Means and ratios are over `tasks_compared`: tasks that every whole model does and for which each has a circuit that
-    met the target. `tasks_left_out` says of every other task why. `sweeps` holds means and ratio for every way of
-    counting in `SWEEPS`; `geomean_edges` and `edge_ratio` repeat those of the induced edges after the sweep.
-    """
+def summarise(heldout_loss: Mapping[str, float], tasks: Mapping[str, Mapping[str, Cell]], seconds: float) -> Summary:
+    """The summary of the cells of every task and model."""
     kinds = list(heldout_loss)
     compared = [name for name, cells in tasks.items() if all(kind in cells and cells[kind].compared for kind in kinds)]
-    sweeps = {}
+    sweeps: dict[str, dict[str, float | None]] = {}
     for counted in SWEEPS:
         means = {kind: _mean([tasks[name] for name in compared], kind, counted) for kind in kinds}
         sparse, dense = means.get("sparse"), means.get("dense")
         sweeps[counted] = {**means, "ratio": dense / sparse if sparse and dense else None}
-    return {
-        "heldout_loss": dict(heldout_loss),
-        "tasks": {name: {kind: asdict(values) for kind, values in cells.items()} for name, cells in tasks.items()},
-        "tasks_compared": compared,
-        "tasks_left_out": {n: _why_left_out(cells, kinds) for n, cells in tasks.items() if n not in compared},
-        "geomean_edges": {kind: sweeps["n_edges"][kind] for kind in kinds},
-        "edge_ratio": sweeps["n_edges"]["ratio"],
-        "sweeps": sweeps,
-        "seconds": seconds,
-    }
+    return Summary(
+        heldout_loss=dict(heldout_loss),
+        tasks={name: dict(cells) for name, cells in tasks.items()},
+        tasks_compared=compared,
+        tasks_left_out={n: _why_left_out(cells, kinds) for n, cells in tasks.items() if n not in compared},
+        geomean_edges={kind: sweeps["n_edges"][kind] for kind in kinds},
+        edge_ratio=sweeps["n_edges"]["ratio"],
+        sweeps=sweeps,
+        seconds=seconds,
+    )

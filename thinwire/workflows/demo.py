@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,14 @@ from thinwire.pruning.config import PruneConfig
 from thinwire.pruning.requirement import REQUIREMENTS
 from thinwire.runs.jobs import local_pool, run_jobs
 from thinwire.runs.run import Run, load_run, open_run
-from thinwire.storage.files import MANIFEST, add_sealed, is_sealed, read_sealed, seal, to_json
+from thinwire.storage.files import MANIFEST, add_sealed, is_sealed, read_sealed, read_sealed_record, seal, to_json
 from thinwire.tasks.registry import all_tasks
 from thinwire.training import recipes
 from thinwire.training.config import RunConfig
 from thinwire.training.threads import use_threads
 from thinwire.viewer.contract import SIDES, Side
 from thinwire.workflows.comparison import write_comparison
+from thinwire.workflows.decided import DEMO_FILE, Decided
 from thinwire.workflows.prune import circuit_directory, means_of, prune_settings
 from thinwire.workflows.tasks import check_task
 from thinwire.workflows.train import dry_run, resolve, train
@@ -70,8 +71,9 @@ class Journal:
 
     def __init__(self, out: Path, seed: int) -> None:
         self.out = out
-        if is_sealed(out, "demo.json"):
-            self.values: dict[str, Any] = json.loads(read_sealed(out, "demo.json"))
+        if is_sealed(out, DEMO_FILE):
+            read_sealed_record(Decided, out, DEMO_FILE)  # raises for what no demo writes
+            self.values: dict[str, Any] = json.loads(read_sealed(out, DEMO_FILE))
             if self.values["seed"] != seed:
                 raise UserError(f"{out} holds a demo with seed {self.values['seed']}; choose another --out")
             return
@@ -90,7 +92,7 @@ class Journal:
         self.write()
 
     def write(self) -> None:
-        add_sealed(self.out, "demo.json", to_json(self.values))
+        add_sealed(self.out, DEMO_FILE, to_json(self.values))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -140,7 +142,7 @@ def _demo(journal: Journal, device: str, pool: Executor | None, progress: Progre
         }
     with journal.stage("report"):
         summary = write_comparison(journal.out, runs)
-    return {**summary, "report": str(journal.out / "report.html"), "stages": journal.values["stages"]}
+    return {**asdict(summary), "report": str(journal.out / "report.html"), "stages": journal.values["stages"]}
 
 
 def stages(seconds: dict[str, float]) -> list[dict[str, Any]]:

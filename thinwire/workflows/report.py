@@ -16,7 +16,7 @@ from thinwire.circuits.prompts import Prompts
 from thinwire.circuits.solved import SOLVED_MEANS, standing
 from thinwire.data.tokenizer import Tokenizer
 from thinwire.evidence.gather import evidence
-from thinwire.frontier.compare import SWEEPS, Verified, cell, smallest, summarise
+from thinwire.frontier.compare import SWEEPS, Summary, Verified, cell, smallest, summarise
 from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
 from thinwire.pruning.requirement import REQUIREMENTS
@@ -69,7 +69,7 @@ def compose(
     labels: Mapping[Side, str],
     heldout_loss: Mapping[Side, float],
     chosen: Mapping[str, Mapping[Side, Path]],
-    summary: Mapping[str, Any],
+    summary: Summary,
     choice_rule: str,
     **more: Any,
 ) -> Report:
@@ -224,19 +224,19 @@ def _baselines(path: Path) -> Compared | None:
     return msgspec.json.decode(read_sealed(path, BASELINES), type=Compared) if is_sealed(path, BASELINES) else None
 
 
-def means_report(summary: Mapping[str, Any]) -> Means:
+def means_report(summary: Summary) -> Means:
     """Sizes over the tasks that `summary` compares, and why the others are left out."""
     sizes = [
         Sizes(
             counted=COUNTED[key],
-            means={side: summary["sweeps"][key].get(side) for side in SIDES if side in summary["heldout_loss"]},
-            ratio=summary["sweeps"][key]["ratio"],
+            means={side: summary.sweeps[key].get(side) for side in SIDES if side in summary.heldout_loss},
+            ratio=summary.sweeps[key]["ratio"],
         )
         for key in SWEEPS
     ]
     return Means(
-        tasks=list(summary["tasks_compared"]),
-        left_out=dict(summary["tasks_left_out"]),
+        tasks=list(summary.tasks_compared),
+        left_out=dict(summary.tasks_left_out),
         sizes=sizes,
         headline=sizes[SWEEPS.index("n_edges")],
     )

@@ -1,6 +1,5 @@
 """One self-contained page for the circuits of a run, of a demo, or for one circuit."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -32,7 +31,7 @@ from thinwire.runs.selection import Where, select
 from thinwire.runs.settings import settings_words
 from thinwire.runs.stored import directory_of, open_circuit, run_of
 from thinwire.runs.trained import Trained
-from thinwire.storage.files import is_sealed, read_sealed, to_json, write_atomic
+from thinwire.storage.files import is_sealed, read_sealed_record, to_json, write_atomic
 from thinwire.viewer.page import render_view, sandboxed
 from thinwire.viewer.view_contract import (
     Ladder,
@@ -45,6 +44,7 @@ from thinwire.viewer.view_contract import (
     ViewOutline,
 )
 from thinwire.viewer.wording import plural
+from thinwire.workflows.decided import DEMO_FILE, Decided
 from thinwire.workflows.judgement import stored_judgement
 from thinwire.workflows.report import ladder_of, prompt_text
 
@@ -91,7 +91,7 @@ def _choose(path: Path, device: str) -> list[Chosen]:
     if is_sealed(path, "circuit.json"):
         run = run_of(path, device)
         return [Chosen(run.name, run, path)]
-    if is_sealed(path, "demo.json"):
+    if is_sealed(path, DEMO_FILE):
         return _choose_demo(path, device)
     if not (path / "config.yaml").exists():
         raise MissingFile(f"{path} holds no circuit and no run; name a run, a demo or a circuit's directory")
@@ -100,13 +100,13 @@ def _choose(path: Path, device: str) -> list[Chosen]:
 
 
 def _choose_demo(path: Path, device: str) -> list[Chosen]:
-    journal = json.loads(read_sealed(path, "demo.json"))
-    if "chosen" not in journal:
+    decided = read_sealed_record(Decided, path, DEMO_FILE)
+    if not decided.chosen:
         raise UserError(f"{path} is not finished; go on with: thinwire demo --out {path} --resume")
     runs = {kind: open_run(path / kind, device) for kind in ("sparse", "dense")}
     return [
         Chosen(runs[kind].name, runs[kind], path / circuit)
-        for paths in journal["chosen"].values()
+        for paths in decided.chosen.values()
         for kind, circuit in paths.items()
     ]
 
