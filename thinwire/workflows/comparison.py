@@ -36,7 +36,8 @@ def write_comparison(out: Path, runs: Mapping[Side, Run]) -> Summary:
 
 def _summary(out: Path, decided: Decided) -> Summary:
     cells = {name: {kind: _cell(out / path) for kind, path in paths.items()} for name, paths in decided.chosen.items()}
-    summary = summarise(decided.heldout_loss, cells, sum(decided.seconds.values()))
+    losses = {str(side): loss for side, loss in decided.heldout_loss.items()}
+    summary = summarise(losses, cells, sum(decided.seconds.values()))
     return replace(summary, ladder=tuple(_ladder(out, decided)))
 
 
