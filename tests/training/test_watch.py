@@ -83,11 +83,13 @@ WRITE = """
 import sys
 from pathlib import Path
 from thinwire.training.config import RunConfig
+from thinwire.training.metrics import StepRow
 from thinwire.training.watchers import watching
 name, run, first, last = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 with watching([name], run, RunConfig(), first) as watch:
     for step in range(first + 1, last + 1):
-        watch({"step": step, "loss": 4.0 / step, "density": 0.5})
+        numbers = {"density": 0.5, "learning_rate": 0.1, "grad_rms": 1.0, "seconds": step / 2}
+        watch(StepRow(step=step, tokens=8 * step, loss=4.0 / step, **numbers))
 """
 
 
@@ -108,7 +110,8 @@ def test_tensorboard_holds_every_number_and_forgets_what_a_resume_takes_back(tmp
     events = json.loads(python(READ_EVENTS, tmp_path / "tensorboard").splitlines()[-1])
     assert events["train/loss"] == [[step, pytest.approx(4.0 / step)] for step in range(1, 7)]
     assert events["train/density"] == [[step, 0.5] for step in range(1, 7)]
-    assert set(events) == {"train/loss", "train/density"}
+    numbers = ("tokens", "loss", "density", "learning_rate", "grad_rms", "seconds")
+    assert set(events) == {f"train/{name}" for name in numbers}
 
 
 @pytest.mark.slow

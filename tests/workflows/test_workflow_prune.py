@@ -64,7 +64,7 @@ def test_a_scope_joins_what_pruning_sees_and_is_claimed(own_run: Run, monkeypatc
     config = quick(steps=3, sweep="none", scope=("deeper",))
     circuit = prune(own_run, SOLVED, config)
     assert circuit.scope == ["deeper"]
-    assert prune(own_run, SOLVED, config) == circuit  # as it is stored
+    assert prune(own_run, SOLVED, config, resume=True) == circuit  # as it is stored
     pairs = load_circuit(circuit_directory(own_run, SOLVED, config)).pairs
     assert len(pairs["train"]) >= 32 + 32
     assert len(pairs["validation"]) >= 16 + 32
@@ -171,9 +171,9 @@ def test_a_circuit_of_other_pairs_is_not_taken_for_this_tasks(
 
     monkeypatch.setattr(workflow, "prune_model", search)
     with pytest.raises(KeyboardInterrupt):
-        prune(own_run, fewer, quick())
+        prune(own_run, fewer, quick(), resume=True)
     assert asked == ["pruned again"]
-    assert prune(own_run, task, quick()) == first
+    assert prune(own_run, task, quick(), resume=True) == first
 
 
 @pytest.mark.slow
