@@ -107,7 +107,7 @@ def test_a_given_tokenizer_is_used_for_files_and_records_alike(config: DataConfi
     with pytest.raises(UserError, match=r"has 270 tokens and the model 280; set model.vocab_size to 270"):
         prepare(given, 280, tmp_path / "cache")
     with pytest.raises(
-        UserError, match=r"cannot be read: it is no JSON .*; restore it, or name the tokenizer.json of a run"
+        UserError, match=r"cannot be read: it is not valid JSON .*; restore it, or name the tokenizer.json of a run"
     ):
         prepare(replace(given, tokenizer=str(records)), 270, tmp_path / "cache")
 

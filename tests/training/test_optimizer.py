@@ -1,5 +1,8 @@
 """The optimizer against the five numbered steps, written out in numpy."""
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -158,3 +161,22 @@ def test_missing_moments_are_named() -> None:
     _, optimizer = micro()
     with pytest.raises(CorruptFile, match="no moments of"):
         optimizer.load_state_tensors({}, 1)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda t: t[1:], "not torch.float32"),
+        (lambda t: t.double(), "not torch.float32"),
+        (lambda t: t * math.nan, "not finite"),
+        (lambda t: t - 1e9, "v.* holds negative numbers"),
+    ],
+)
+def test_impossible_moments_are_refused(damage: Callable[[Tensor], Tensor], message: str) -> None:
+    model, optimizer = micro()
+    give_gradients(model, 0)
+    optimizer.step(0.02, 0.5)
+    tensors = optimizer.state_tensors()
+    name = next(name for name in tensors if name.startswith("v."))
+    with pytest.raises(CorruptFile, match=message):
+        micro()[1].load_state_tensors(tensors | {name: damage(tensors[name])}, 1)

@@ -1,5 +1,6 @@
 """Training that follows the nonzeros takes the steps that it promises, and no others."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -242,6 +243,27 @@ def test_missing_moments_are_named() -> None:
     del tensors["m.blocks.0.attn.q.weight"]
     with pytest.raises(CorruptFile, match=r"no moments of blocks\.0\.attn\.q\.weight"):
         fresh("regrow")[1].load_state_tensors(tensors, 40)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("entries", lambda t: t + 10**6, "are no places of its matrix"),
+        ("entries", lambda t: t.flip(0), "are no places of its matrix"),
+        ("entries", lambda t: t[1:], "is torch.float32"),
+        ("m", lambda t: t[1:], "is torch.float32"),
+        ("age", lambda t: t.long(), "is torch.int64"),
+        ("norms", lambda t: t * float("nan"), "not finite"),
+    ],
+)
+def test_impossible_moments_are_refused(name: str, damage: Callable[[Tensor], Tensor], message: str) -> None:
+    """A position outside its matrix would be written to by compiled code that looks at no bounds."""
+    model, optimizer, config = fresh("regrow")
+    go(model, optimizer, config, 0, 40)
+    tensors = optimizer.state_tensors()
+    key = f"{name}.blocks.0.attn.q.weight"
+    with pytest.raises(CorruptFile, match=message):
+        fresh("regrow")[1].load_state_tensors(tensors | {key: damage(tensors[key])}, 40)
 
 
 def test_other_types_are_refused_with_a_remedy() -> None:

@@ -23,6 +23,7 @@ from thinwire.version import __version__
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
+MAX_LINE = 900
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR)
 
@@ -119,5 +120,9 @@ def _how_to_continue(argv: list[str]) -> str:
 
 
 def _fail(message: str) -> int:
-    print(f"thinwire: error: {unicode_text(' '.join(message.split()))}", file=sys.stderr)
+    """One line, of which the middle is left out where something that a file holds made it long."""
+    line = unicode_text(" ".join(message.split()))
+    if len(line) > MAX_LINE:
+        line = f"{line[: MAX_LINE // 2]} [...] {line[-MAX_LINE // 3 :]}"
+    print(f"thinwire: error: {line}", file=sys.stderr)
     return EXIT_ERROR

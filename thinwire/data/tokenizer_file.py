@@ -5,11 +5,11 @@ that lose or change text (truncation, normalisers, dropout). thinwire reads byte
 itself, with one of the split patterns below, whose time is linear in the text; everything else is refused unread.
 """
 
-import json
 from pathlib import Path
 from typing import Any, NoReturn
 
 from thinwire.errors import CorruptFile
+from thinwire.storage.records import parse_json
 
 END_OF_TEXT = "<|endoftext|>"
 SPLIT_PATTERN = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -46,7 +46,7 @@ def check_tokenizer(text: str, where: str = "tokenizer.json") -> None:
 
 def unreadable(where: str | Path, problem: str) -> CorruptFile:
     """The error for a file that is no tokenizer."""
-    return CorruptFile(f"{where} cannot be read: {problem}; restore it, or name the tokenizer.json of a run")
+    return CorruptFile(f"{where} cannot be read: {problem[:200]}; restore it, or name the tokenizer.json of a run")
 
 
 class _Refused(Exception):
@@ -57,9 +57,9 @@ def _check(text: str) -> None:
     if len(text) > MAX_CHARACTERS:
         _refuse(f"it has {len(text)} characters, more than {MAX_CHARACTERS}")
     try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        _refuse(f"it is no JSON ({' '.join(str(error).split())})")
+        values = parse_json(text.encode(), "it")
+    except CorruptFile as error:
+        _refuse(str(error).partition(";")[0])
     model = _of(values, "model", dict)
     _check_splitting(values, model)
     _check_tokens(_added(values), _of(model, "vocab", dict, "model."), _of(model, "merges", list, "model."))

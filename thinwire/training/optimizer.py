@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thinwire.errors import CorruptFile
 from thinwire.model.gpt import GPT
 from thinwire.model.structure import is_decayed, sparse_parameters
 from thinwire.sparsity.projection import project_topk_
+from thinwire.training.moments import moments_of
 
 BETAS = (0.9, 0.95)
 EPS = 0.1  # unusually large, and needed: with it Adam is not scale-free, so the normaliser of step 2 matters
@@ -87,12 +87,11 @@ class SparseOptimizer:
         return tensors
 
     def load_state_tensors(self, tensors: dict[str, Tensor], n_steps: int) -> None:
-        """Take up moments after `n_steps` steps. Raises `CorruptFile` when a parameter's moments are missing."""
+        """Take up moments after `n_steps` steps. Raises `CorruptFile` for missing and impossible ones."""
         for name, parameter in zip(self.names, self.parameters, strict=True):
-            if f"m.{name}" not in tensors or f"v.{name}" not in tensors:
-                raise CorruptFile(f"optimizer.safetensors holds no moments of {name}; resume from another checkpoint")
+            m, v = moments_of(tensors, name, parameter.shape)
             self.adam.state[parameter] = {
                 "step": torch.tensor(float(n_steps)),
-                "exp_avg": tensors[f"m.{name}"].to(parameter),
-                "exp_avg_sq": tensors[f"v.{name}"].to(parameter),
+                "exp_avg": m.to(parameter),
+                "exp_avg_sq": v.to(parameter),
             }

@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thinwire.errors import CorruptFile
 from thinwire.model.gpt import GPT, Linear
 from thinwire.model.structure import is_decayed, protected_lines, sparse_parameters
 from thinwire.sparsity.certificate import certified_lines, step_bound
 from thinwire.sparsity.projection import count_nonzero, project_topk_
 from thinwire.sparsity.support import support_of
 from thinwire.training.config import TrainConfig
+from thinwire.training.moments import entries_of, moments_of, stored
 from thinwire.training.optimizer import BETAS, EPS, RMS_EPS, SparseOptimizer
 from thinwire.training.support_matrix import HeldMatrix, Moments, square
 
@@ -156,7 +156,7 @@ class SupportOptimizer:
         return tensors
 
     def load_state_tensors(self, tensors: dict[str, Tensor], n_steps: int) -> None:
-        """Take up moments after `n_steps` steps. Raises `CorruptFile` when a parameter's moments are missing."""
+        """Take up moments after `n_steps` steps. Raises `CorruptFile` for missing and impossible ones."""
         self.n_steps = n_steps
         if not any(name.startswith("age.") for name in tensors) and self.exact:
             self.exact.load_state_tensors(tensors, n_steps)
@@ -172,7 +172,9 @@ class SupportOptimizer:
         self._name_plain(set(linears))
         self.adam = torch.optim.Adam(self.plain, lr=0.0, betas=BETAS, eps=EPS, fused=True)
         for name, parameter in zip(self.plain_names, self.plain, strict=True):
-            m, v = _moments_of(tensors, name) if n_steps else (torch.zeros_like(parameter) for _ in "mv")
+            m, v = (
+                moments_of(tensors, name, parameter.shape) if n_steps else (torch.zeros_like(parameter) for _ in "mv")
+            )
             step = torch.tensor(float(n_steps))
             self.adam.state[parameter] = {"step": step, "exp_avg": m.to(parameter), "exp_avg_sq": v.to(parameter)}
         self.held = [_held(name, linears[name], tensors, n_steps) for name in linears]
@@ -201,21 +203,19 @@ def _with_lines(matrix: HeldMatrix, nonzero: np.ndarray, lines: np.ndarray) -> n
 
 
 def _held(name: str, linear: Linear, tensors: dict[str, Tensor], n_steps: int) -> HeldMatrix:
-    entries = tensors.get(f"entries.{name}")
+    entries = entries_of(tensors, name, linear.weight.numel())
     if n_steps:
-        m, v = (moment.reshape(-1) for moment in _moments_of(tensors, name))
-        age = tensors.get(f"age.{name}", torch.full((m.numel(),), n_steps, dtype=torch.int32))
+        in_full = entries is None and f"age.{name}" not in tensors  # as `SparseOptimizer` leaves them
+        count = [linear.weight.numel() if entries is None else len(entries)]
+        m, v = (moment.reshape(-1) for moment in moments_of(tensors, name, linear.weight.shape if in_full else count))
+        age = torch.full((m.numel(),), n_steps, dtype=torch.int32)
+        age = stored(tensors, f"age.{name}", count, torch.int32) if f"age.{name}" in tensors else age
     else:
         entries = torch.from_numpy(np.flatnonzero(linear.weight.detach().numpy()))
         m, v, age = torch.zeros(len(entries)), torch.zeros(len(entries)), torch.zeros(len(entries), dtype=torch.int32)
     matrix = HeldMatrix(name, linear, protected_lines(name), Moments(m, v, age))
-    matrix.norms = tensors.get(f"norms.{name}", matrix.norms)
+    if f"norms.{name}" in tensors:
+        matrix.norms = stored(tensors, f"norms.{name}", matrix.norms.shape, matrix.norms.dtype)
     if entries is not None:
         matrix.take(entries.numpy())
     return matrix
-
-
-def _moments_of(tensors: dict[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
-    if f"m.{name}" not in tensors or f"v.{name}" not in tensors:
-        raise CorruptFile(f"optimizer.safetensors holds no moments of {name}; resume from another checkpoint")
-    return tensors[f"m.{name}"], tensors[f"v.{name}"]
