@@ -18,7 +18,7 @@ from thinwire.circuits.agreement import check_belongs, check_means, check_pairs,
 from thinwire.circuits.artefact import check_answers, split_pairs
 from thinwire.circuits.graph import Ablation, Circuit
 from thinwire.circuits.stand_ins import stand_ins
-from thinwire.circuits.stated import read_stated
+from thinwire.circuits.stated import StatedCircuit, read_stated
 from thinwire.errors import CorruptFile, MissingFile, UserError
 from thinwire.model.gpt import GPT
 from thinwire.pruning.config import PruneConfig
@@ -42,6 +42,8 @@ class CircuitFiles:
     pairs: dict[Split, TaskTokens]
     hyperparameters: dict[str, Any]
     """Settings of the pruning; empty when the file does not state them."""
+    stated_loss: float | None = None
+    """Test loss of the judged edges that one of our own circuits states, nats."""
     sha256: str = ""
     """Of the files (`verdicts.circuit_sha256`)."""
 
@@ -62,7 +64,13 @@ def read_circuit_files(path: Path, run: Trained) -> CircuitFiles:
     if isinstance(stated, Circuit):
         check_answers(stated, pairs, path / "pairs.safetensors")
     means = _means(path, run, stated.ablation, pairs)
-    return CircuitFiles(claim, means, pairs, stated.hyperparameters, circuit_sha256(path))
+    return CircuitFiles(claim, means, pairs, stated.hyperparameters, _stated_loss(stated), circuit_sha256(path))
+
+
+def _stated_loss(stated: Circuit | StatedCircuit) -> float | None:
+    if not isinstance(stated, Circuit):
+        return None
+    return (stated.minimal_scores or stated.scores)["test"].loss
 
 
 def read_pairs(path: Path, model: GPT) -> dict[Split, TaskTokens]:

@@ -35,6 +35,16 @@ def open_circuit(run: Trained, path: Path) -> StoredCircuit:
     return replace(stored, means={site: mean.to(run.device) for site, mean in stored.means.items()})
 
 
+def check_stated_loss(path: Path, stated: float, found: float) -> None:
+    """Raises `CorruptFile` when a circuit's files give another test loss than its circuit.json states, by far more than
+    rounding on another machine explains: changed means are finite numbers like any other."""
+    if abs(found - stated) > 0.01 + 0.02 * stated:
+        raise CorruptFile(
+            f"{path} does not give the test loss that its circuit.json states ({found:.4g} against {stated:.4g}): "
+            f"one of its files was changed; restore it or prune again"
+        )
+
+
 def directory_of(run: Trained, circuit: Circuit | str | Path) -> Path:
     """Where a circuit is kept: a directory is given back; a circuit of `run` knows its own.
 

@@ -8,13 +8,12 @@ from typing import Literal
 from thinwire.circuits.artefact import evaluate_circuit
 from thinwire.circuits.graph import Edge, Score
 from thinwire.circuits.solved import standing
-from thinwire.errors import CorruptFile
 from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
 from thinwire.runs.run import Run, open_run
 from thinwire.runs.selection import circuits_of
 from thinwire.runs.settings import settings_name
-from thinwire.runs.stored import open_circuit
+from thinwire.runs.stored import check_stated_loss, open_circuit
 from thinwire.runs.trained import FINAL, FINAL_TOKENS, Final, Trained
 from thinwire.runs.verdicts import stored_verdict
 from thinwire.storage.files import add_sealed, is_sealed, record_json
@@ -127,11 +126,7 @@ def _measured(run: Trained, path: Path) -> Iterator[MeasuredCircuit]:
         kinds["minimal"] = (circuit.minimal_edges, circuit.minimal_scores)
     for kind, (edges, scores) in kinds.items():
         found = evaluate_circuit(run.model, stored, "test", kind)
-        if abs(found.loss - scores["test"].loss) > 0.01 + 0.02 * scores["test"].loss:  # far beyond any rounding
-            raise CorruptFile(
-                f"{path} does not give the test loss that its circuit.json states ({found.loss:.4g} against "
-                f"{scores['test'].loss:.4g}, {kind} edges): a file of it was changed; restore it or prune again"
-            )
+        check_stated_loss(path, scores["test"].loss, found.loss)
         yield MeasuredCircuit(
             task=circuit.task,
             settings=settings_name(circuit.hyperparameters),

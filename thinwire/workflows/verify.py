@@ -22,7 +22,7 @@ from thinwire.ranges import SEED, check_range
 from thinwire.runs.circuit_files import CircuitFiles, read_circuit_files, read_pairs
 from thinwire.runs.run import open_run, opened
 from thinwire.runs.selection import circuits_of
-from thinwire.runs.stored import directory_of
+from thinwire.runs.stored import check_stated_loss, directory_of
 from thinwire.runs.trained import Trained
 from thinwire.runs.verdicts import VERDICT_FILE
 from thinwire.storage.files import MANIFEST, add_sealed, to_json, write_atomic
@@ -36,6 +36,7 @@ from thinwire.verification.material import TaskMaterial
 from thinwire.verification.pruner import Pruned, Pruner, SplitPairs
 from thinwire.verification.result import Verification
 from thinwire.verification.subject import Subject
+from thinwire.verification.sufficiency import Sufficiency
 from thinwire.verification.verdict import judge
 
 
@@ -57,7 +58,10 @@ def verify(
     check_range("seed", seed, SEED)
     run = opened(run)
     path = directory_of(run, circuit)
-    result = check(run, read_circuit_files(path, run), budget=budget, seed=seed, progress=progress)
+    files = read_circuit_files(path, run)
+    result = check(run, files, budget=budget, seed=seed, progress=progress)
+    if files.stated_loss is not None and isinstance(alone := result.findings["sufficiency"], Sufficiency):
+        check_stated_loss(path, files.stated_loss, alone.loss)
     content = to_json(result.to_dict())
     if (path / MANIFEST).exists():
         add_sealed(path, VERDICT_FILE, content)
