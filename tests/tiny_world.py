@@ -1,6 +1,7 @@
 """A world small enough to learn in seconds: a corpus of a few tasks' own prompts and answers, and a model of it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,6 +13,7 @@ from thinwire.tasks.jsonl import split_of
 from thinwire.tasks.registry import get_task
 from thinwire.tasks.task import SPLITS
 from thinwire.training.config import RunConfig, TrainConfig
+from thinwire.verification.budget import BUDGETS, Budget
 
 SOLVED = "while_return_true"
 """What the tiny model solves after its few steps."""
@@ -71,6 +73,13 @@ def tiny_config(
 def quick(**changes: Any) -> PruneConfig:
     """A search of a moment."""
     return PruneConfig(**({"steps": 30, "batch_pairs": 16, "learning_rate": 6e-2, "means_tokens": 2048} | changes))
+
+
+def few_samples() -> Budget:
+    """A verification of a moment."""
+    counts: dict[str, Any] = dict.fromkeys(("random_sets", "null_pairs", "pairs", "survey_pairs", "search_pairs"), 3)
+    counts |= dict.fromkeys(("nodes", "edges", "draws", "restarts", "adversary_steps", "other_pairs"), 2)
+    return replace(BUDGETS["fast"], **counts, text_windows=2, shifted_pairs=2)
 
 
 def write_own_task(path: Path, n_test: int = 8, first_test: int = 0) -> Path:
