@@ -174,7 +174,7 @@ def call(hostile: Hostile, verb: str) -> Outcome:
 
 def undated(text: str) -> str:
     """A result without what the clock decides."""
-    text = re.sub(r'"(seconds|created)": ?("[^"]*"|[\d.e+-]+)', "", text)
+    text = re.sub(r'"(seconds|created|create_time_ms)": ?("[^"]*"|[\d.e+-]+)', "", text)
     return re.sub(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\+00:00)?( UTC)?", "", text)
 
 
