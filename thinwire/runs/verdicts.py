@@ -9,7 +9,6 @@ from thinwire.storage.files import MAX_RECORD, is_sealed, read_file, read_sealed
 from thinwire.storage.records import parse_json
 from thinwire.verification.result import SCHEMA_VERSION
 from thinwire.verification.stored import StoredVerification, read_verification
-from thinwire.verification.sufficiency import Sufficiency
 from thinwire.verification.verdict import Level, level_of
 
 VERDICT_FILE = "verify.json"
@@ -71,10 +70,8 @@ def _fingerprint(path: Path) -> Any:
 
 def _level(found: StoredVerification) -> Level:
     """The verdict that follows from the tests as they are stored."""
-    sufficiency = found.findings["sufficiency"]
-    assert isinstance(sufficiency, Sufficiency)
     passed = {name: finding.passed for name, finding in found.findings.items()}
-    return level_of(sufficiency.model_accuracy, passed, bool(found.judged.scope.claimed))
+    return level_of(found.sufficiency.model_accuracy, passed, bool(found.judged.scope.claimed))
 
 
 def _again(path: Path) -> str:

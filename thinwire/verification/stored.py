@@ -11,12 +11,16 @@ from thinwire.errors import CorruptFile
 from thinwire.storage.records import Count, Name, Seed, Sha256, Text, convert, of_version
 from thinwire.verification.budget import BudgetName
 from thinwire.verification.finding import Finding
+from thinwire.verification.necessity import Necessity
 from thinwire.verification.registry import TESTS
 from thinwire.verification.result import SCHEMA_VERSION
+from thinwire.verification.sufficiency import Sufficiency
 from thinwire.verification.verdict import Level, PaperLevel
 
 HEAD = ("passed", "threshold", "sentence", "n_pairs")
 """What every finding has; one of a test that was not run has nothing else."""
+ALWAYS = ("sufficiency", "necessity")
+"""Tests that are run of every circuit."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,22 @@ class StoredVerification:
 
     judged: Judged
     findings: Mapping[str, Finding]
-    values: Mapping[str, Any]
-    """As they stand in the file."""
 
     @property
     def verdict(self) -> Level:
         return self.judged.verdict
+
+    @property
+    def sufficiency(self) -> Sufficiency:
+        found = self.findings["sufficiency"]
+        assert isinstance(found, Sufficiency)
+        return found
+
+    @property
+    def necessity(self) -> Necessity:
+        found = self.findings["necessity"]
+        assert isinstance(found, Necessity)
+        return found
 
 
 def read_verification(values: Any, where: Path | str) -> StoredVerification:
@@ -73,14 +87,15 @@ def read_verification(values: Any, where: Path | str) -> StoredVerification:
     if missing := [name for name in TESTS if name not in head]:
         raise CorruptFile(f"{where} has no finding of {missing[0]}; verify the circuit again")
     findings = {name: _finding(name, head.pop(name), f"{where}, {name}") for name in TESTS}
-    return StoredVerification(convert(Judged, head, where), findings, values)
+    return StoredVerification(convert(Judged, head, where), findings)
 
 
 def _finding(test: str, stored: Any, where: str) -> Finding:
     if not isinstance(stored, dict):
         raise CorruptFile(f"{where}: no finding; verify the circuit again")
     values = {name: value for name, value in stored.items() if name != "verdict"}
-    kind = Finding if values.keys() <= set(HEAD) else get_type_hints(TESTS[test].run)["return"]
+    left_out = values.keys() <= set(HEAD) and test not in ALWAYS
+    kind = Finding if left_out else get_type_hints(TESTS[test].run)["return"]
     found = convert(kind, values, where)
     if stored.get("verdict") != found.outcome:
         raise CorruptFile(f"{where}: its verdict is not {found.outcome}, as its numbers say; verify the circuit again")

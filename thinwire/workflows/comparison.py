@@ -81,7 +81,7 @@ def _title(out: Path, chosen: dict[str, dict[Side, str]]) -> str:
     """What the first circuit was shown to be: how the model does it only where the verdict says so."""
     name = QUOTE_TASK if QUOTE_TASK in chosen else next(iter(chosen))
     path = out / chosen[name]["sparse"]
-    judged = stored_judgement(path, load_circuit(path).circuit)
+    judged = stored_judgement(path)
     what = "closes a quote" if name == QUOTE_TASK else f"does {name}"
     if judged and judged.verdict == "faithful":
         return f"How a small transformer {what}"

@@ -31,7 +31,6 @@ from thinwire.storage.records import plain
 from thinwire.tasks.answers import PREFIX
 from thinwire.tasks.registry import all_tasks, get_task
 from thinwire.training.savings import summary as savings
-from thinwire.verification.necessity import Necessity
 from thinwire.verification.stored import StoredVerification
 from thinwire.viewer.contract import (
     SIDES,
@@ -176,7 +175,7 @@ def task_model(run: Run, path: Path) -> TaskModel:
         setting=settings_words(circuit.hyperparameters),
         standing=standing(circuit),
         n_test_prompts=2 * prompts.n_pairs,
-        judgement=stored_judgement(path, circuit),
+        judgement=stored_judgement(path),
         evidence=evidence(run.model, circuit, stored.means, prompts, 0, run.tokenizer),
         baselines=_baselines(path),
         ladder=ladder_of(run, circuit),
@@ -209,7 +208,7 @@ def _asked_beside(circuit: Circuit) -> str:
 
 def _rung(found: Sequence[tuple[Path, Circuit]]) -> Rung:
     path, circuit = found[smallest([circuit for _, circuit in found])]
-    judged = stored_judgement(path, circuit)
+    judged = stored_judgement(path)
     return Rung(
         requirement=circuit.requirement,
         met=circuit.status == "solved",
@@ -300,6 +299,4 @@ def verified(found: StoredVerification | None) -> Verified | None:
     """What a table says of a verification; None where the circuit was not verified."""
     if found is None:
         return None
-    necessity = found.findings["necessity"]
-    assert isinstance(necessity, Necessity)
-    return Verified(found.verdict, necessity.nodes_loss, necessity.random_mean)
+    return Verified(found.verdict, found.necessity.nodes_loss, found.necessity.random_mean)

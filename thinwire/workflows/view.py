@@ -202,7 +202,7 @@ def outline(chosen: Sequence[Chosen], progress: Progress = silent) -> LiveView:
             setting=settings_words(circuit.hyperparameters),
             circuit=circuit,
             standing=standing(circuit),
-            judgement=stored_judgement(item.path, circuit),
+            judgement=stored_judgement(item.path),
             first_prompt=prompt_text(stored, item.run.tokenizer),
         )
         found.append(outlined)
@@ -280,7 +280,7 @@ def gather_circuit(item: Chosen) -> ViewCircuit:
         nodes=_nodes(item, stored, alone, {key: e.loss - base.loss for key, e in effects.items()}),
         edge_effects=_edges(circuit, fewer),
         ladder=_ladder(few, order),
-        judgement=stored_judgement(item.path, circuit),
+        judgement=stored_judgement(item.path),
         requirements=ladder_of(run, circuit),
         graph=neuronpedia_graph(circuit, pairs[0], model.config.n_layer, item.model) if small else None,
     )
