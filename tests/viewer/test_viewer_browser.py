@@ -400,7 +400,7 @@ def test_on_a_phone_nodes_are_large_enough_to_press(browser: Browser, tmp_path: 
         sizes = page.locator("#drawing .tw-hit").evaluate_all(
             "es => es.map(e => e.getBoundingClientRect()).map(b => [b.width, b.height])"
         )
-        assert sizes and all(min(size) >= 23.5 for size in sizes)
+        assert sizes and all(min(size) >= 23.9 for size in sizes)
         assert page.locator(".drag-hint").is_visible()
 
 

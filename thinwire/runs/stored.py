@@ -52,13 +52,20 @@ def directory_of(run: Trained, circuit: Circuit | str | Path) -> Path:
     """
     if not isinstance(circuit, Circuit):
         return Path(circuit)
-    if circuit.directory and circuit.directory.resolve().is_relative_to(run.home.resolve()):
-        return circuit.directory
     if circuit.directory:  # of a copy of this run, perhaps
-        here = run.home.joinpath("circuits", *circuit.directory.parts[-3:])
-        if is_sealed(here, "circuit.json") and load_circuit(here).circuit == circuit:
+        own = circuit.directory.resolve().is_relative_to(run.home.resolve())
+        here = circuit.directory if own else run.home.joinpath("circuits", *circuit.directory.parts[-3:])
+        if is_sealed(here, "circuit.json") and _is_same(load_circuit(here).circuit, circuit):
             return here
     raise UserError(f"{run.home} does not hold this circuit of {circuit.task}; store it with thinwire.prune first")
+
+
+def _is_same(stored: Circuit, circuit: Circuit) -> bool:
+    """Whether a circuit in hand is the stored one and not one that was made from it."""
+    return all(
+        getattr(stored, name) == getattr(circuit, name)
+        for name in ("task", "seed", "model_fingerprint", "nodes", "edges", "minimal_edges")
+    )
 
 
 def run_of(circuit: Path, device: str = "auto") -> Trained:

@@ -305,7 +305,7 @@ class Drawing {
     const [width, height] = [this.place.width, this.bottom || this.place.height];
     this.look({ x: Math.max((w - width * scale) / 2, 0), y: atTop ? 0 : Math.max((h - height * scale) / 2, 0), scale });
     for (const hit of this.nodeLayer.querySelectorAll(".tw-hit")) {
-      const side = Math.min(Math.max(TARGET / scale, 28), 44);
+      const side = Math.min(Math.max(Math.ceil(TARGET / scale), 28), 48);
       fill(hit, { y: n1(-side / 2), height: n1(side) }, []);
     }
   }
