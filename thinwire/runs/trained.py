@@ -179,6 +179,10 @@ class Trained:
         """All sealed circuits of the model, sorted by task, settings and seed."""
         yield from sorted(p.parent for p in self.home.glob(f"circuits/*/*/*/{MANIFEST}"))
 
+    def circuits_of(self, task: str) -> list[Path]:
+        """The same of one task."""
+        return sorted(p.parent for p in (self.home / "circuits" / task).glob(f"*/*/{MANIFEST}"))
+
 
 def create_imported(
     path: Path, model: GPT, tokenizer: Tokenizer, origin: Origin, heldout: np.ndarray | None = None

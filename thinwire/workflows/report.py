@@ -189,9 +189,7 @@ def ladder_of(run: Trained, shown: Circuit) -> list[Rung]:
     there is one requirement alone.
     """
     asked: dict[str, list[tuple[Path, Circuit]]] = {}
-    for path in run.circuit_directories():
-        if path.parents[1].name != shown.task:
-            continue
+    for path in run.circuits_of(shown.task):
         circuit = open_circuit(run, path).circuit
         if _asked_beside(circuit) == _asked_beside(shown):
             asked.setdefault(circuit.requirement, []).append((path, circuit))
