@@ -183,12 +183,23 @@ def test_the_verdict_stands_with_the_numbers(report: Report, page: Reader) -> No
     assert table.count("verdict-word sufficient-only") == 8
     assert table.count("paper: sufficient and necessary") == 8
     assert "holds on 2 of 3 shifts, not on byte strings" in first and "the paper&#x27;s own two tests" in first
+    assert "edges that suffice" in first
     folded = re.findall(r'<details class="task".*?</summary>', html)
     assert len(folded) == 3 and all(row.count("sufficient only") == 2 for row in folded)
     standing = replace(report.tasks[1].models["sparse"].standing, model_does=False)
     bare = with_part(report, 1, "sparse", judgement=None, standing=standing)
     html = render_report(bare)
     assert "not verified" in html and "(the whole model does not do it)" in html
+
+
+def test_a_circuit_that_its_tests_deny_is_not_said_to_suffice(report: Report) -> None:
+    judgement = report.tasks[0].models["sparse"].judgement
+    assert judgement
+    denied = with_part(single(report), 0, "sparse", judgement=replace(judgement, verdict="not supported"))
+    html = render_report(denied)
+    first = html[: html.index("Five questions")]
+    assert "suffice" not in first and "meets the target, but its tests do not support it" in first
+    assert "edges of a circuit that meets the target" in first
 
 
 def test_numbers_in_prose_come_from_data(report: Report, page: Reader) -> None:

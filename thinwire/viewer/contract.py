@@ -141,6 +141,11 @@ class TaskModel:
         return (self.judgement and self.judgement.verdict) or "not verified"
 
     @property
+    def suffices(self) -> bool:
+        """Whether the circuit alone does the task by its test scores, and no verification denies it."""
+        return self.standing.circuit_does and self.verdict != "not supported"
+
+    @property
     def best_loss(self) -> float:
         """The lowest validation loss that the pruning reached, nats."""
         return min([self.circuit.scores["validation"].loss, *(value for _, value in self.circuit.loss_curve)])

@@ -152,9 +152,9 @@ def _differs(task: TaskReport, report: Report) -> Markup | None:
             continue
         heads = anatomy(part.circuit.nodes, report.models[side].d_head).heads
         more = f", {plural(heads, 'head')}" if heads else ""
-        size = plural(part.circuit.n_edges, "edge")
+        size, does = plural(part.circuit.n_edges, "edge"), "suffice" if part.suffices else "meet the target"
         sizes.append(
-            join([f"in the {NAMES[side]} ", _number(size), f" suffice ({plural(part.circuit.n_nodes, 'node')}{more})"])
+            join([f"in the {NAMES[side]} ", _number(size), f" {does} ({plural(part.circuit.n_nodes, 'node')}{more})"])
         )
     words: list[object] = ["For this task ", join(sizes, ", "), "."]
     if all(task.models[side].target_met for side in present(task.models)):

@@ -5,7 +5,7 @@ from thinwire.viewer.contract import ModelReport, Report, TaskModel, TaskReport,
 from thinwire.viewer.markup import Markup, join, tag, text
 from thinwire.viewer.settings import shown, stand_ins, targets
 from thinwire.viewer.sides import NAMES
-from thinwire.viewer.verdicts import badge, beside, verdict_sentence
+from thinwire.viewer.verdicts import badge, verdict_sentence
 from thinwire.viewer.wording import (
     Number,
     count,
@@ -75,6 +75,8 @@ def _size(part: TaskModel, name: str) -> Markup:
     size = _strong(plural(part.circuit.n_edges, "edge"))
     if not part.standing.circuit_does:
         return join([f"in the {name} a circuit of ", size, " meets the target on validation pairs, not on test pairs"])
+    if not part.suffices:
+        return join([f"in the {name} a circuit of ", size, " meets the target, but its tests do not support it"])
     return join(["a circuit of ", size, f" suffices in the {name}"])
 
 
@@ -97,8 +99,8 @@ def headline_verdict(report: Report) -> Markup:
     words: list[object] = [verdict_sentence(part)]
     if part.judgement and part.judgement.meaning:
         words.append(f" {upper_first(part.judgement.meaning)}.")
-    if part.judgement:
-        words += [f" {said}" for said in beside(part.judgement)]
+    if part.judgement and part.judgement.paper:
+        words.append(f" By the paper's own two tests, sufficiency and necessity: {part.judgement.paper}.")
     parts = shown(report)
     if len(parts) > 1:
         tally = {word: sum(p.verdict == word for p in parts) for word in dict.fromkeys(p.verdict for p in parts)}
@@ -107,8 +109,7 @@ def headline_verdict(report: Report) -> Markup:
         )
     if part.standing.why_not:
         words.append(f" {upper_first(listing(part.standing.why_not))}: by our definition the task is not solved.")
-    few = caution(part.standing.n_test_pairs)
-    if few and not (part.judgement and part.judgement.cautions):  # else these have said it
+    if (few := caution(part.standing.n_test_pairs)) is not None:
         words.append(f" {upper_first(few)}.")
     return tag("p", *words, class_="verdict-line")
 
@@ -179,7 +180,8 @@ def headline_figures(report: Report) -> Markup:
         part = task.models[side]
         edges = part.circuit.n_edges
         value = datum(edges, count(edges)) if part.target_met else "none"
-        figures.append(_figure(value, f"edges that suffice, {task.name}, {NAMES[side]}", badge(part)))
+        what = "edges that suffice" if part.suffices else "edges of a circuit that meets the target"
+        figures.append(_figure(value, f"{what}, {task.name}, {NAMES[side]}", badge(part)))
     if report.paired:
         value, names = report.means.headline.ratio, report.means.tasks
         figures.append(

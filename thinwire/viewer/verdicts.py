@@ -33,7 +33,7 @@ def judged_table(judgement: Judgement | None, name: str) -> Markup | None:
         parts.append(tag("p", tag("strong", upper_first(judgement.verdict)), _scoped(judgement), meaning))
     if judgement.reasons:
         parts.append(tag("ul", *(tag("li", reason) for reason in judgement.reasons), class_="reasons"))
-    parts += [tag("p", words) for words in beside(judgement)]
+    parts += [tag("p", words) for words in _beside(judgement)]
     if judgement.tests:
         parts.append(_table(judgement.tests, name))
     return tag("div", *parts, class_="verdict")
@@ -44,7 +44,7 @@ def _scoped(judgement: Judgement) -> str:
     return f" {judgement.scope}" if judgement.scope else ""
 
 
-def beside(judgement: Judgement) -> Iterator[str]:
+def _beside(judgement: Judgement) -> Iterator[str]:
     """What has to be known beside a verdict: the edges that it is about, the paper's verdict, cautions."""
     if judgement.judged:
         yield f"The tests take the nodes with {judgement.judged}."

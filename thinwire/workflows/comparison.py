@@ -85,7 +85,8 @@ def _title(out: Path, chosen: dict[str, dict[Side, str]]) -> str:
     what = "closes a quote" if name == QUOTE_TASK else f"does {name}"
     if judged and judged.verdict == "faithful":
         return f"How a small transformer {what}"
-    return f"A small transformer {what}: circuits that suffice"
+    suffices = judged and judged.verdict == "sufficient only"
+    return f"A small transformer {what}: circuits that {'suffice' if suffices else 'meet a target'}"
 
 
 def _report(out: Path, decided: Decided, summary: Summary, runs: Mapping[Side, Run]) -> Report:

@@ -49,6 +49,7 @@ const app = {
     choices();
     if (!app.entry().layout) {
       byId("said").textContent = "Measuring this circuit …";
+      byId("drawing").replaceChildren(el("p", { class: "measuring", "aria-hidden": "true" }, "Measuring this circuit …"));
       try { await app.load(id); } catch (error) { byId("said").textContent = `This circuit cannot be shown: ${error.message}`; return; }
       byId("said").textContent = "";
       if (app.state.c !== id) return;
