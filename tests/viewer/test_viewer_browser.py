@@ -543,14 +543,14 @@ def test_live_answers_while_typing_and_taking_out(browser: Browser) -> None:
         page.get_by_text("1 part out").wait_for()
         assert asked[-1].nodes == [V49] and asked[-1].prompt == "print('x y"
         expect(page.locator("#drawing .tw-small", has_text="your prompt: 65.0")).to_have_count(1)  # the answer on top
-        assert "loss 1.140" in page.locator("#live-score").inner_text()
+        expect(page.locator("#live-score")).to_contain_text("loss 1.140")
         mine = [e for e in QUOTE_EDGES if V49 in (f"{e[0]}:{e[1]}", f"{e[2]}:{e[3]}")]
         assert edges_of(page, ".tw-out") == named(mine)
         edge = page.locator("#drawing .tw-edge[data-target='0.mlp.neuron:412']").first.get_attribute("data-e")
         page.locator(f"#drawing .tw-edge-hit[data-e='{edge}']").dispatch_event("click")
         page.get_by_text("2 parts out").wait_for()
         assert asked[-1].edges == [int(edge or -1)]
-        assert "loss 2.140" in page.locator("#live-score").inner_text()
+        expect(page.locator("#live-score")).to_contain_text("loss 2.140")
         page.get_by_role("button", name="Put all back").click()
         expect(page.locator("#drawing .tw-out")).to_have_count(0)
         expect(page.locator("#live-said")).not_to_contain_text("out")

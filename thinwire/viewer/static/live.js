@@ -28,6 +28,7 @@ const live = {
   },
   putBack(app) { live.nodes.clear(); live.edges.clear(); live.changed(app); },
   changed(app) {
+    live.score = null; // that of other parts
     app.drawing.strike(live.nodes, live.edges);
     live.show(app);
     app.panel();
