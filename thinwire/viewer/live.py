@@ -84,21 +84,25 @@ class LiveServer:
         """One answer of each kind at a time: they share the model's threads."""
         self._sockets: dict[int, Any] = {}
         self._serving = False
-        self._server: Any = create_server(
-            self._serve,
-            self._sockets,
-            host="127.0.0.1",
-            port=port,
-            threads=THREADS,
-            connection_limit=MOST_CLIENTS,
-            channel_timeout=STALLED_SECONDS,
-            cleanup_interval=max(1, STALLED_SECONDS // 4),
-            max_request_body_size=MOST_BYTES + 1,
-            max_request_header_size=1 << 14,
-            asyncore_use_poll=True,
-            log_socket_errors=False,
-            ident="thinwire",
-        )
+        try:
+            self._server: Any = create_server(
+                self._serve,
+                self._sockets,
+                host="127.0.0.1",
+                port=port,
+                threads=THREADS,
+                connection_limit=MOST_CLIENTS,
+                channel_timeout=STALLED_SECONDS,
+                cleanup_interval=max(1, STALLED_SECONDS // 4),
+                max_request_body_size=MOST_BYTES + 1,
+                max_request_header_size=1 << 14,
+                asyncore_use_poll=True,
+                log_socket_errors=False,
+                ident="thinwire",
+            )
+        except OSError:  # the port is taken, and waitress leaves its sockets open
+            close_all(self._sockets, ignore_all=True)
+            raise
         self._server.channel_class = _Channel
         self.server_port: int = int(self._server.effective_port)
 
