@@ -28,7 +28,8 @@ const live = {
   },
   putBack(app) { live.nodes.clear(); live.edges.clear(); live.changed(app); },
   changed(app) {
-    live.score = null; // that of other parts
+    live.score = null; // that of other parts, as is the answer without them
+    if (live.answer) live.answer = { ...live.answer, changed: null };
     app.drawing.strike(live.nodes, live.edges);
     live.show(app);
     app.panel();
@@ -74,7 +75,7 @@ const live = {
     if (!answer) return null;
     return {
       own: true, rows: [["changed", live.nodes.size + live.edges.size ? "parts out" : "your prompt", answer.tokens], ["circuit", "whole circuit", null]],
-      nodes: answer.nodes, attention: answer.attention, scores: null, unembed: answer.unembed, shares: [answer.changed, 1 - answer.changed],
+      nodes: answer.nodes, attention: answer.attention, scores: null, unembed: answer.unembed, shares: answer.changed === null ? null : [answer.changed, 1 - answer.changed],
     };
   },
 
@@ -85,7 +86,7 @@ const live = {
     const said = byId("live-said");
     if (error) return said.replaceChildren(el("p", { class: "error" }, error));
     if (!answer) return said.replaceChildren(el("p", { class: "note" }, "…"));
-    const share = (name, value) => el("div", {}, el("dt", {}, name), el("dd", {}, percent(value)));
+    const share = (name, value) => el("div", {}, el("dt", {}, name), el("dd", {}, value === null ? "…" : percent(value)));
     const scored = score && `On all ${thousands(score.n_prompts)} test prompts${out ? ", with these parts out" : ""}: loss ${nats(score.loss)}, right on ${percent(score.accuracy)}, ${percent(score.recovered)} of the whole model's logit difference.`;
     said.replaceChildren(
       el("p", { class: "note" }, "Probability of ", el("code", {}, first), " against ", el("code", {}, second), ` after this prompt (${plural(answer.tokens.length, "token")}, ${answer.milliseconds.toFixed(0)} ms)`),
