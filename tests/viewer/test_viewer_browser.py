@@ -540,7 +540,7 @@ def test_live_answers_while_typing_and_taking_out(browser: Browser) -> None:
         page.locator("#taking").check()
         page.locator(f"#drawing [data-node='{V49}']").click()
         expect(page.locator(f"#drawing [data-node='{V49}']")).to_have_class(re.compile("tw-out"))
-        expect(page.locator("#live-score")).to_contain_text("loss 1.140")
+        expect(page.locator("#live-score")).to_contain_text("loss 1.140", timeout=30_000)
         assert page.get_by_text("1 part out").is_visible()
         assert asked[-1].nodes == [V49] and asked[-1].prompt == "print('x y"
         expect(page.locator("#drawing .tw-small", has_text="your prompt: 65.0")).to_have_count(1)  # the answer on top
@@ -548,7 +548,7 @@ def test_live_answers_while_typing_and_taking_out(browser: Browser) -> None:
         assert edges_of(page, ".tw-out") == named(mine)
         edge = page.locator("#drawing .tw-edge[data-target='0.mlp.neuron:412']").first.get_attribute("data-e")
         page.locator(f"#drawing .tw-edge-hit[data-e='{edge}']").dispatch_event("click")
-        expect(page.locator("#live-score")).to_contain_text("loss 2.140")
+        expect(page.locator("#live-score")).to_contain_text("loss 2.140", timeout=30_000)
         assert page.get_by_text("2 parts out").is_visible()
         assert asked[-1].edges == [int(edge or -1)]
         page.get_by_role("button", name="Put all back").click()
@@ -574,6 +574,6 @@ def test_live_by_keyboard_and_without_barriers(browser: Browser) -> None:
     with serving(browser) as (page, asked, _):
         page.locator("#drawing .tw-node[tabindex='0']").focus()
         page.keyboard.press("x")
-        expect(page.locator("#live-score")).to_contain_text("with these parts out")
+        expect(page.locator("#live-score")).to_contain_text("with these parts out", timeout=30_000)
         assert len(asked[-1].nodes) == 1
         assert barriers(page) == []
