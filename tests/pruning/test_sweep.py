@@ -193,6 +193,6 @@ def test_two_that_cancel_can_only_go_with_what_feeds_them() -> None:
     space = known.model.space
     truth = space.mask(known.nodes(known.truth))
     pair = space.mask(known.nodes(known.lookalikes["the pair without the head"]))
-    one_by_one = sweep_nodes(objective, (truth | pair).float())
+    one_by_one = sweep_nodes(objective, (truth | pair).float(), objective.target)
     assert space.nodes(one_by_one) == space.nodes(truth | pair)
-    assert space.nodes(sweep_strands(objective, one_by_one)) == space.nodes(truth)
+    assert space.nodes(sweep_strands(objective, one_by_one, objective.target)) == space.nodes(truth)

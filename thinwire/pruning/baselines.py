@@ -114,7 +114,8 @@ def _by_nodes(problem: Problem, order: Order, learned: Circuit, config: PruneCon
     if not sweep or curve.n_kept is None:
         return Baseline(circuit, curve)
     start = first_gates(order, curve.n_kept).to(device)
-    swept = model.space.nodes(sweep_nodes(problem.objective("validation", config), start))
+    objective = problem.objective("validation", config)
+    swept = model.space.nodes(sweep_nodes(objective, start, objective.target))
     unswept = (curve.n_kept, curve.n_edges or 0)
     return Baseline(circuit, curve, _judged(problem, FoundCircuit(swept, False, [], unswept), config))
 

@@ -13,6 +13,8 @@ from thinwire.circuits.graph import Demand, Edge
 from thinwire.pruning.engine import Engine
 from thinwire.pruning.terms.registry import TERMS
 
+ATTRIBUTED = 8
+"""Draws over which the terms' effects of nodes are averaged, each on its own part of the pairs."""
 WORST = 1e9
 """Stands for infinity where a demand is written down."""
 
@@ -45,6 +47,16 @@ class Objective:
             gradient += torch.autograd.grad(found.sum(), gates)[0]
             losses += found.detach()
         return losses, gradient
+
+    def rise(self, gates: Float[Tensor, " nodes"]) -> Float[Tensor, " nodes"]:
+        """First-order rise of what is asked if each node were removed by itself: of the task loss where only that is
+        asked for, else of all terms together, over `ATTRIBUTED` fixed draws."""
+        if self.asks_for_the_task_alone:
+            return self.engine.effects(gates)[0]
+        rows, generator = torch.randperm(self.n_pairs, generator=torch.Generator().manual_seed(4)), torch.Generator()
+        generator.manual_seed(5)
+        parts = [rows[part::ATTRIBUTED] if self.n_pairs >= ATTRIBUTED else rows for part in range(ATTRIBUTED)]
+        return -torch.stack([self.gradients(gates[None], [part], [generator])[1][0] for part in parts]).mean(0)
 
     def lack(self, gates: Float[Tensor, " nodes"], removed: Iterable[Edge] = (), limit: float = float("inf")) -> float:
         """What the circuit of the open gates lacks most, on the scale of the target: at most the target meets all.

@@ -35,6 +35,9 @@ from thinwire.tasks.task import Split
 from thinwire.tasks.tokens import TaskTokens
 
 BETAS = (0.9, 0.95)
+LEFT_FOR_EDGES = 0.15
+"""Share of the limits that the sweep of nodes leaves over: a sweep of nodes up to the limit leaves no edge that can go,
+whether it does anything or not."""
 OTHER_SEED = 1_000_003
 """Added to the seed for the second gates of `starts`."""
 
@@ -100,16 +103,24 @@ def _through_step(
 
 
 @torch.no_grad()
-def choose_nodes(gates: NodeGates, validation: Objective) -> tuple[Float[Tensor, " nodes"], Bisection]:
+def choose_nodes(
+    gates: NodeGates, validation: Objective, target: float | None = None
+) -> tuple[Float[Tensor, " nodes"], Bisection]:
     """The smallest set of nodes, in the order of tau, that meets what is asked on validation pairs, as open gates."""
-    return first_that_meets(gates.tau.detach(), gates.forbidden, int((gates.tau >= 0).sum()), validation)
+    return first_that_meets(gates.tau.detach(), gates.forbidden, int((gates.tau >= 0).sum()), validation, target)
 
 
 @torch.no_grad()
 def first_that_meets(
-    scores: Float[Tensor, " nodes"], forbidden: Bool[Tensor, " nodes"], n_first: int, validation: Objective
+    scores: Float[Tensor, " nodes"],
+    forbidden: Bool[Tensor, " nodes"],
+    n_first: int,
+    validation: Objective,
+    target: float | None = None,
 ) -> tuple[Float[Tensor, " nodes"], Bisection]:
     """The fewest nodes, by falling score, that meet what is asked, as open gates; the search starts at `n_first`.
+
+    `target` bounds what may be lacking, on the scale of `Objective.lack`: the objective's own, if None.
 
     The curve is that of the task loss, whatever is asked besides.
     """
@@ -127,7 +138,7 @@ def first_that_meets(
             lacks[count] = validation.lack(first(count))
         return lacks[count]
 
-    found = bisect(lack_at, n_open, len(order), validation.target)
+    found = bisect(lack_at, n_open, len(order), validation.target if target is None else target)
     looked_at = sorted({*lacks, *spread_counts(n_open, len(order))})
     alone = validation.asks_for_the_task_alone
     curve = [(n, lacks[n] if alone and n in lacks else validation.engine.loss(first(n))) for n in looked_at]
@@ -137,14 +148,19 @@ def first_that_meets(
 def finish(problem: Problem, gates: NodeGates, config: PruneConfig, progress: Progress = silent) -> FoundCircuit:
     """From learned gates to a circuit: bisect, sweep. Reads validation pairs only."""
     validation, model = problem.objective("validation", config), problem.model
-    chosen, bisection = choose_nodes(gates, validation)
+    target = _target_of_nodes(validation, config)
+    chosen, bisection = choose_nodes(gates, validation, target)
+    if not bisection.solved and target < validation.target:
+        target = validation.target
+        chosen, bisection = choose_nodes(gates, validation)
     nodes = model.space.nodes(chosen)
     found = FoundCircuit(nodes, bisection.solved, bisection.curve)
     if bisection.solved and config.sweep != "none":
         unswept = (sum(map(len, nodes.values())), len(induced_edges(model, nodes)))
-        chosen = sweep_best(validation, [chosen, *_other_starts(problem, gates, config, validation)], progress)
+        starts = [chosen, *_other_starts(problem, gates, config, validation, target)]
+        chosen = sweep_best(validation, starts, target, progress)
         if not validation.asks_for_the_task_alone:
-            chosen = sweep_strands(validation, chosen, progress)
+            chosen = sweep_strands(validation, chosen, target, progress)
         nodes = model.space.nodes(chosen)
         found = replace(found, nodes=nodes, unswept=unswept)
     if bisection.solved and config.sweep == "edges":
@@ -153,18 +169,26 @@ def finish(problem: Problem, gates: NodeGates, config: PruneConfig, progress: Pr
     return _without_dead_ends(problem, validation, found)
 
 
-def _other_starts(problem: Problem, gates: NodeGates, config: PruneConfig, validation: Objective) -> list[Tensor]:
+def _target_of_nodes(validation: Objective, config: PruneConfig) -> float:
+    """What may be lacking when nodes are chosen. Where several demands bind, some is left for the sweep of edges."""
+    spares = config.sweep == "edges" and not validation.asks_for_the_task_alone
+    return validation.target * (1 - LEFT_FOR_EDGES if spares else 1)
+
+
+def _other_starts(
+    problem: Problem, gates: NodeGates, config: PruneConfig, validation: Objective, target: float
+) -> list[Tensor]:
     """Open gates from which the sweep may start besides, of as many ways as `config.starts` allows; those that meet."""
     space, found = problem.model.space, []
     if config.starts > 1:
         forbidden = space.nodes(gates.forbidden)
         other = replace(config, seed=config.seed + OTHER_SEED)
         (again,) = learn_gates(problem.objective("train", config), space, [other], forbidden=forbidden)
-        found.append(choose_nodes(again, validation))
+        found.append(choose_nodes(again, validation, target))
     scores = (lambda: attribution(problem).nodes, lambda: weight_magnitude(problem.model))
     for score in scores[: max(0, config.starts - 2)]:
         values = score().detach().to(gates.tau)
-        found.append(first_that_meets(values, gates.forbidden, len(values), validation))
+        found.append(first_that_meets(values, gates.forbidden, len(values), validation, target))
     return [chosen for chosen, bisection in found if bisection.solved]
 
 

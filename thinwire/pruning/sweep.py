@@ -78,12 +78,11 @@ def one_minimal(
     return minimiser.kept
 
 
-def node_minimiser(objective: Objective, gates: Float[Tensor, " nodes"]) -> Minimiser[int]:
+def node_minimiser(objective: Objective, gates: Float[Tensor, " nodes"], target: float) -> Minimiser[int]:
     """The sweep of the open gates' nodes, the least effect first."""
-    rise, _ = objective.engine.effects(gates)
+    rise = objective.rise(gates)
     chosen = gates.nonzero().flatten().tolist()
     chosen.sort(key=lambda node: (float(rise[node]), node))
-    target = objective.target
     return Minimiser(chosen, lambda nodes: objective.lack(opened(gates, nodes), limit=target), target)
 
 
@@ -95,10 +94,13 @@ def opened(like: Float[Tensor, " nodes"], nodes: Sequence[int]) -> Float[Tensor,
 
 
 def sweep_nodes(
-    objective: Objective, gates: Float[Tensor, " nodes"], progress: Progress = silent
+    objective: Objective, gates: Float[Tensor, " nodes"], target: float, progress: Progress = silent
 ) -> Float[Tensor, " nodes"]:
-    """Open gates of which none can go without missing what is asked; `gates` meet it."""
-    sweep = node_minimiser(objective, gates)
+    """Open gates of which none can go without missing what is asked; `gates` meet it.
+
+    `target` bounds what may be lacking, on the scale of `Objective.lack`.
+    """
+    sweep = node_minimiser(objective, gates, target)
     with progress("sweep nodes", total=len(sweep.items), unit="node") as advance:
         sweep.run(tried=lambda left: advance(0, left=left))
         advance(len(sweep.items))
@@ -106,14 +108,14 @@ def sweep_nodes(
 
 
 def sweep_strands(
-    objective: Objective, gates: Float[Tensor, " nodes"], progress: Progress = silent
+    objective: Objective, gates: Float[Tensor, " nodes"], target: float, progress: Progress = silent
 ) -> Float[Tensor, " nodes"]:
     """Open gates of which none can go, nor any together with all that is on no path from token to answer without it.
 
     Two nodes that cancel each other cannot go one by one where each is asked to do what it does in the model: with what
     feeds both they can.
     """
-    space, target = objective.engine.model.space, objective.target
+    space = objective.engine.model.space
     while True:
         before, kept = gates, gates.nonzero().flatten().tolist()
         with progress("sweep strands", total=len(kept), unit="node") as advance:
@@ -126,7 +128,7 @@ def sweep_strands(
                 advance(1, left=int(gates.sum()))
         if space.nodes(gates) == space.nodes(before):
             return gates
-        gates = sweep_nodes(objective, gates, progress)
+        gates = sweep_nodes(objective, gates, target, progress)
 
 
 def _strand(objective: Objective, gates: Float[Tensor, " nodes"], node: int) -> list[int]:
@@ -144,15 +146,15 @@ FIRST_TRIALS = 64
 
 
 def sweep_best(
-    objective: Objective, starts: Sequence[Float[Tensor, " nodes"]], progress: Progress = silent
+    objective: Objective, starts: Sequence[Float[Tensor, " nodes"]], target: float, progress: Progress = silent
 ) -> Float[Tensor, " nodes"]:
     """The smallest of several starts' sweeps, under one budget: after each round the larger half is given up.
 
     Every start meets what is asked. One start is `sweep_nodes`.
     """
     if len(starts) == 1:
-        return sweep_nodes(objective, starts[0], progress)
-    running, n_trials = [node_minimiser(objective, gates) for gates in starts], FIRST_TRIALS
+        return sweep_nodes(objective, starts[0], target, progress)
+    running, n_trials = [node_minimiser(objective, gates, target) for gates in starts], FIRST_TRIALS
     with progress("sweep nodes of several starts", total=len(starts), unit="start") as advance:
         while len(running) > 1 and not all(sweep.done for sweep in running):
             for sweep in running:
@@ -178,7 +180,8 @@ def sweep_edges(
     space, target = objective.engine.model.space, objective.target
 
     def effect(edge: Edge) -> float:
-        return float(rise[space.matrix(edge.source_site, edge.target_site)][edge.target, edge.source])
+        found = float(rise[space.matrix(edge.source_site, edge.target_site)][edge.target, edge.source])
+        return found if objective.asks_for_the_task_alone else abs(found)
 
     order = sorted(range(len(edges)), key=lambda i: (effect(edges[i]), i))
     everything = set(order)
