@@ -132,7 +132,7 @@ def test_the_packages_examples_parse(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 def test_a_misspelt_verb_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
     assert error_of(capsys, "trian") == "unknown verb trian; did you mean train?"
-    assert error_of(capsys, "tasks", "lst") == "tasks needs one of: list, show, check"
+    assert error_of(capsys, "tasks", "lst") == "tasks needs one of: list, show, check, export"
 
 
 def test_unknown_and_missing_arguments_are_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,9 @@ from thinwire.cli.verbs import (
     demo,
     doctor,
     eval,
+    export,
+    import_circuit,
+    import_model,
     plot,
     prune,
     report,
@@ -40,6 +43,9 @@ VERBS: dict[str, Verb[Any]] = {
         report,
         view,
         plot,
+        import_model,
+        import_circuit,
+        export,
         doctor,
     )
 }

@@ -90,7 +90,7 @@ def read_gpt2(directory: Path) -> Imported:
     if gpt2.tie_word_embeddings and "lm_head.weight" not in tensors and "wte.weight" in tensors:
         tensors["lm_head.weight"] = tensors["wte.weight"].clone()
     ours = convert(config, tensors, str(path), str, transposed=is_transposed)
-    return Imported(config, ours, "gpt2", (where, path))
+    return Imported(config, ours, (where, path))
 
 
 def is_transposed(name: str) -> bool:

@@ -15,7 +15,7 @@ class Imported:
     config: ModelConfig
     tensors: dict[str, Tensor]
     """Float32, by the names of `GPT.state_dict`; may be views of a file that is mapped into memory."""
-    format: str
-    """Of which program's files: `openai`."""
     files: tuple[Path, ...]
-    """That it was read from."""
+    """That it was read from: config, then weights."""
+    remarks: tuple[str, ...] = ()
+    """What the import changed, a sentence each."""

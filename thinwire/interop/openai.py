@@ -146,6 +146,7 @@ def read_openai(directory: Path) -> Imported:
     if released.tied_unembed:
         untie(tensors, "transformer.wte.weight", "tied_unembed", str(path))
     ours = convert(config, tensors, str(path), written, released.bias, released.ln_bias)
+    remarks = []
     if not config.variant.d_positions and not ours["positions.weight"].any():
         config = replace(config, positions="none")
         del ours["positions.weight"]
@@ -155,7 +156,8 @@ def read_openai(directory: Path) -> Imported:
     if bias is not None and bias.any():
         config = replace(config, bigram=True)
         ours["bigram"] = ours.get("bigram", torch.zeros(1, 1)) + bias.expand(config.vocab_size, -1)
-    return Imported(config, ours, "openai", (where, path))
+        remarks.append(f"{LOGITS_BIAS} was added to every row of the bigram table.")
+    return Imported(config, ours, (where, path), tuple(remarks))
 
 
 def written(name: str) -> str:

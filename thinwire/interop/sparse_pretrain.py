@@ -106,7 +106,7 @@ def read_sparse_pretrain(directory: Path) -> Imported:
     if shape.tie_embeddings:
         untie(tensors, "wte.weight", "tie_embeddings", str(path))
     ours = convert(config, tensors, str(path), _written, shape.use_bias)
-    return Imported(config, ours, "sparse-pretrain", (where, path))
+    return Imported(config, ours, (where, path))
 
 
 def _model_config(shape: Shape, sparsity: ActivationSparsity) -> ModelConfig:

@@ -1,0 +1,91 @@
+"""Models go out and come back by the command line, and what came back is a model like any other."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_world import SOLVED
+
+from thinwire.cli.main import main
+from thinwire.data.tokenizer import Tokenizer
+from thinwire.runs.run import load
+
+QUICK = ["--steps=10", "--batch_pairs=16", "--learning_rate=0.06", "--means_tokens=2048", "--sweep=none"]
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("exported") / "released"
+    assert main(["export", "openai", str(tiny_path), "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def imported(exported: Path, tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("imported") / "run"
+    assert main(["import", "openai", str(exported), "--out", str(out), f"--text={tiny_corpus}"]) == 0
+    return out
+
+
+def test_what_comes_back_computes_the_same(tiny_path: Path, imported: Path) -> None:
+    ours, theirs = load(tiny_path), load(imported)
+    assert theirs.tokenizer.encode("def f(x):\n") == ours.tokenizer.encode("def f(x):\n")
+    tokens = torch.randint(ours.model_config.vocab_size, (4, 16), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(theirs.model(tokens), ours.model(tokens), rtol=1e-5, atol=1e-4)
+    assert theirs.origin is not None
+    assert theirs.origin.format == "openai"
+    assert any("whether the model learnt from it is not known" in remark for remark in theirs.origin.remarks)
+
+
+def test_everything_downstream_works_on_it(imported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tasks", "check", str(imported), SOLVED, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tasks"][0]["model_does"]
+    assert main(["prune", str(imported), SOLVED, "--require=sufficient", *QUICK, "--json"]) == 0
+    assert main(["verify", str(imported), "--json"]) == 0
+    assert main(["view", str(imported), "--out", str(tmp_path / "page.html"), "--json"]) == 0
+    assert (tmp_path / "page.html").stat().st_size > 10_000
+    assert main(["export", "hf", str(imported), "--out", str(tmp_path / "hf"), "--json"]) == 0
+    assert (tmp_path / "hf" / "config.json").exists()
+
+
+def test_a_published_circuit_is_a_claim(tiny_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = load(tiny_path)
+    nodes = {"0.mlp.post_act": [0, 3], "0.attn.resid_delta": [1], "0.attn.act_in": [2]}
+    (tmp_path / "nodes.json").write_text(json.dumps(nodes))
+    claim = tmp_path / "claim"
+    words = [str(tiny_path), str(tmp_path / "nodes.json"), "--task", SOLVED, "--out", str(claim)]
+    assert main(["import-circuit", *words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["nodes"] == 4
+    assert main(["verify", str(tiny_path), str(claim), "--json"]) == 0
+    assert run.model.space.n_nodes > 4
+
+
+@pytest.mark.parametrize("verb", [["import", "openai"], ["export", "hf"]])
+def test_an_occupied_directory_and_a_folder_that_holds_nothing_are_refused(
+    verb: list[str], tiny_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("x")
+    (tmp_path / "empty").mkdir()
+    assert main([*verb, str(tiny_path), "--out", str(tmp_path / "full")]) == 2
+    assert "full is not empty; choose another directory or remove it" in capsys.readouterr().err
+    assert main([*verb, str(tmp_path / "empty"), "--out", str(tmp_path / "out")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_with_a_foreign_tokenizer_is_refused(
+    exported: Path, stdlib_tokenizer_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["import", "openai", str(exported), "--out", str(out), f"--tokenizer={stdlib_tokenizer_file}"]) == 2
+    assert "name the model's own tokenizer with --tokenizer" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.fixture
+def stdlib_tokenizer_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tokenizer.json"
+    path.write_text(Tokenizer.train(["def f(x):\n    return x\n"] * 50, 280).to_json(), encoding="utf-8")
+    return path
