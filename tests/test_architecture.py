@@ -52,6 +52,7 @@ IMPORTS = {
             "tasks",
             "training",
             "verification",
+            "version",
             "viewer",
         ),
     },
