@@ -43,9 +43,9 @@ def error_of(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, small_corpus: Path) -> Path:
-    """A run of 20 steps, made by the command line."""
+    """A run of 20 steps, made by the command line; it learns nothing of them, and the exit code says so."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    assert run("train", "--out", str(out), "--json", f"--data.source={small_corpus}", *SMALL) == 0
+    assert run("train", "--out", str(out), "--json", f"--data.source={small_corpus}", *SMALL) == 1
     return out
 
 
@@ -312,7 +312,7 @@ def test_train_then_eval_agree(trained: Path, capsys: pytest.CaptureFixture[str]
     capsys.readouterr()
     assert run("eval", str(trained), "--json") == 0
     measured = json.loads(capsys.readouterr().out)
-    assert run("train", "--out", str(trained), "--resume", "--json") == 0
+    assert run("train", "--out", str(trained), "--resume", "--json") == 1
     finished = json.loads(capsys.readouterr().out)
     assert finished["steps"] == 20  # 2560 tokens / (8 x 16)
     assert measured["heldout_loss"] == finished["heldout_loss"]
@@ -329,7 +329,7 @@ def test_a_run_keeps_its_settings(trained: Path, small_corpus: Path, capsys: pyt
     assert "other values of train.n_tokens, train.seed" in message
     again = ["train", "--out", str(trained), f"--data.source={small_corpus}", *SMALL]
     assert "not empty" in error_of(capsys, *again)  # another run is never overwritten
-    assert run(*again, "--resume", "--json") == 0  # the same command with --resume, as the hint gives it
+    assert run(*again, "--resume", "--json") == 1  # the same command with --resume, as the hint gives it
 
 
 # --- interruptions --------------------------------------------------------------------------------------------------

@@ -174,6 +174,7 @@ def test_threads_are_set_exactly_in_torch() -> None:
 
 def test_a_config_without_threads_takes_the_cores(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("thinwire.workflows.train.usable_cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert resolve(replace(config, threads=0)).threads == 8
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
     assert resolve(replace(config, threads=0)).threads == 2  # 8 cores for 3 processes

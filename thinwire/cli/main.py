@@ -5,6 +5,7 @@ that is no better than guessing by frequency, `tasks check` with a bad task, `do
 stderr; 130: interrupted.
 """
 
+import codecs
 import contextlib
 import difflib
 import errno
@@ -31,8 +32,9 @@ _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR)
 def main(argv: list[str] | None = None) -> int:
     """Runs one command line and returns its exit code; `--help` and `--print_config` leave by SystemExit(0)."""
     argv = sys.argv[1:] if argv is None else argv
-    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors in ("strict", "surrogateescape"):
+        # Names of files need not be text, and JSON is UTF-8 also where the locale knows ASCII alone.
+        sys.stdout.reconfigure(encoding=_wider(sys.stdout.encoding), errors="backslashreplace")
     try:
         return _run(argv)
     except UserError as error:
@@ -45,6 +47,10 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"thinwire: interrupted; {_how_to_continue(argv)}", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _wider(encoding: str) -> str:
+    return "utf-8" if codecs.lookup(encoding).name == "ascii" else encoding
 
 
 def _run(argv: list[str]) -> int:

@@ -30,8 +30,7 @@ VERB = Verb(
     name="import-circuit",
     summary="Take in a circuit that somebody else published, as a claim for `verify`.",
     usage="RUN FILE --task TASK --out DIRECTORY [options]",
-    example="thinwire import-circuit runs/yolo2 viz_data.pt --task single_double_quote --out claims/quote\n"
-    "thinwire verify runs/yolo2 claims/quote",
+    example="thinwire import-circuit runs/yolo2 viz_data.pt --task single_double_quote --out claims/quote",
     add_arguments=_arguments,
     run=_run,
 )
