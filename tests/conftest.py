@@ -31,6 +31,20 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield cache
 
 
+@pytest.fixture(autouse=True, scope="module")
+def shared_models_stay() -> Iterator[None]:
+    """The hand-built models are made once for all tests: a module that writes into one must copy it first."""
+    from micro_model import bracket_counter, copy_model
+
+    from thinwire.model.checkpoint import fingerprint
+
+    yield
+    for make in (copy_model, bracket_counter):
+        if make.cache_info().currsize:
+            hand = make()
+            assert fingerprint(hand.model) == hand.made, f"a test wrote into {make.__name__}'s model; copy it first"
+
+
 @pytest.fixture(scope="session")
 def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of six small files of Python, for trainings of a few steps."""

@@ -8,7 +8,7 @@ carries nothing to the answers. Channels that tokens set have mean 0 over random
 one to +2 has a twin that sets it to -2 and never occurs in a prompt. So a removed node leaves nothing behind.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
@@ -53,6 +53,11 @@ class HandModel:
     means: dict[str, Tensor]
     nodes: dict[str, list[int]]
     """The true circuit."""
+    made: str = field(init=False)
+    """Fingerprint of the model as it was built: tests share it, and must not write into it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "made", fingerprint(self.model))
 
     @property
     def prompts(self) -> Prompts:

@@ -1,5 +1,7 @@
 """What a circuit loses without a part, where its nodes are active, what they read: held to a model built by hand."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from micro_model import ASK, CALL, COPY_ANSWERS, MARK_A, MARK_B, copy_model
@@ -122,16 +124,16 @@ def test_a_node_reads_and_writes_the_tokens_of_its_weights() -> None:
 
 def test_words_inside_a_circuit_know_its_channels_alone() -> None:
     """A value that reads two embedding channels, of which the circuit keeps one; its answer channel is not kept."""
-    hand = copy_model()
+    model = deepcopy(copy_model().model)
     kept, dropped = 3, 5
-    weight = hand.model.get_parameter("blocks.0.attn.v.weight")
+    weight = model.get_parameter("blocks.0.attn.v.weight")
     nodes = {"embed": [kept], "0.attn.in": [kept, dropped], "0.attn.v": [0], "0.attn.out": [7], "final": []}
     with torch.no_grad():
         weight.zero_()
         weight[0, kept], weight[0, dropped] = 2.0, 1.0
-        hand.model.embed.weight.zero_()
-        hand.model.embed.weight[10, kept], hand.model.embed.weight[11, dropped] = 1.0, 4.0
-    said = node_words(hand.model, nodes, str)["0.attn.v:0"]
+        model.embed.weight.zero_()
+        model.embed.weight[10, kept], model.embed.weight[11, dropped] = 1.0, 4.0
+    said = node_words(model, nodes, str)["0.attn.v:0"]
     assert said.model.reads == [("11", 4.0), ("10", 2.0)]
     assert said.circuit.reads == [("10", 2.0)]
     assert said.circuit.writes == []
