@@ -127,6 +127,7 @@ def test_a_curve_is_bisected_to_the_size_that_decides() -> None:
     assert dict(curve.points)[72] == 1.0 and dict(curve.points)[74] == 0.1
 
 
+@pytest.mark.slow
 def test_every_baseline_is_an_artefact_of_equal_size() -> None:
     config = PruneConfig(steps=10)
     nodes = copy_model().nodes

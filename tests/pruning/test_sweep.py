@@ -179,7 +179,7 @@ def test_a_sweep_that_was_interrupted_ends_like_one_that_was_not(needed: set[int
     assert pieces.kept == one_minimal(range(30), loss, 0.0) == sorted(needed)
 
 
-@pytest.mark.parametrize("starts", [2, 4])
+@pytest.mark.parametrize("starts", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_several_starts_end_in_a_circuit_no_larger(starts: int) -> None:
     hand, circuit = hand_and_circuit(copy_model)
     (best,) = pruned(hand, replace(CONFIG, starts=starts))

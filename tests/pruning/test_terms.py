@@ -246,7 +246,9 @@ def test_pairs_of_unequal_length_cannot_be_patched_and_say_so() -> None:
     assert aligned_pairs(replace(prompts, lengths=lengths)).tolist() == [0]
 
 
-@pytest.mark.parametrize("requirement", ["sufficient", "robust", "faithful"])
+@pytest.mark.parametrize(
+    "requirement", ["sufficient", *(pytest.param(name, marks=pytest.mark.slow) for name in ("robust", "faithful"))]
+)
 def test_every_requirement_finds_the_hand_built_circuit(requirement) -> None:
     from thinwire.pruning.prune import prune_together
 
