@@ -77,7 +77,7 @@ def verify_job(run_path: str, circuit: Path, seed: int, device: str) -> str:
         found = stored_verification(circuit)
     except CorruptFile:
         found = None
-    if found is not None and (found.seed, found.budget) == (seed, "fast"):
+    if found is not None and (found.judged.seed, found.judged.budget) == (seed, "fast"):
         return found.verdict
     return verify(open_run(run_path, device), circuit, seed=seed).verdict
 
