@@ -146,6 +146,7 @@ def test_every_baseline_is_an_artefact_of_equal_size() -> None:
             assert baseline.curve.n_edges is not None and baseline.swept.n_edges <= baseline.curve.n_edges
 
 
+@pytest.mark.slow
 def test_the_verb_compares_stores_and_tells(
     pruned_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

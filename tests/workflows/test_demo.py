@@ -77,6 +77,7 @@ def out(small: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_summary_has_the_promised_shape(out: Path) -> None:
     summary = json.loads(read_sealed(out, "summary.json"))
     assert set(summary) == {
@@ -108,6 +109,7 @@ def test_the_summary_has_the_promised_shape(out: Path) -> None:
     assert summary["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_cells_are_the_stored_circuits_and_checks(out: Path) -> None:
     """Every number of a cell can be found in the run that it belongs to."""
     summary, journal = (json.loads(read_sealed(out, name)) for name in ("summary.json", "demo.json"))
@@ -125,6 +127,7 @@ def test_cells_are_the_stored_circuits_and_checks(out: Path) -> None:
             assert cell["necessity_loss"] == necessity["nodes_loss"]
 
 
+@pytest.mark.slow
 def test_both_models_are_ordinary_runs(out: Path) -> None:
     sparse, dense = (thinwire.load_run(out / kind) for kind in ("sparse", "dense"))
     assert (sparse.config.train.density, dense.config.train.density) == (0.3, 1.0)
@@ -133,6 +136,7 @@ def test_both_models_are_ordinary_runs(out: Path) -> None:
     assert sparse.fingerprint != dense.fingerprint
 
 
+@pytest.mark.slow
 def test_the_twin_follows_the_stated_rule(out: Path) -> None:
     journal = json.loads(read_sealed(out, "demo.json"))
     sparse, tried = journal["heldout_loss"]["sparse"], journal["twins"]
@@ -144,6 +148,7 @@ def test_the_twin_follows_the_stated_rule(out: Path) -> None:
     assert thinwire.load_run(out / "dense").config.model.d_model == chosen["d_model"]
 
 
+@pytest.mark.slow
 def test_tasks_are_chosen_by_the_whole_models_accuracy(out: Path) -> None:
     selection = json.loads(read_sealed(out, "demo.json"))["selection"]
     rows = {row["name"]: row for row in selection["tasks"]}
@@ -152,6 +157,7 @@ def test_tasks_are_chosen_by_the_whole_models_accuracy(out: Path) -> None:
     assert rows[ABSENT]["unavailable"] and not rows[ABSENT]["selected"]
 
 
+@pytest.mark.slow
 def test_the_report_is_there_and_shows_the_table(out: Path) -> None:
     page = read_sealed(out, "report.html").decode()
     for name in (SOLVED, HARDER):
@@ -160,6 +166,7 @@ def test_the_report_is_there_and_shows_the_table(out: Path) -> None:
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
+@pytest.mark.slow
 def test_a_finished_demo_is_told_again_as_one_json_document(
     out: Path, small: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,6 +209,7 @@ def test_a_run_is_no_demo(small: None, own_run: Any) -> None:
         demo.demo(own_run.path)
 
 
+@pytest.mark.slow
 def test_a_demo_of_another_seed_is_refused(out: Path, small: None) -> None:
     with pytest.raises(UserError, match="holds a demo with seed 0; choose another --out"):
         demo.demo(out, seed=1)

@@ -186,6 +186,7 @@ def test_a_damaged_circuit_is_made_again(own_run: Run, own_task: str) -> None:
     assert damaged.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_an_interrupted_call_keeps_what_it_finished_and_resume_makes_the_rest(
     own_run: Run, own_task: str, tmp_path: Path
 ) -> None:
@@ -222,6 +223,7 @@ def test_test_pairs_have_no_say_in_what_is_found(own_run: Run, tmp_path: Path) -
     assert (a.task, b.task) == ("one", "other")
 
 
+@pytest.mark.slow
 def test_seeds_that_learn_together_are_those_that_learn_alone(
     own_run: Run, own_task: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
