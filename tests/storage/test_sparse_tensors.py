@@ -1,4 +1,4 @@
-"""Tensors by their nonzero entries: the same values, the same fingerprint, 8 bytes an entry."""
+"""Tensors by their nonzero entries: the same values, the same fingerprint, 8 bytes an entry or 6."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from thinwire.errors import CorruptFile
 from thinwire.model.checkpoint import fingerprint_of
 from thinwire.storage.files import seal
-from thinwire.storage.sparse_tensors import pack, unpack
+from thinwire.storage.sparse_tensors import fits_half, pack, unpack
 from thinwire.storage.tensors import read_tensors, write_tensors
 
 ODD = [0.0, -0.0, 1.5, -2.0, float("inf"), float("nan"), 1e-45]
@@ -50,8 +50,18 @@ def test_an_entry_takes_at_most_eight_bytes_and_never_more_than_the_tensor(dense
     for name, tensor in dense.items():
         size = sum(part.nbytes for key, part in stored.items() if key == name or key.startswith(f"{name}."))
         assert size <= tensor.nbytes
-        if size < tensor.nbytes:
-            assert size == 8 * int(tensor.count_nonzero())
+        if f"{name}.values" in stored:
+            assert size == (6 if fits_half(tensor) else 8) * int(tensor.count_nonzero())
+
+
+def test_what_half_precision_holds_takes_half_the_room_and_comes_back_as_it_was(tmp_path: Path) -> None:
+    whole = torch.tensor([[0.5, -0.0, 65504.0, 2**-24]])
+    odd = torch.tensor([0.5, 0.1])  # 0.1 is rounded otherwise in half precision
+    stored, metadata = pack({"whole": whole, "odd": odd, "own": whole.half()})
+    assert [stored[name].dtype for name in ("whole", "odd", "own")] == [torch.float16, torch.float32, torch.float16]
+    again = unpack(stored, metadata, "here")
+    assert all(same(again[name], tensor) for name, tensor in {"whole": whole, "odd": odd, "own": whole.half()}.items())
+    assert again["whole"].signbit().tolist() == [[False, True, False, False]]
 
 
 def test_a_sealed_file_of_mostly_zeros_is_small_and_is_read_as_any_other(tmp_path: Path) -> None:
@@ -91,4 +101,23 @@ def test_parts_that_do_not_fit_together_are_refused(changed: dict[str, Tensor | 
     save_file(parts, tmp_path / "m.safetensors", metadata)
     seal(tmp_path, ["m.safetensors"])
     with pytest.raises(CorruptFile, match=r"m\.safetensors.* w.*make it again"):
+        read_tensors(tmp_path, "m.safetensors")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"sparse": "[1"},
+        {"sparse": '{"w": [-100]}'},
+        {"sparse": '{"w": "100"}'},
+        {"sparse": '{"w": [1000000, 1000000]}'},
+        {"sparse": '{"w": [100]}', "halved": "{}"},
+        {"sparse": '{"w": [100]}', "halved": "[1]"},
+    ],
+)
+def test_metadata_that_say_something_else_are_refused(metadata: dict[str, str], tmp_path: Path) -> None:
+    stored, _ = pack({"w": torch.zeros(100).index_fill(0, torch.tensor([3, 7]), 1.0)})
+    save_file(stored, tmp_path / "m.safetensors", metadata)
+    seal(tmp_path, ["m.safetensors"])
+    with pytest.raises(CorruptFile, match=r"m\.safetensors"):
         read_tensors(tmp_path, "m.safetensors")
