@@ -24,6 +24,7 @@ from thinwire.model.config import ModelConfig
 from thinwire.model.structure import linear_shapes
 from thinwire.runs.device import pick_device
 from thinwire.runs.environment import Environment, environment
+from thinwire.runs.shipped import is_shipped, unpacked
 from thinwire.runs.trained import HELDOUT_TOKENS, ORIGIN, WEIGHTS, Trained
 from thinwire.sparsity.costs import CostTable, default_costs, measure_costs, to_rows
 from thinwire.storage.files import (
@@ -130,7 +131,8 @@ class Run(Trained):
 
 
 def load(path: str | Path, device: str = "auto", *, step: int | None = None) -> Trained:
-    """Open the directory of a trained model: a `Run` if this package trained it.
+    """Open the directory of a trained model: a `Run` if this package trained it. A name such as `headline` opens a
+    model that comes with the package (`runs.shipped`).
 
     `step` takes the weights of that step, where `train.keep_every_steps` kept them; so does the path of what is kept of
     it, RUN/steps/00000600. Nothing about the process changes: who wants a number of threads sets it (`take_threads`,
@@ -139,7 +141,7 @@ def load(path: str | Path, device: str = "auto", *, step: int | None = None) -> 
     Raises `MissingFile` when `path` holds no model or not that step's, `CorruptFile` when its files do not match their
     checksums.
     """
-    path = Path(path)
+    path = located(path)
     if step is None and path.parent.name == "steps" and path.name.isdecimal():
         path, step = path.parent.parent, int(path.name)
     if is_sealed(path, "demo.json"):
@@ -155,6 +157,11 @@ def load(path: str | Path, device: str = "auto", *, step: int | None = None) -> 
         found = Run(path, where, _kept(path, step))
     _ = found.model_config
     return found
+
+
+def located(path: str | Path) -> Path:
+    """The directory that is meant: of a model that comes with the package, its copy in the cache."""
+    return unpacked(Path(path).name) if is_shipped(Path(path)) else Path(path)
 
 
 def _kept(run: Path, step: int | None) -> int | None:

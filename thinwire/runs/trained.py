@@ -192,9 +192,16 @@ def create_imported(
     `heldout` are tokens of text that the model was not trained on, those in front being taken.
     """
     with new_directory(path) as directory:
-        write_atomic(directory / "config.yaml", model_to_yaml(model.config))
-        write_atomic(directory / ORIGIN, record_json(origin))
-        write_atomic(directory / "tokenizer.json", tokenizer.to_json())
-        write_tensors(directory / WEIGHTS, model.state_dict(), sparse=True)
-        if heldout is not None:
-            write_atomic(directory / "heldout.bin", np.asarray(heldout[:HELDOUT_TOKENS], "<u2").tobytes())
+        write_trained(directory, model, tokenizer, origin, heldout)
+
+
+def write_trained(
+    directory: Path, model: GPT, tokenizer: Tokenizer, origin: Origin, heldout: np.ndarray | None = None
+) -> None:
+    """Write the files of `create_imported` into a directory that is being made."""
+    write_atomic(directory / "config.yaml", model_to_yaml(model.config))
+    write_atomic(directory / ORIGIN, record_json(origin))
+    write_atomic(directory / "tokenizer.json", tokenizer.to_json())
+    write_tensors(directory / WEIGHTS, model.state_dict(), sparse=True)
+    if heldout is not None:
+        write_atomic(directory / "heldout.bin", np.asarray(heldout[:HELDOUT_TOKENS], "<u2").tobytes())
