@@ -163,6 +163,11 @@ def test_figures_are_drawn_in_every_format(pruned_path: Path, tmp_path: Path) ->
     for path in files:  # verdict and settings stand in the figure itself
         if path.suffix == ".svg" and path.name.startswith(("circuit", "loss")):
             assert f"{verdict}</text>" in path.read_text() and "steps=30" in path.read_text()
+    drawn, curve = (next(p.read_text() for p in files if p.name.startswith(w)) for w in ("circuit-", "loss-"))
+    for word in ("positive weight", "negative weight", "same residual channel", "→"):
+        assert word in drawn
+    for word in ("the first nodes by their gates", "target", "the whole model", "validation pairs"):
+        assert word in curve
     again = plot_run(pruned_path, tmp_path / "again", formats=("svg",)).figures
     for path in map(Path, again):
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), "the same numbers give the same file"

@@ -1,19 +1,23 @@
 """Figures for papers, with matplotlib: training curves, loss against size, circuits; as SVG, PDF or PNG."""
 
 import json
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from thinwire.circuits.artefact import load_circuit
 from thinwire.circuits.graph import Circuit
 from thinwire.errors import MissingExtra, UserError
 from thinwire.evidence.gather import answer_weights
 from thinwire.model.config import ModelConfig
+from thinwire.model.sites import is_in_head
 from thinwire.progress import Progress, silent
 from thinwire.runs.run import Run, open_run
 from thinwire.runs.selection import Where, select
-from thinwire.runs.settings import settings_words
+from thinwire.runs.settings import settings_name, settings_words
 from thinwire.runs.stored import open_circuit
 from thinwire.runs.trained import Trained
 from thinwire.runs.verdicts import stored_verdict
@@ -22,6 +26,7 @@ from thinwire.viewer.layout import Layout, layout
 from thinwire.viewer.markup import visible
 from thinwire.viewer.wording import plural
 from thinwire.workflows.baselines import FILE as BASELINES
+from thinwire.workflows.report import prompt_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +38,10 @@ LINES = ((LINE, "-"), (POSITIVE, "--"), (POSITIVE, ":"), (NEGATIVE, "-."), (SOFT
 """Colour and dashes of the baselines' curves: told apart without colour too."""
 WIDTH = 5.5
 """Inches: one column of text."""
+LEGEND = 0.55
+"""Inches under a circuit for its legend."""
+LABELLED_SLOT = 26
+"""Pixels between nodes from which on they carry their channel."""
 DPI = 200
 STYLE: Any = {
     "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7,
@@ -85,17 +94,40 @@ def plot_run(
 def _figures(run: Trained, circuits: Sequence[Path]) -> dict[str, "Figure"]:
     """File name without its ending -> figure."""
     figures = {"training": training_figure(run)} if isinstance(run, Run) else {}
+    names = file_names({path: load_circuit(path).circuit for path in circuits})
     for path in circuits:
-        circuit = open_circuit(run, path).circuit
-        name = f"{circuit.task}-{path.parent.name[:6]}-{circuit.seed}"
+        stored = open_circuit(run, path)
+        circuit, name = stored.circuit, names[path]
         verdict = stored_verdict(path) or "not verified"
         figures[f"loss-{name}"] = ladder_figure(circuit, verdict)
         figures[f"circuit-{name}"] = circuit_figure(
-            circuit, run.model_config, answer_weights(run.model, circuit), verdict
+            circuit,
+            run.model_config,
+            answer_weights(run.model, circuit),
+            verdict,
+            prompt_text(stored, run.tokenizer),
         )
         if is_sealed(path, BASELINES):
             figures[f"baselines-{name}"] = baselines_figure(json.loads(read_sealed(path, BASELINES)))
     return figures
+
+
+def file_names(circuits: Mapping[Path, Circuit]) -> dict[Path, str]:
+    """Circuit -> its name in a folder: task, what differs from the default settings, seed.
+
+    `single_double_quote-require=faithful-seed0`; the settings' hash follows where two would have the same name.
+    """
+    names = {path: _file_name(circuit) for path, circuit in circuits.items()}
+    counts = Counter(names.values())
+    return {
+        path: name if counts[name] == 1 else f"{name}-{path.parent.name[:6]}"  # the folder is called by the hash
+        for path, name in names.items()
+    }
+
+
+def _file_name(circuit: Circuit) -> str:
+    settings = re.sub(r"[^\w=.+-]+", "-", settings_name(circuit.hyperparameters))[:80]
+    return f"{circuit.task}-{settings}-seed{circuit.seed}"
 
 
 def _figure(height: float, columns: int = 1) -> tuple["Figure", list["Axes"]]:
@@ -149,12 +181,21 @@ def ladder_figure(circuit: Circuit, verdict: str) -> "Figure":
     """Validation loss at every number of nodes that the bisection looked at, and the circuit that was taken."""
     figure, (axes,) = _figure(2.6)
     counts = [max(k, 1) for k, _ in circuit.loss_curve]
-    axes.plot(counts, [loss for _, loss in circuit.loss_curve], "-o", color=LINE, ms=2.5, lw=1.1)
+    axes.plot(
+        counts, [loss for _, loss in circuit.loss_curve], "-o",
+        color=LINE, ms=2.5, lw=1.1, label="the first nodes by their gates",
+    )  # fmt: skip
     if circuit.status == "solved":
-        axes.plot([max(circuit.n_nodes, 1)], [circuit.scores["validation"].loss], "o", color="black", ms=5)
-    axes.axhline(circuit.target_loss, color="black", lw=0.8, ls=":")
-    axes.set(xlabel="nodes kept", ylabel="task loss (nats)")
+        axes.plot(
+            [max(circuit.n_nodes, 1)], [circuit.scores["validation"].loss], "o",
+            color="black", ms=5, label="the circuit, after the sweep",
+        )  # fmt: skip
+    axes.axhline(circuit.target_loss, color="black", lw=0.8, ls=":", label="target")
+    whole = circuit.model_scores["validation"].loss
+    axes.axhline(whole, color=SOFT, lw=0.8, ls="--", label="the whole model")
+    axes.set(xlabel="nodes kept", ylabel="task loss, validation pairs (nats)")
     axes.set_title(_title(circuit, verdict), fontsize=8)
+    axes.legend(fontsize=6.5)
     _logarithmic(axes)
     return figure
 
@@ -177,20 +218,22 @@ def baselines_figure(compared: Mapping[str, Any]) -> "Figure":
 
 
 def circuit_figure(
-    circuit: Circuit, config: ModelConfig, answers: Mapping[str, tuple[float, float]], verdict: str
+    circuit: Circuit, config: ModelConfig, answers: Mapping[str, tuple[float, float]], verdict: str, prompt: str
 ) -> "Figure":
     """The drawing of the viewer: rows by layer and site, tokens' embedding at the bottom, the answers on top.
 
-    `answers` are the weights of the kept final channels to the two answers, by node key.
+    `answers` are the weights of the kept final channels to the two answers, by node key; `prompt` is one that the
+    circuit answers with the first of the two.
     """
     place = layout(circuit, config.n_layer, config.d_head)
-    figure, (axes,) = _figure(WIDTH * place.height / place.width)
+    figure, (axes,) = _figure(WIDTH * place.height / place.width + LEGEND)
     axes.set(xlim=(0, place.width), ylim=(place.height, 0))
     axes.set_axis_off()
     axes.set_title(_title(circuit, verdict), fontsize=8)
     _draw_answers(axes, place, answers)
     _draw_edges(axes, place)
     _draw_nodes(axes, place)
+    _draw_legend(figure, place, prompt)
     for row in place.rows:
         if row.n_nodes:
             axes.text(4, row.y, row.key, va="center", fontsize=5.5, color=SOFT)
@@ -234,10 +277,29 @@ def _draw_nodes(axes: "Axes", place: Layout) -> None:
         frame = Rectangle((box.x, box.y), box.width, box.height, fc="white", ec="#cfd2d6", lw=0.6, zorder=1.5)
         axes.add_patch(frame)
         name = f"head {box.head}" if box.width > 40 else str(box.head)
-        axes.text(box.x + 2, box.y + 7, name, fontsize=4.5, color=SOFT, zorder=4)
+        behind = {"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none"}
+        axes.text(box.x + 3, box.y + 7, name, fontsize=4.5, color=SOFT, zorder=4, bbox=behind)
     xs, ys = [node.x for node in place.nodes], [node.y for node in place.nodes]
-    labelled = place.slot >= 26
+    labelled = place.slot >= LABELLED_SLOT
     size = 120 if labelled else max(3.0, place.slot)
     axes.scatter(xs, ys, s=size, facecolor="white", edgecolor=SOFT, linewidth=0.6, zorder=3)
     for node in place.nodes if labelled else ():
-        axes.text(node.x, node.y, str(node.channel), ha="center", va="center", fontsize=4.5, zorder=5)
+        letter = node.site[-1] if is_in_head(node.site) else ""
+        axes.text(node.x, node.y, f"{letter}{node.channel}", ha="center", va="center", fontsize=4.5, zorder=5)
+
+
+def _draw_legend(figure: "Figure", place: Layout, prompt: str) -> None:
+    """What lines and letters mean, and a prompt with its answer."""
+    from matplotlib.lines import Line2D
+
+    lines = {
+        "positive weight": Line2D([], [], color=POSITIVE, lw=1.4),
+        "negative weight": Line2D([], [], color=NEGATIVE, ls=(0, (3, 1.5)), lw=1.4),
+        "same residual channel": Line2D([], [], color="#cfd2d6", lw=1),
+    }
+    words = f"{visible(prompt)}  \N{RIGHTWARDS ARROW}  {visible(place.answers[0].text)}"
+    if place.slot >= LABELLED_SLOT and any(is_in_head(node.site) for node in place.nodes):
+        words += "\nq, k, v: query, key and value channels; numbers are channels"
+    figure.legend(
+        lines.values(), lines.keys(), loc="outside lower center", ncols=3, fontsize=6, title=words, title_fontsize=6
+    )
