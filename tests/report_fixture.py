@@ -230,6 +230,7 @@ def _model(label: str, d_model: int, density: float, heldout: float) -> ModelRep
         label=label, recipe="demo" if density < 1 else "demo_twin", mode="exact", savings={}, n_layer=2,
         d_model=d_model, d_head=16, context=64, density=density, n_parameters=n,
         n_nonzero=1024**2 + int((n - 1024**2) * density), n_bigram=1024**2, n_tokens=2_500_000, heldout_loss=heldout,
+        n_loss_tokens=131_072, n_curve_tokens=32_704,
         curve=_curve(density, heldout - 0.02, 2_500_000), fingerprint="9f3c" * 16,
     )  # fmt: skip
 

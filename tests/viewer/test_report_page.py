@@ -18,6 +18,7 @@ from thinwire.evidence.records import NodeWords, Said
 from thinwire.viewer.contract import Compared, ExamplePair, ModelReport, Report, Rung, Side, Way
 from thinwire.viewer.page import render_view
 from thinwire.viewer.report import render_report, report_data
+from thinwire.viewer.wording import count
 
 
 class Reader(HTMLParser):
@@ -265,15 +266,21 @@ def test_means_before_and_after_the_sweeps_stand_side_by_side(report: Report) ->
     assert "induced edges before the sweep" not in Reader(render_report(none)).text
 
 
+def test_losses_say_how_many_tokens_stand_behind_them(report: Report) -> None:
+    text = Reader(render_report(report)).text
+    assert "points are losses on 32,704 tokens of held-out code" in text
+    assert "131,072" in text[text.index("held-out tokens behind it") :]
+
+
 def test_other_ways_of_choosing_stand_in_a_table_where_they_were_compared(report: Report) -> None:
     assert "Other ways of choosing" not in Reader(render_report(report)).text
     way = Way("gates & sweep", 15, 0.741, 0.5, 75_369, 19)
     ways = [way, replace(way, method="random", n_edges_to_target=None)]
     page = render_report(with_part(report, 0, "sparse", baselines=Compared(ways, completeness_gap=0.182)))
     text = Reader(page).text
-    table = text[text.index("Other ways of choosing") :]
+    table, n_prompts = text[text.index("Other ways of choosing") :], report.tasks[0].models["sparse"].n_test_prompts
     for shown in (
-        f"{report.tasks[0].name}, sparse",
+        f"{report.tasks[0].name}, sparse: ways of choosing, {count(n_prompts)} test prompts",
         "gates & sweep",
         "75,369",
         "0.741",

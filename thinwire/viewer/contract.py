@@ -199,7 +199,11 @@ class ModelReport:
     """Parameters of the dense bigram table; 0 without one."""
     n_tokens: int
     heldout_loss: float
+    n_loss_tokens: int
+    """Held-out tokens behind it."""
     curve: list[CurvePoint]
+    n_curve_tokens: int
+    """Held-out tokens behind each of the curve's losses."""
     fingerprint: str
 
 

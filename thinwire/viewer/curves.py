@@ -32,9 +32,14 @@ def training_charts(models: Mapping[Side, ModelReport]) -> Markup:
     )  # fmt: skip
     second = line_chart(densities, "training tokens", "density (share of weights)", "Density against tokens")
     return join([
-        tag("figure", first, tag("figcaption", "Training loss; points are losses on held-out code.")),
+        tag("figure", first, tag("figcaption", f"Training loss; points are losses on {_heldout(models)}.")),
         tag("figure", second, tag("figcaption", "Share of the weights of the matrices that are not zero.")),
     ])  # fmt: skip
+
+
+def _heldout(models: Mapping[Side, ModelReport]) -> str:
+    behind = sorted({models[side].n_curve_tokens for side in present(models)})
+    return f"{listing([count(n) for n in behind])} tokens of held-out code"
 
 
 def _ladder(task: TaskReport) -> Markup:

@@ -18,6 +18,7 @@ def models_table(models: Mapping[Side, ModelReport]) -> Markup:
         ("parameters", "n_parameters", count), ("of them nonzero", "n_nonzero", count),
         ("of these in the dense bigram table", "n_bigram", count),
         ("training tokens", "n_tokens", count), ("held-out loss", "heldout_loss", loss),
+        ("held-out tokens behind it", "n_loss_tokens", count),
     ]  # fmt: skip
     words: list[tuple[str, Callable[[ModelReport], str]]] = [
         ("recipe", lambda model: model.recipe), ("mode of training", lambda model: model.mode),

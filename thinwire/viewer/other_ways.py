@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from thinwire.viewer.contract import Compared, Report, Side, Way, present
 from thinwire.viewer.markup import Markup, join, tag
 from thinwire.viewer.tables import number, row_head, table
-from thinwire.viewer.wording import count, loss, percent
+from thinwire.viewer.wording import count, loss, percent, plural
 
 _HEAD = ("Way", "Edges", "Loss", "Accuracy", "To the target", "Swept")
 _NOTE = (
@@ -18,8 +18,9 @@ _NOTE = (
 def other_ways(report: Report) -> Markup | None:
     """A table for each circuit that `thinwire baselines` has compared; None where it was not run."""
     tables = [
-        join([table(f"{task}, {side}: ways of choosing", _HEAD, [_row(way) for way in found.methods]), _gap(found)])
-        for task, side, found in _compared(report)
+        join([table(f"{task}, {side}: ways of choosing, {plural(n_prompts, 'test prompt')}", _HEAD, rows), _gap(found)])
+        for task, side, n_prompts, found in _compared(report)
+        if (rows := [_row(way) for way in found.methods])
     ]
     return join([tag("h3", "Other ways of choosing"), tag("p", _NOTE), *tables]) if tables else None
 
@@ -34,11 +35,11 @@ def _gap(found: Compared) -> Markup | None:
     return tag("p", words, "they should add up to.", class_="note")
 
 
-def _compared(report: Report) -> Iterator[tuple[str, Side, Compared]]:
+def _compared(report: Report) -> Iterator[tuple[str, Side, int, Compared]]:
     for task in report.tasks:
         for side in present(task.models):
             if found := task.models[side].baselines:
-                yield task.name, side, found
+                yield task.name, side, task.models[side].n_test_prompts, found
 
 
 def _row(way: Way) -> list[Markup]:

@@ -24,7 +24,7 @@ from thinwire.runs.run import Run, load_run, take_threads
 from thinwire.runs.selection import Choice, choose_circuits
 from thinwire.runs.settings import RUNGS, asked_name, settings_words
 from thinwire.runs.stored import open_circuit
-from thinwire.runs.trained import Trained
+from thinwire.runs.trained import FINAL_TOKENS, Trained
 from thinwire.runs.verdicts import stored_verification
 from thinwire.storage.files import add_sealed, is_sealed, read_sealed, write_atomic
 from thinwire.storage.records import plain
@@ -50,6 +50,7 @@ from thinwire.viewer.contract import (
 from thinwire.viewer.report import render_report
 from thinwire.workflows.baselines import FILE as BASELINES
 from thinwire.workflows.judgement import stored_judgement
+from thinwire.workflows.train import CURVE_TOKENS
 
 COUNTED = {
     "n_edges_unswept": "induced edges before the sweep",
@@ -113,6 +114,8 @@ def model_report(run: Run, label: str, heldout_loss: float) -> ModelReport:
         n_bigram=0 if bigram is None else bigram.numel(),
         n_tokens=rows[-1].tokens,
         heldout_loss=heldout_loss,
+        n_loss_tokens=run.windows(FINAL_TOKENS)[:, 1:].numel(),
+        n_curve_tokens=run.windows(CURVE_TOKENS)[:, 1:].numel(),
         curve=[
             CurvePoint(row.step, row.tokens, row.loss, row.density, row.learning_rate, row.heldout_loss) for row in kept
         ],
