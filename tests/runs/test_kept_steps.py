@@ -1,5 +1,6 @@
 """Weights of steps on the way stay where `keep_every_steps` asks for them, and are models like any other."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from tiny_world import quick, tiny_config
 
 import thinwire
+from thinwire.circuits.overlap import jaccard
 from thinwire.cli.main import main
 from thinwire.errors import MissingFile
 from thinwire.runs.run import load_run
@@ -64,3 +66,31 @@ def test_python_prunes_a_kept_step(kept: Path, own_task: str, tmp_path: Path) ->
     circuit = prune(run, own_task, quick(steps=2, sweep="none"))
     assert circuit.model_fingerprint == run.fingerprint
     assert circuit.directory is not None and circuit.directory.is_relative_to(run.home)
+
+
+def test_a_figure_shows_how_a_circuit_came_about(
+    kept: Path, own_task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    path = shutil.copytree(kept, tmp_path / "run")
+    run, then = load_run(path), load_run(path, step=6)
+    last, before = (prune(one, own_task, quick(steps=2, sweep="none")) for one in (run, then))
+    assert main(["plot", str(path), "--over_training", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    (name,) = result["figures"]
+    assert Path(name).name.startswith("forming-own-") and "nodes shared with the last" in Path(name).read_text()
+    (found,) = result["forming"]
+    assert [moment["step"] for moment in found["moments"]] == [3, 6, 9, 10]
+    assert [moment["tokens"] for moment in found["moments"]] == [512 * step for step in (3, 6, 9, 10)]
+    assert [moment["circuit"] is not None for moment in found["moments"]] == [False, True, False, True]
+    drawn = found["moments"][1]
+    assert drawn["circuit"]["overlap"] == pytest.approx(jaccard(before.nodes, last.nodes))
+    assert drawn["circuit"]["n_edges"] == before.n_edges
+    assert drawn["model_loss"] == pytest.approx(before.model_scores["test"].loss, abs=1e-5)
+    assert found["moments"][3]["circuit"]["overlap"] == 1
+
+
+def test_without_kept_steps_there_is_nothing_to_draw(pruned_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    assert main(["plot", str(pruned_path), "--over_training"]) == 2
+    assert "keeps no weights of earlier steps; train with --train.keep_every_steps" in capsys.readouterr().err

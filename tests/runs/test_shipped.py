@@ -13,7 +13,7 @@ from thinwire.cli.main import main
 from thinwire.errors import CorruptFile, UserError
 from thinwire.runs import shipped
 from thinwire.runs.run import Run, load
-from thinwire.runs.trained import create_imported
+from thinwire.runs.trained import Origin, create_imported
 from thinwire.storage.files import read_sealed
 from thinwire.workflows.export_model import PACKED_TOKENS, export_model
 
@@ -56,7 +56,7 @@ def test_a_packed_model_is_small_and_nearly_the_one_it_was(packed: Path, tiny_ru
 
 
 def test_an_imported_model_is_packed_too(tiny_run: Run, tmp_path: Path, packed: Path) -> None:
-    create_imported(tmp_path / "in", tiny_run.model, tiny_run.tokenizer, load(packed).origin, tiny_run.heldout)
+    create_imported(tmp_path / "in", tiny_run.model, tiny_run.tokenizer, Origin("gpt2", "elsewhere"), tiny_run.heldout)
     export_model("thinwire", tmp_path / "in", tmp_path / "out")
     assert load(tmp_path / "out").fingerprint == load(packed).fingerprint
     assert not (tmp_path / "out" / "training.yaml").exists()
@@ -66,7 +66,7 @@ def test_weights_that_half_precision_cannot_hold_are_refused(tiny_run: Run, tmp_
     model = load(packed, "cpu").model
     with torch.no_grad():
         model.get_parameter("blocks.0.mlp.neuron.weight").view(-1)[0] = 1e5
-    create_imported(tmp_path / "in", model, tiny_run.tokenizer, load(packed).origin, tiny_run.heldout)
+    create_imported(tmp_path / "in", model, tiny_run.tokenizer, Origin("gpt2", "elsewhere"), tiny_run.heldout)
     with pytest.raises(UserError, match=r"blocks\.0\.mlp\.neuron\.weight holds weights beyond 65504"):
         export_model("thinwire", tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -26,6 +26,7 @@ from thinwire.viewer.layout import Layout, layout
 from thinwire.viewer.markup import visible
 from thinwire.viewer.wording import plural
 from thinwire.workflows.baselines import FILE as BASELINES
+from thinwire.workflows.forming import Forming, draw_forming, forming
 from thinwire.workflows.report import prompt_text
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Figures:
     run: str
     figures: tuple[str, ...]
     """The files that were written."""
+    forming: tuple[Forming, ...] = ()
+    """The numbers of figures over the training."""
 
 
 def plot_run(
@@ -64,12 +67,14 @@ def plot_run(
     *,
     formats: Sequence[str] = ("svg",),
     where: Sequence[str] = (),
+    over_training: bool = False,
     device: str = "auto",
     progress: Progress = silent,
 ) -> Figures:
     """Draw a run's training and its circuits into `out`, by default RUN/figures; `where` narrows the circuits.
 
-    Raises `UserError` for an unknown format, without matplotlib, and where no circuit meets `where`.
+    `over_training` draws how each circuit came about instead (`workflows.forming`). Raises `UserError` for an unknown
+    format, without matplotlib, and where no circuit meets `where`.
     """
     if unknown := set(formats) - set(FORMATS):
         raise UserError(f"unknown format {', '.join(sorted(unknown))}; there are: {', '.join(FORMATS)}")
@@ -82,13 +87,26 @@ def plot_run(
         raise MissingExtra("thinwire plot needs matplotlib", "plot", "matplotlib") from None
     files = []
     with rc_context(STYLE):
-        figures = _figures(run, select(run.circuit_directories(), Where.of(where)))
+        circuits = select(run.circuit_directories(), Where.of(where))
+        formed = _forming(run, circuits, progress) if over_training else {}
+        figures = {n: forming_figure(f) for n, f in formed.items()} if over_training else _figures(run, circuits)
         with progress("figures", total=len(figures) * len(formats), unit="file") as advance:
             for name, figure in figures.items():
                 for kind in formats:
                     files.append(str(_save(figure, out / f"{name}.{kind}")))
                     advance(1)
-    return Figures(str(run_path), tuple(files))
+    return Figures(str(run_path), tuple(files), tuple(formed.values()))
+
+
+def _forming(run: Trained, circuits: Sequence[Path], progress: Progress) -> dict[str, Forming]:
+    """File name without its ending -> how a circuit came about."""
+    if not isinstance(run, Run) or run.step is not None:
+        raise UserError(f"{run.path} is not a whole training; name the directory that thinwire train made")
+    if not circuits:
+        raise UserError(f"{run.path} holds no circuits; find some with: thinwire prune {run.path} single_double_quote")
+    names = file_names({path: load_circuit(path).circuit for path in circuits})
+    found = forming(run, circuits, progress)
+    return {f"forming-{names[path]}": one for path, one in zip(circuits, found, strict=True)}
 
 
 def _figures(run: Trained, circuits: Sequence[Path]) -> dict[str, "Figure"]:
@@ -214,6 +232,14 @@ def baselines_figure(compared: Mapping[str, Any]) -> "Figure":
     axes.set(xlabel="edges", ylabel="task loss (nats)", title=compared["task"])
     _logarithmic(axes)
     axes.legend(fontsize=7)
+    return figure
+
+
+def forming_figure(found: Forming) -> "Figure":
+    """How a circuit came about: loss, size and overlap with the last one against training tokens."""
+    figure, (losses, sizes, overlaps) = _figure(2.2, columns=3)
+    figure.suptitle(found.task, fontsize=8)
+    draw_forming(found, (losses, sizes, overlaps), (LINE, SOFT))
     return figure
 
 

@@ -18,6 +18,12 @@ def _arguments(parser: Parser, argv: list[str]) -> None:
     )
     parser.add_argument("--formats", nargs="+", default=["svg"], help="Kinds of files: svg, pdf, png.")
     add_where(parser)
+    parser.add_argument(
+        "--over_training",
+        action="store_true",
+        help="Draw how circuits came about instead: at the steps that --train.keep_every_steps kept, with the circuits "
+        "that prune --step found in them.",
+    )
 
 
 def _run(arguments: Namespace) -> "Figures":
@@ -28,6 +34,7 @@ def _run(arguments: Namespace) -> "Figures":
         arguments.out,
         formats=arguments.formats,
         where=arguments.where,
+        over_training=arguments.over_training,
         device=arguments.device,
         progress=RichProgress(),
     )
@@ -36,8 +43,9 @@ def _run(arguments: Namespace) -> "Figures":
 VERB = Verb(
     name="plot",
     summary="Draw a run's training curves, losses against size and circuits with matplotlib.",
-    usage="RUN [--where NAME=VALUE ...] [--out DIR] [--formats svg pdf png]",
-    example="thinwire plot runs/demo/sparse --formats pdf",
+    usage="RUN [--where NAME=VALUE ...] [--out DIR] [--formats svg pdf png] [--over_training]",
+    example="thinwire plot runs/demo/sparse --formats pdf\n"
+    "thinwire plot runs/demo/sparse --where task=else_elif --over_training",
     add_arguments=_arguments,
     run=_run,
 )
