@@ -19,6 +19,7 @@ from thinwire.pruning.engine import FastEngine, PlainEngine
 from thinwire.pruning.objective import Objective
 from thinwire.pruning.patching import FastPatching, Patching, PlainPatching
 from thinwire.pruning.requirement import REQUIREMENTS, ladder
+from thinwire.pruning.terms import interchange
 from thinwire.pruning.terms.interchange import normalised_error, subset
 from thinwire.pruning.terms.registry import TERMS, weighted
 from thinwire.pruning.terms.sides import Sides
@@ -50,6 +51,18 @@ def aligned_prompts() -> Prompts:
 
 def generators(n: int = 1) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(i) for i in range(n)]
+
+
+def test_a_node_that_matters_in_the_circuit_alone_is_patched_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the model has a backup, to first order it does not need the node that the circuit leans on."""
+    monkeypatch.setattr(interchange, "SINGLES", 1)
+    term, gates = TERMS["interchange"](problem().engines["validation"], TARGET), truth()
+    leans_on = int(torch.where(gates > 0, problem().engines["validation"].effects(gates)[0].abs(), -1).argmax())
+    first = int(next(place for place in gates.nonzero().flatten() if place != leans_on))
+    term.first_order = torch.zeros_like(gates).index_fill(0, torch.tensor([first]), 1.0)
+    assert set(term.strongest(gates).tolist()) == {leans_on, first}
+    assert set(term.strongest(torch.ones_like(gates)).tolist()) >= {first}
+    assert len(term.strongest(torch.zeros_like(gates))) == 0
 
 
 @pytest.mark.parametrize("name", TERMS)

@@ -21,8 +21,9 @@ from thinwire.pruning.terms.sides import Sides
 
 SHARES = (0.02, 0.04, 0.1, 0.5)
 """Shares of the open nodes that are patched together."""
-SINGLES = 16
-"""Open nodes that are patched one at a time: those with the largest first-order effect in the whole model."""
+SINGLES = 12
+"""Open nodes that are patched one at a time: so many with the largest first-order effect in the whole model, and so
+many in the circuit. Where the model has a backup that the circuit lacks, a node matters in the circuit alone."""
 MATTERS = 0.05
 """A single node with a smaller effect, both in the circuit and in the model, is left out."""
 LIMIT = 0.4
@@ -103,8 +104,7 @@ class Interchange:
 
     def _singles(self, gates: Tensor, removed: Sequence[Edge]) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
         """Effects of the single nodes that matter, (in the circuit, in the model)."""
-        strength = torch.where(gates > 0, self.first_order, -1.0)
-        nodes = strength.topk(min(SINGLES, int((gates > 0).sum()))).indices
+        nodes = self.strongest(gates)
         if not len(nodes):
             return torch.zeros(0), torch.zeros(0)
         masks = torch.zeros(len(nodes), len(gates), dtype=torch.bool, device=gates.device)
@@ -113,6 +113,15 @@ class Interchange:
         in_model = self._in_model(masks).to(in_circuit)
         matter = torch.maximum(in_circuit.abs(), in_model.abs()) >= MATTERS
         return in_circuit[matter], in_model[matter]
+
+    def strongest(self, gates: Float[Tensor, " nodes"]) -> Int[Tensor, " n"]:
+        """The open nodes that are patched one at a time, ascending."""
+        n = min(SINGLES, int((gates > 0).sum()))
+        with torch.enable_grad():
+            in_circuit = self.sides.engine.effects(gates)[0].abs()
+        orders = (self.first_order, in_circuit)
+        chosen = [torch.where(gates > 0, order.to(gates), -1.0).topk(n).indices for order in orders]
+        return torch.cat(chosen).unique()
 
     def _in_model(self, sets: Bool[Tensor, "V nodes"]) -> Float[Tensor, " V"]:
         """Mean effect of each set in the whole model."""
