@@ -97,6 +97,18 @@ def own_run(tiny_path: Path, tmp_path: Path) -> Any:
     return load_run(shutil.copytree(tiny_path, tmp_path / "run"))
 
 
+@pytest.fixture(scope="module")
+def brief_verification() -> Iterator[None]:
+    """The fast budget with few samples: every test of a circuit is run, in a fifth of the time."""
+    from tiny_world import few_samples
+
+    from thinwire.verification.budget import BUDGETS
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BUDGETS, "fast", few_samples())
+        yield
+
+
 @pytest.fixture(scope="session")
 def pruned_path(tiny_path: Path, own_task: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tiny run with one verified circuit, of `own_task`; shared by all tests, so copy it too."""

@@ -196,7 +196,7 @@ def _judgement(loss: float, seed: int) -> Judgement:
         paper="sufficient and necessary",
         judged="its 17 minimal edges",
         scope="on the task's prompts; holds on 2 of 3 shifts, not on byte strings",
-        cautions=["There are only 20 test pairs, fewer than 32: every share is coarse."],
+        cautions=["There are only 20 test pairs, fewer than 50: every share is coarse."],
         meaning="the circuit alone does the task, but something speaks against it being how the model does it",
         reasons=["interchange: patching 1.attn.v:49 moves the circuit by 0.81 of the way, the model by 0.34"],
         tests=[

@@ -12,6 +12,7 @@ import torch
 from thinwire.circuits.ablation import ablate, isolate, remove_edges
 from thinwire.circuits.edges import induced_edges
 from thinwire.circuits.graph import Edge
+from thinwire.circuits.patching import other_side, record
 from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
 from thinwire.errors import UserError
 from thinwire.ground_truth.families import FAMILIES, known_model
@@ -23,7 +24,7 @@ from thinwire.pruning.engine import Engine, engine
 from thinwire.pruning.sweep import one_minimal
 from thinwire.tasks.task import SPLITS
 from thinwire.verification.nulls import variances
-from thinwire.verification.variants import record, replace_in_model
+from thinwire.verification.variants import replace_in_model
 
 TARGET = 0.15
 COUNTS = {  # family -> (nodes, wires) of the truth, and of each minimal sufficient set
@@ -187,7 +188,7 @@ def test_all_that_lies_outside_carries_nothing_of_the_answer(family: str) -> Non
     known = known_model(family)
     prompts, whole = prompts_of(known), difference(known)
     way = 2 * float((whole * prompts.sign).mean())
-    other = {site: x.roll(prompts.n_pairs, 0) for site, x in record(known.model, prompts).items()}
+    other = other_side(record(known.model, prompts)[0], prompts.n_pairs)
     space = known.model.space
     outside = [node for node in map(space.node, range(space.n_nodes)) if node not in known.truth.nodes]
     singles = [node for node in outside if not (family == "cancelling_pair" and node[0] == "0.attn.v")]
@@ -203,7 +204,7 @@ def test_the_two_of_the_cancelling_pair_move_the_answer_one_at_a_time() -> None:
     known = known_model("cancelling_pair")
     prompts, whole = prompts_of(known), difference(known)
     pair = sorted(n for n in known.lookalikes["the pair without the head"].nodes if n[0].endswith(".v"))
-    other = {site: x.roll(prompts.n_pairs, 0) for site, x in record(known.model, prompts).items()}
+    other = other_side(record(known.model, prompts)[0], prompts.n_pairs)
     one, two, both = replace_in_model(known.model, prompts, [
         {"0.attn.v": [pair[0][1]]}, {"0.attn.v": [pair[1][1]]}, {"0.attn.v": sorted(c for _, c in pair)}
     ], other)  # fmt: skip

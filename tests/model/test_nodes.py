@@ -10,7 +10,7 @@ from thinwire.circuits.ablation import ablate, isolate, remove_edges
 from thinwire.circuits.graph import Edge
 from thinwire.errors import UserError
 from thinwire.model.hooks import EdgeMask, hooks_at
-from thinwire.model.nodes import node_space
+from thinwire.model.nodes import gathered, list_nodes, node_space
 from thinwire.model.sites import head_of, is_in_head, is_read, is_write, layer_of, node_key, parse_key, part_of
 
 SPACE = node_space(SMALL)  # 2 layers of 8 channels and 16 neurons: embed 8, 2 x (5 x 8 + 8 + 16 + 8), final 8
@@ -87,6 +87,13 @@ def test_hooks_at_named_places_change_these_alone() -> None:
     hook = hooks_at(model.space, {"0.attn.in": torch.zeros_like, "final": lambda x: seen.setdefault("final", x)})
     assert not torch.equal(model(TOKENS, hook), model(TOKENS))
     assert seen["final"].shape == (1, 3, 8)
+
+
+def test_listed_nodes_are_gathered_again() -> None:
+    nodes = {"0.attn.v": [3, 1], "embed": [2]}
+    assert list_nodes(nodes) == [("0.attn.v", 3), ("0.attn.v", 1), ("embed", 2)]
+    assert gathered(list_nodes(nodes)) == nodes
+    assert gathered([("embed", 2), ("final", 0), ("embed", 1)]) == {"embed": [2, 1], "final": [0]}
 
 
 def test_what_a_site_is_follows_from_its_name() -> None:

@@ -65,6 +65,17 @@ def test_single_edges_are_removed_as_edge_masks_remove_them(both, share) -> None
     assert_close(fast.logits(gates, edges), plain.logits(gates, edges))
 
 
+def test_matrices_without_the_same_edges_are_made_once() -> None:
+    """A trial asks for every part of its pairs, and for every term; the next one loses other edges."""
+    model = random_model()
+    fast = FastEngine(model, random_prompts(), random_means(model)).fast
+    edges = induced_edges(model, model.space.nodes(random_gates(model, 0.15)))
+    first = fast.without(edges[:2])
+    assert fast.without(iter(edges[:2])) is first
+    other = fast.without(edges[1:])
+    assert other is not first and sum(len(thinned.sources) for thinned in other.values()) > 2
+
+
 @pytest.mark.parametrize("share", [0.7, 0.15])
 def test_effects_are_those_of_the_plain_forward(both, share) -> None:
     model, fast, plain = both

@@ -38,7 +38,7 @@ def hand_and_circuit(make) -> tuple[HandModel, Circuit]:
 
 
 def test_means_in_the_order_of_a_file_give_the_same_circuit_and_scores() -> None:
-    hand, circuit = hand_and_circuit(copy_model)
+    hand, circuit = hand_and_circuit(bracket_counter)
     shuffled = replace(hand, means=dict(sorted(hand.means.items(), reverse=True)))
     assert list(shuffled.means) != list(hand.means)
     assert pruned(shuffled, CONFIG)[0] == circuit
@@ -136,7 +136,7 @@ def test_without_a_sweep_there_is_one_edge_list_only() -> None:
 
 
 def test_the_same_settings_give_the_same_circuit_and_company_changes_nothing() -> None:
-    hand, circuit = hand_and_circuit(copy_model)
+    hand, circuit = hand_and_circuit(bracket_counter)
     again = pruned(hand, replace(CONFIG, seed=4), CONFIG)
     assert again[1].to_dict() == circuit.to_dict()
     assert again[0].seed == 4
@@ -156,7 +156,7 @@ def test_the_loss_curve_runs_from_one_node_to_all() -> None:
 
 
 def test_frozen_scales_are_part_of_the_artefact() -> None:
-    hand = copy_model()
+    hand = bracket_counter()
     circuit = pruned(hand, replace(CONFIG, norm_scales="whole"))[0]
     assert circuit.norm_scales == "whole"
     stored = StoredCircuit(circuit, hand.means, hand.pairs)
@@ -179,9 +179,11 @@ def test_a_sweep_that_was_interrupted_ends_like_one_that_was_not(needed: set[int
     assert pieces.kept == one_minimal(range(30), loss, 0.0) == sorted(needed)
 
 
-@pytest.mark.parametrize("starts", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_several_starts_end_in_a_circuit_no_larger(starts: int) -> None:
-    hand, circuit = hand_and_circuit(copy_model)
+@pytest.mark.parametrize(
+    ("make", "starts"), [(bracket_counter, 2), pytest.param(copy_model, 4, marks=pytest.mark.slow)]
+)
+def test_several_starts_end_in_a_circuit_no_larger(make, starts: int) -> None:
+    hand, circuit = hand_and_circuit(make)
     (best,) = pruned(hand, replace(CONFIG, starts=starts))
     assert best.n_edges <= circuit.n_edges and best.nodes == hand.nodes
 

@@ -18,6 +18,8 @@ from thinwire.storage.tensors import write_tensors
 from thinwire.verification.registry import TESTS
 from thinwire.workflows.verify import verify, verify_run
 
+pytestmark = pytest.mark.usefixtures("brief_verification")
+
 
 @pytest.fixture
 def own_pruned(pruned_path: Path, tmp_path: Path) -> Run:

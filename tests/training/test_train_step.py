@@ -59,7 +59,7 @@ def test_loss_and_gradients_equal_the_plain_ones(config: ModelConfig, sparse: bo
 
 
 def fast_step(model: GPT, optimizer: SparseOptimizer, batch: Tensor, rate: float, density: float) -> float:
-    optimizer.prepare(1e-3, 1.0)
+    optimizer.prepare(rate, density)
     loss = next_token_loss(model, batch)
     loss.backward()
     optimizer.step(rate, density)

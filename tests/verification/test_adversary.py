@@ -4,9 +4,10 @@ import torch
 from judged import budget_of, material_of, subject_of
 from micro_model import copy_model
 
-from thinwire.circuits.ablation import ablate
-from thinwire.circuits.prompts import Prompts, logit_difference, task_loss
+from thinwire.circuits.edges import induced_edges
+from thinwire.circuits.prompts import Prompts
 from thinwire.verification.adversary import adversary, attack
+from thinwire.verification.variants import losses_when_shut
 
 BUDGET = budget_of(pairs=16, search_pairs=16, restarts=3, adversary_steps=20)
 
@@ -30,9 +31,10 @@ def test_of_two_nodes_outside_the_needed_one_is_shut() -> None:
     hand = copy_model()
     space = hand.model.space
     outside = space.mask({"1.attn.v": [0], "embed": [9]})
+    nodes = space.nodes(~outside)
     search = Prompts.of(hand.pairs["validation"]).pairs(torch.arange(16))
-    alone = subject_of(hand, nodes=space.nodes(~outside), edges=[]).alone(search)
-    shut = space.nodes(attack(alone, outside, 20, 0.5, torch.Generator().manual_seed(1)))
-    assert shut["1.attn.v"] == [0] and shut.get("embed", [9]) == [9]
-    broken = ablate(hand.model, {"1.attn.v": [0]}, hand.means)
-    assert float(task_loss(logit_difference(hand.model, search, broken), search.sign)) > 0.6
+    alone = subject_of(hand, nodes=nodes, edges=induced_edges(hand.model, nodes)).alone(search)
+    shut = attack(alone, outside, 20, 0.5, torch.Generator().manual_seed(1))
+    assert "1.attn.v" in space.nodes(shut) and not (shut & ~outside).any()
+    none, idle, worst = losses_when_shut(alone, torch.stack([outside & False, space.mask({"embed": [9]}), shut]))
+    assert none < 0.15 and idle < 0.15 and worst > 0.6

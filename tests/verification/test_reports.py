@@ -1,14 +1,15 @@
 """What is measured without a threshold: variance unexplained, and the circuit on text."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 import torch.nn.functional as F
 from judged import budget_of, material_of, subject_of
-from micro_model import COPY_ANSWERS, bracket_counter, copy_model
+from micro_model import COPY_ANSWERS, copy_model
 
 from thinwire.circuits.ablation import isolate
+from thinwire.circuits.prompts import Prompts
+from thinwire.circuits.scales import freeze_scales, record_scales
+from thinwire.model.hooks import compose, identity
 from thinwire.verification.finding import NotRun
 from thinwire.verification.reconstruction import reconstruction
 from thinwire.verification.text import text_kl
@@ -47,12 +48,22 @@ def test_text_kl_is_over_tokens_before_an_answer() -> None:
 
 @pytest.mark.parametrize("norm_scales", ["own", "whole"])
 def test_text_is_read_under_the_circuits_norms(norm_scales: str) -> None:
-    """With every node kept, both kinds of scales are the whole model's."""
-    hand = bracket_counter()
-    everything = {site: list(range(len(mean))) for site, mean in hand.means.items()}
-    subject = subject_of(hand, nodes=everything, norm_scales=norm_scales)
-    all_edges = replace(subject, claim=replace(subject.claim, edges=list(subject.unstated) + subject.claim.edges))
-    assert text_kl(all_edges, material_of(hand), budget_of(text_windows=4)).kl == pytest.approx(0.0, abs=1e-5)
+    """Its own, or those that the whole model has on the same windows."""
+    hand = copy_model()
+    windows = hand.windows[:40]
+    text = Prompts(windows[:, :-1], torch.full((40,), windows.shape[1] - 1), torch.ones(40), *COPY_ANSWERS)
+    norms = {"own": identity, "whole": freeze_scales(record_scales(hand.model, text))}
+    at = torch.isin(windows[:, 1:], torch.tensor(COPY_ANSWERS))
+    whole = hand.model(text.tokens)[at].log_softmax(-1)
+
+    def kl(norm_scales: str) -> float:
+        hook = compose(isolate(hand.model, hand.nodes, hand.means), norms[norm_scales])
+        kept = hand.model(text.tokens, hook)[at].log_softmax(-1)
+        return float(F.kl_div(kept, whole, reduction="batchmean", log_target=True))
+
+    found = text_kl(subject_of(hand, norm_scales=norm_scales), material_of(hand), budget_of(text_windows=40))
+    assert found.kl == pytest.approx(kl(norm_scales), abs=1e-5)
+    assert abs(kl("own") - kl("whole")) > 0.02
 
 
 def test_without_text_or_answers_in_it_it_is_not_run() -> None:

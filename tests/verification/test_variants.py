@@ -1,5 +1,7 @@
 """Many interventions in one batch are each of them by itself, also where they go on from a stream that they share."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from lively_model import CONFIG, lively, tokens
 
 from thinwire.circuits.ablation import ablate
+from thinwire.circuits.edges import induced_edges
 from thinwire.circuits.isolated import IsolatedCircuit
 from thinwire.circuits.prompts import Prompts, logit_difference
 from thinwire.model.hooks import compose
@@ -35,9 +38,10 @@ def test_a_batch_is_each_variant_by_itself(variants: list[Nodes]) -> None:
 @pytest.mark.parametrize("norm_scales", ["own", "whole"])
 def test_in_a_circuit_too(norm_scales) -> None:
     nodes = {site: range(0, width, 2) for site, width in SPACE.widths.items()}
-    removed = ()
+    removed = tuple(induced_edges(MODEL, nodes)[::3])
     alone = IsolatedCircuit(MODEL, nodes, MEANS, PROMPTS, removed, norm_scales)
     variants: list[Nodes] = single([("final", 2), ("1.mlp.neuron", 4), ("0.attn.v", 6), ("embed", 0), ("1.attn.in", 8)])
+    assert not torch.allclose(alone.difference(), replace(alone, removed=()).difference(), atol=1e-3)
     for row, gone in zip(replace_in_circuit(alone, variants, MEANS), variants, strict=True):
         hook = compose(alone.hook, ablate(MODEL, gone, MEANS))
         assert torch.allclose(row, logit_difference(MODEL, PROMPTS, hook, alone.edges), atol=1e-4)

@@ -51,10 +51,9 @@ def test_what_describes_does_not_count(name: str) -> None:
     assert judge(failing(name)).level == "faithful"
 
 
-@pytest.mark.parametrize("name", list(TESTS))
+@pytest.mark.parametrize("name", [name for name in TESTS if name not in ("sufficiency", "robustness")])
 def test_a_test_that_could_not_be_run_says_why_and_the_verdict_with_it(name: str) -> None:
-    if name in ("sufficiency", "robustness"):
-        return
+    """Sufficiency is always run; what robustness cannot measure is told shift by shift (below)."""
     verdict = judge({**true_findings(), name: not_run("", "the pairs are odd")})
     role = TESTS[name].role
     assert verdict.level == ("sufficient only" if role == "must pass" else "faithful")
@@ -81,6 +80,6 @@ def test_few_pairs_are_a_caution() -> None:
     assert not any("test pairs" in words for words in judge(found).cautions)
     few = replace(found["sufficiency"], n_pairs=4)
     assert (
-        "There are only 4 test pairs, fewer than 32: every share is coarse."
+        "There are only 4 test pairs, fewer than 50: every share is coarse."
         in judge({**found, "sufficiency": few}).cautions
     )

@@ -107,7 +107,7 @@ def test_every_test_is_shown_with_its_outcome_and_its_prompts(report: Report) ->
         "0.34",
         "on the task's prompts; holds on 2 of 3 shifts, not on byte strings",
         "By the paper's own two tests, sufficiency and necessity: sufficient and necessary.",
-        "With caution: There are only 20 test pairs, fewer than 32",
+        "With caution: There are only 20 test pairs, fewer than 50",
         "The tests take the nodes with its 17 minimal edges.",
         "must pass",
         "must not fail",

@@ -14,6 +14,8 @@ from thinwire.storage.files import read_sealed
 from thinwire.verification.budget import BUDGETS
 from thinwire.workflows.verify import verify, verify_run
 
+pytestmark = pytest.mark.usefixtures("brief_verification")
+
 
 @pytest.fixture
 def own_pruned(pruned_path: Path, tmp_path: Path) -> Run:

@@ -18,7 +18,7 @@ from thinwire.circuits.stated import StatedEdge
 from thinwire.errors import CorruptFile, UserError
 from thinwire.model.checkpoint import check_finite, fingerprint
 from thinwire.model.gpt import GPT
-from thinwire.model.nodes import Nodes
+from thinwire.model.nodes import Nodes, list_nodes
 from thinwire.tasks.task import Split
 from thinwire.tasks.tokens import TaskTokens
 
@@ -81,7 +81,7 @@ def stated_edges(stated: Iterable[StatedEdge], nodes: Nodes, model: GPT, where: 
     Raises `CorruptFile` naming `where` for an edge that the model cannot have or whose weight is 0, one that is listed
     twice or leads outside the nodes, and one that is stated with another weight.
     """
-    kept = {(site, channel) for site, channels in nodes.items() for channel in channels}
+    kept = set(list_nodes(nodes))
     edges: list[Edge] = []
     for said in stated:
         try:

@@ -63,7 +63,9 @@ class IsolatedCircuit:
 
     def without(self, nodes: Iterable[tuple[str, int]] = (), edges: Iterable[Edge] = ()) -> "IsolatedCircuit":
         """The same circuit with some of its (site, channel) pairs and edges taken out as well."""
-        return replace(self, nodes=without(self.nodes, nodes), removed=(*self.removed, *edges))
+        less = replace(self, nodes=without(self.nodes, nodes), removed=(*self.removed, *edges))
+        vars(less)["norms"] = self.norms  # of the whole model on the same prompts, whatever is taken out
+        return less
 
     @torch.no_grad()
     def difference(self) -> Float[Tensor, " P"]:

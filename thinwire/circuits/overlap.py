@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from itertools import combinations
 from statistics import fmean
 
-from thinwire.model.nodes import Nodes
+from thinwire.model.nodes import Nodes, list_nodes
 
 
 def jaccard(a: Nodes, b: Nodes) -> float:
     """Intersection over union of two node sets; 1 for two empty ones."""
-    first, second = ({(site, c) for site, channels in nodes.items() for c in channels} for nodes in (a, b))
+    first, second = (set(list_nodes(nodes)) for nodes in (a, b))
     union = first | second
     return len(first & second) / len(union) if union else 1.0
 

@@ -40,6 +40,11 @@ def record(
     return seen, difference
 
 
+def token_rows(seen: Activations, prompts: Prompts) -> Activations:
+    """One row for every token of the prompts, padding left out; of what is computed at last tokens alone, these."""
+    return {site: x if x.ndim == 2 else x[prompts.inside] for site, x in seen.items()}
+
+
 def other_side(seen: Activations, n_pairs: int) -> Activations:
     """Each prompt's activations exchanged for those of its pair's other side."""
     return {site: x.roll(n_pairs, 0) for site, x in seen.items()}
@@ -51,8 +56,9 @@ def aligned_pairs(prompts: Prompts) -> Int[Tensor, " n"]:
     return (clean == corrupt).nonzero().flatten()
 
 
-def patch(masks: Mapping[str, Bool[Tensor, "V width"]], values: Activations) -> Hook:
-    """Row r of a batch of V x P rows has the channels of mask r // P replaced by those of row r % P of `values`."""
+def patch(masks: Mapping[str, Bool[Tensor, "V width"]], values: Mapping[str, Tensor]) -> Hook:
+    """Row r of a batch of V x P rows has the channels of mask r // P replaced by those of row r % P of `values`, or by
+    theirs where `values` has one for each channel."""
 
     def hook(site: str, x: Tensor) -> Tensor:
         if site not in masks:

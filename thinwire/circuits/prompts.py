@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from thinwire.model.gpt import GPT, Entry
@@ -49,6 +50,11 @@ class Prompts:
     @property
     def n_pairs(self) -> int:
         return len(self.lengths) // 2
+
+    @cached_property
+    def inside(self) -> Bool[Tensor, "P T"]:
+        """True at tokens of the prompts, False at padding."""
+        return torch.arange(self.tokens.shape[1], device=self.lengths.device) < self.lengths[:, None]
 
     def pairs(self, rows: Int[Tensor, " n"]) -> "Prompts":
         """The pairs of the given numbers, both sides of each."""

@@ -17,7 +17,7 @@ CIRCUIT_ACCURACY = 0.9
 STANDARD_ERRORS = 2
 """... at a loss of at most its target and so many standard errors of the loss over pairs."""
 FEW_PAIRS = 50
-"""Below so many test pairs a share is uncertain by more than 4 percentage points at 90 %, and a page says so."""
+"""Below so many test pairs a share is uncertain by more than 4 percentage points at 90 %; pages and verdicts say so."""
 
 SOLVED_MEANS = (
     f"on test pairs the whole model is right on at least {MODEL_ACCURACY:.0%} of the prompts at a loss of at most "

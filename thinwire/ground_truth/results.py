@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from thinwire.ground_truth.sizes import SizeName
-from thinwire.storage.records import Count, Name, Seconds, Seed, Share, Text, convert
+from thinwire.storage.records import Count, Name, Seconds, Seed, Share, Text, convert, of_version
 
 SCHEMA_VERSION = 1
 
@@ -80,12 +80,11 @@ class ModelResult:
     verdicts: list[ClaimVerdict]
     settings: dict[str, Any]
     """The benchmark's config."""
-    schema_version: Count = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
 
     @classmethod
     def from_dict(cls, values: Any, where: str) -> "ModelResult":
-        """Inverse of `to_dict`. Raises `CorruptFile` naming `where` and the key."""
-        return convert(cls, values, where)
+        """Inverse of `to_dict`. Raises `CorruptFile` naming `where`: the version, or the key."""
+        return convert(cls, of_version(values, SCHEMA_VERSION, where), where)

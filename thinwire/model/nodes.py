@@ -90,7 +90,7 @@ class NodeSpace:
         """True at `nodes`. Raises `UserError` for a node that the model lacks."""
         self.check(nodes)
         mask = torch.zeros(self.n_nodes, dtype=torch.bool)
-        mask[[self.offsets[site] + channel for site, channels in nodes.items() for channel in channels]] = True
+        mask[[self.offsets[site] + channel for site, channel in list_nodes(nodes)]] = True
         return mask.to(device)
 
     def masks(self, nodes: Nodes, device: torch.device | str = "cpu") -> dict[str, Bool[Tensor, " _width"]]:
@@ -156,6 +156,19 @@ class NodeSpace:
     def _check_channel(self, site: str, channel: int) -> None:
         if type(channel) is bool or not 0 <= channel < self.widths[site]:
             raise UserError(f"{site} has no channel {channel}; its channels are 0 to {self.widths[site] - 1}")
+
+
+def list_nodes(nodes: Nodes) -> list[tuple[str, int]]:
+    """(site, channel) of every node, in the order of the sites."""
+    return [(site, channel) for site, channels in nodes.items() for channel in channels]
+
+
+def gathered(nodes: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
+    """Channels by site, the inverse of `list_nodes`; channels in the order in which they come."""
+    found: dict[str, list[int]] = {}
+    for site, channel in nodes:
+        found.setdefault(site, []).append(channel)
+    return found
 
 
 def part_width(config: ModelConfig, part: str) -> int:

@@ -99,8 +99,7 @@ class Problem:
 
 def _inside(prompts: Prompts) -> Tensor:
     """The tokens of all prompts without their padding."""
-    places = torch.arange(prompts.tokens.shape[1], device=prompts.tokens.device)
-    return prompts.tokens[places < prompts.lengths[:, None]]
+    return prompts.tokens[prompts.inside]
 
 
 @torch.no_grad()

@@ -22,8 +22,8 @@ from thinwire.circuits.scales import freeze_scales, record_scales
 from thinwire.circuits.score import last_logits
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Edges, Hook, compose, identity
-from thinwire.pruning.fast import FastModel, Thinned, Trace, pick_scales
-from thinwire.pruning.patching import FastPatching, Patching, PlainPatching
+from thinwire.pruning.fast import FastModel, Trace, pick_scales
+from thinwire.pruning.patching import FastPatching, Patching, PlainPatching, gated
 from thinwire.pruning.prefix_tree import PrefixTree
 
 N_PARTS = 4
@@ -87,7 +87,6 @@ class FastEngine:
         self.tree = self.fast.tree(prompts)
         self.scales = self.fast.scales(self.tree) if whole_scales else None
         self.n_pairs, self.device = prompts.n_pairs, torch.device("cpu")
-        self._last: tuple[tuple[Edge, ...], dict[str, Thinned]] = ((), {})
         self.parts = [self._pick(rows) for rows in np.array_split(np.arange(self.n_pairs), min(N_PARTS, self.n_pairs))]
 
     def _pick(self, rows: np.ndarray) -> tuple[PrefixTree, dict[str, np.ndarray] | None]:
@@ -119,17 +118,10 @@ class FastEngine:
             found.append((difference, torch.from_numpy(picked.sign)))
         return found
 
-    def _without(self, removed: Iterable[Edge]) -> dict[str, Thinned]:
-        """The matrices without some edges; the last ones asked for are kept, since every draw of a trial asks again."""
-        edges = tuple(removed)
-        if edges != self._last[0]:
-            self._last = (edges, self.fast.without(edges))
-        return self._last[1]
-
     @torch.no_grad()
     def loss(self, gates: Float[Tensor, " nodes"], removed: Iterable[Edge] = (), limit: float = float("inf")) -> float:
         by_site = self.by_site(gates)
-        thinned = self._without(removed)
+        thinned = self.fast.without(removed)
         total = 0.0
         for part, scales in self.parts:
             difference = self.fast.difference(part, by_site, thinned, scales)
@@ -141,7 +133,7 @@ class FastEngine:
     @torch.no_grad()
     def loss_of(self, gates: Float[Tensor, " nodes"], rows: np.ndarray, removed: Iterable[Edge] = ()) -> float:
         picked, scales = self._pick(rows)
-        difference = self.fast.difference(picked, self.by_site(gates), self._without(removed), scales)
+        difference = self.fast.difference(picked, self.by_site(gates), self.fast.without(removed), scales)
         return float(task_loss(difference, torch.from_numpy(picked.sign)))
 
     @torch.no_grad()
@@ -181,19 +173,8 @@ class PlainEngine:
         return self
 
     def gated(self, gates: Float[Tensor, "S nodes"], prompts: Prompts) -> Hook:
-        """Row r of the batch is gated by vector r // (rows / S)."""
-        each = len(prompts.lengths) // len(gates)
-        by_site = self.model.space.by_site(gates)
-
-        def hook(site: str, x: Tensor) -> Tensor:
-            if site not in by_site:
-                return x
-            gate = by_site[site]
-            if len(gate) > 1:
-                gate = gate.repeat_interleave(each, dim=0)[(slice(None), *[None] * (x.ndim - 2))]
-            return torch.addcmul((1 - gate) * self.means[site], x, gate)
-
-        return compose(hook, self.scales(prompts))
+        """`patching.gated`, on prompts whose rows are gated by vector r // (rows / S)."""
+        return compose(gated(self.model.space, gates, self.means), self.scales(prompts))
 
     def scales(self, prompts: Prompts) -> Hook:
         """The whole model's RMSNorm scales, where these are frozen; else nothing."""

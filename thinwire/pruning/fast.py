@@ -79,6 +79,7 @@ class FastModel:
         self.activate = ACTIVATIONS[config.variant.activation]
         self.beside = _normed_positions(model) if config.variant.d_positions else {}
         """Where positions are concatenated: block (`0.attn`) -> its normed table, (context, P)."""
+        self._last: tuple[tuple[Edge, ...], dict[str, Thinned]] = ((), {})
 
     @cached_property
     def everything(self) -> dict[str, Tensor]:
@@ -94,7 +95,16 @@ class FastModel:
         return PrefixTree.of(prompts, self.config.positions == "learned", by_sides)
 
     def without(self, edges: Iterable[Edge]) -> dict[str, Thinned]:
-        """The matrices that lose some of `edges`, without them."""
+        """The matrices that lose some of `edges`, without them.
+
+        The last ones are kept: every part, draw and term of a trial asks for the same.
+        """
+        edges = tuple(edges)
+        if edges != self._last[0]:
+            self._last = edges, self._without(edges)
+        return self._last[1]
+
+    def _without(self, edges: tuple[Edge, ...]) -> dict[str, Thinned]:
         removed: dict[str, list[tuple[int, int]]] = {}
         for edge in edges:
             removed.setdefault(self.space.check_edge(*edge[:4]), []).append((edge.target, edge.source))

@@ -19,8 +19,9 @@ from thinwire.circuits.prompts import Prompts, logit_difference
 from thinwire.circuits.scales import freeze_scales, record_scales
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Hook, compose, identity
+from thinwire.model.nodes import NodeSpace
 from thinwire.pruning import fast
-from thinwire.pruning.fast import FastModel, Patch, Scales, Thinned, Trace
+from thinwire.pruning.fast import FastModel, Patch, Scales, Trace
 from thinwire.pruning.prefix_tree import PrefixTree
 
 SMALLEST_WAY = 0.5
@@ -59,6 +60,21 @@ class Patching(Protocol):
         ...
 
 
+def gated(space: NodeSpace, gates: Float[Tensor, "S nodes"], values: Means | Activations) -> Hook:
+    """Shut nodes at `values`; row r of a batch is gated by vector r // (rows / S)."""
+    by_site = space.by_site(gates)
+
+    def hook(site: str, x: Tensor) -> Tensor:
+        if site not in by_site:
+            return x
+        gate = by_site[site]
+        if len(gate) > 1:
+            gate = gate.repeat_interleave(len(x) // len(gate), dim=0)[(slice(None), *[None] * (x.ndim - 2))]
+        return torch.addcmul((1 - gate) * values[site], x, gate)
+
+    return hook
+
+
 class PlainPatching:
     """`Patching` by `GPT.forward` with hooks."""
 
@@ -86,30 +102,27 @@ class PlainPatching:
         if gates is None:
             seen, before = self.recorded
         else:
-            seen, before = record(self.model, self.prompts, self._gated(gates, self.prompts, self.means), edges)
+            seen, before = record(self.model, self.prompts, self._gated(gates, self.means), edges)
         other, n, after = other_side(seen, self.prompts.n_pairs), len(self.prompts.lengths), []
         for part in sets.split(max(1, TOKENS_AT_ONCE // self.prompts.tokens.numel())):
             masks = {site: mask for site, mask in self.model.space.by_site(part).items() if mask.any()}
             batch = self.prompts.repeated(len(part))
-            base = identity if gates is None else self._gated(gates, batch, self.means)
+            base = identity if gates is None else self._gated(gates, self.means)
             after.append(logit_difference(self.model, batch, compose(base, patch(masks, other)), edges))
         return _shift(before, torch.cat([x.unflatten(0, (-1, n)) for x in after]), self.sign)
 
     def against(self, gates: Float[Tensor, " nodes"], removed: Iterable[Edge] = ()) -> Float[Tensor, " P"]:
         other = other_side(self.recorded[0], self.prompts.n_pairs)
-        hook = self._gated(gates, self.prompts, other)
+        hook = self._gated(gates, other)
         return logit_difference(self.model, self.prompts, hook, remove_edges(self.model, removed, other))
 
-    def _gated(self, gates: Float[Tensor, " nodes"], prompts: Prompts, values: Means | Activations) -> Hook:
-        by_site = self.model.space.by_site(gates)
+    @cached_property
+    def _scales(self) -> Hook:
+        """The whole model's RMSNorm scales, where these are frozen, on its prompts and on copies of them."""
+        return freeze_scales(record_scales(self.model, self.prompts)) if self.whole_scales else identity
 
-        def hook(site: str, x: Tensor) -> Tensor:
-            if site not in by_site:
-                return x
-            return torch.addcmul((1 - by_site[site]) * values[site], x, by_site[site])
-
-        scales = freeze_scales(record_scales(self.model, prompts)) if self.whole_scales else identity
-        return compose(hook, scales)
+    def _gated(self, gates: Float[Tensor, " nodes"], values: Means | Activations) -> Hook:
+        return compose(gated(self.model.space, gates[None], values), self._scales)
 
 
 class FastPatching:
@@ -119,7 +132,6 @@ class FastPatching:
         """`tree` is by sides; `scales` freezes RMSNorms."""
         self.model, self.tree, self.scales = model, tree, scales
         self.sign = torch.from_numpy(tree.sign)
-        self._last: tuple[tuple[Edge, ...], dict[str, Thinned]] = ((), {})
 
     @cached_property
     def recorded(self) -> tuple[dict[str, Tensor], Float[Tensor, " P"]]:
@@ -133,13 +145,6 @@ class FastPatching:
     def whole(self) -> Float[Tensor, " P"]:
         return self.recorded[1]
 
-    def _without(self, removed: Iterable[Edge]) -> dict[str, Thinned]:
-        """The matrices without some edges; the last ones are kept, for the trial's next question."""
-        edges = tuple(removed)
-        if edges != self._last[0]:
-            self._last = (edges, self.model.without(edges))
-        return self._last[1]
-
     def effects(
         self,
         sets: Bool[Tensor, "V nodes"],
@@ -150,7 +155,7 @@ class FastPatching:
             by_site, thinned, scales = self.model.everything, {}, None
             other, before = self.recorded
         else:
-            by_site, thinned, scales = self.model.space.by_site(gates), self._without(removed), self.scales
+            by_site, thinned, scales = self.model.space.by_site(gates), self.model.without(removed), self.scales
             trace = Trace()
             before = self.model.difference(self.tree, by_site, thinned, scales, trace)
             other = fast.other_side(trace.activations, self.tree, self.model.config.n_layer)
@@ -164,7 +169,7 @@ class FastPatching:
     def against(self, gates: Float[Tensor, " nodes"], removed: Iterable[Edge] = ()) -> Float[Tensor, " P"]:
         by_site = self.model.space.by_site(gates)
         return self.model.difference(
-            self.tree, by_site, self._without(removed), self.scales, stand_ins=self.recorded[0]
+            self.tree, by_site, self.model.without(removed), self.scales, stand_ins=self.recorded[0]
         )
 
 

@@ -36,9 +36,9 @@ class Encoder(Protocol):
 class Unavailable(UserError):
     """This model cannot be asked a task, though task and files are as they should be.
 
-    Its tokenizer does not give the task two answers of one token each, or sides of equal length, or its context is too
-    short. What is damaged or missing is another `UserError`: a check that leaves out what is unavailable must not leave
-    that out too.
+    Its tokenizer does not give the task two answers of one token each, too few of the task's pairs have sides of equal
+    length, its context is too short, or stored pairs have other answers than the task has now. What is damaged or
+    missing is another `UserError`: a check that leaves out what is unavailable must not leave that out too.
     """
 
 

@@ -17,7 +17,8 @@ class Budget:
     null_pairs: int
     """Test pairs on which removals are held against random ones, and single nodes and edges are removed."""
     pairs: int
-    """Test pairs of interchange and stochastic ablation; sufficiency and necessity's removals take them all."""
+    """Test pairs of interchange, stochastic ablation, the adversary, selectivity and sufficiency's harsher worlds;
+    sufficiency itself and necessity's removals take them all."""
     survey_pairs: int
     """Test pairs of donors, completeness, minimality, simplicity and reconstruction."""
     search_pairs: int

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from thinwire.circuits.prompts import logit_difference
+from thinwire.model.nodes import list_nodes
 from thinwire.progress import Progress, silent
 from thinwire.verification.budget import Budget
 from thinwire.verification.finding import Finding, NotRun
@@ -18,7 +19,6 @@ from thinwire.verification.material import TaskMaterial
 from thinwire.verification.measures import percent
 from thinwire.verification.subject import Subject
 from thinwire.verification.variants import (
-    list_nodes,
     random_subsets,
     replace_in_circuit,
     replace_in_model,

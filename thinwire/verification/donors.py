@@ -15,7 +15,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from thinwire.circuits.prompts import Prompts
-from thinwire.model.nodes import Nodes
+from thinwire.model.nodes import Nodes, list_nodes
 from thinwire.progress import Progress, silent
 from thinwire.verification.budget import Budget
 from thinwire.verification.finding import Finding, NotRun
@@ -31,7 +31,7 @@ from thinwire.verification.patching import (
     require_aligned,
 )
 from thinwire.verification.subject import Subject
-from thinwire.verification.variants import list_nodes, random_subsets, sample, single
+from thinwire.verification.variants import random_subsets, sample, single
 
 ACCURACY = 0.8
 SHARES = (0.1, 0.3, 0.5)

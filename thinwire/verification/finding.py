@@ -1,6 +1,6 @@
 """What every test of a circuit ends in: numbers, what they are held against, and an outcome in words."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 Outcome = Literal["passed", "failed", "not run", "reported"]
@@ -27,8 +27,11 @@ class Finding:
     def to_dict(self) -> dict[str, Any]:
         """As verify.json holds it: outcome first, then the test's own numbers."""
         values = asdict(self)
-        head = ("passed", "threshold", "sentence", "n_pairs")
-        return {"verdict": self.outcome, **{name: values.pop(name) for name in head}, **values}
+        return {"verdict": self.outcome, **{name: values.pop(name) for name in HEAD}, **values}
+
+
+HEAD = tuple(field.name for field in fields(Finding))
+"""What every finding has; one of a test that was not run has nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ Source: interchange interventions, Geiger et al. 2021; Drori 2026 for their use 
 from dataclasses import dataclass
 
 from thinwire.circuits.graph import Edge
-from thinwire.model.nodes import Nodes
+from thinwire.model.nodes import Nodes, list_nodes
 from thinwire.model.sites import node_key
 from thinwire.progress import Progress, silent
 from thinwire.verification.budget import Budget
@@ -17,7 +17,7 @@ from thinwire.verification.material import TaskMaterial
 from thinwire.verification.measures import correlation, edge_name, percent
 from thinwire.verification.patching import AGREE, Agreement, other_sides, patch_circuit, patch_model, require_aligned
 from thinwire.verification.subject import Subject
-from thinwire.verification.variants import list_nodes, sample, single
+from thinwire.verification.variants import sample, single
 
 CARRIED = 0.5
 THRESHOLD = f"{AGREE}; all nodes together carry {percent(CARRIED)} in the whole model"

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from thinwire.model.nodes import list_nodes
 from thinwire.model.sites import node_key
 from thinwire.progress import Progress, silent
 from thinwire.verification.budget import Budget
@@ -19,7 +20,7 @@ from thinwire.verification.finding import Finding, NotRun
 from thinwire.verification.material import TaskMaterial
 from thinwire.verification.measures import edge_name, percent
 from thinwire.verification.subject import Subject
-from thinwire.verification.variants import list_nodes, replace_in_circuit, sample, single
+from thinwire.verification.variants import replace_in_circuit, sample, single
 
 IDLE = 0.02
 SHARE = 0.03

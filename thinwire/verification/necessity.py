@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from thinwire.circuits.ablation import ablate, remove_edges
 from thinwire.circuits.graph import Edge
 from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
 from thinwire.model.hooks import Edges, Hook, identity
-from thinwire.model.nodes import Nodes
+from thinwire.model.nodes import Nodes, list_nodes
 from thinwire.model.sites import node_key
 from thinwire.progress import Progress, silent
 from thinwire.verification.budget import Budget
@@ -27,7 +29,6 @@ from thinwire.verification.nulls import Variances, draw_edges, draw_nodes, too_f
 from thinwire.verification.subject import Subject
 from thinwire.verification.variants import (
     accuracies,
-    list_nodes,
     losses,
     replace_in_circuit,
     replace_in_model,
@@ -175,14 +176,18 @@ class _Removals:
     def __init__(self, subject: Subject, prompts: Prompts) -> None:
         self.subject, self.model, self.prompts = subject, subject.model, prompts
         claim, means = subject.claim, subject.means
-        self.favour = float((logit_difference(self.model, prompts) * prompts.sign).mean())
-        self.intact = self.measure()
+        whole = logit_difference(self.model, prompts)
+        self.favour = float((whole * prompts.sign).mean())
+        self.intact = self._measured(whole)
         self.without_circuit = self.measure(ablate(self.model, claim.nodes, means))
         self.without_its_edges = self.measure(edges=remove_edges(self.model, claim.edges, means))
 
     def measure(self, hook: Hook = identity, edges: Edges | None = None) -> _Measured:
         """The whole model under an intervention."""
-        difference, sign = logit_difference(self.model, self.prompts, hook, edges), self.prompts.sign
+        return self._measured(logit_difference(self.model, self.prompts, hook, edges))
+
+    def _measured(self, difference: Float[Tensor, " P"]) -> _Measured:
+        sign = self.prompts.sign
         left = float((difference * sign).mean()) / self.favour if self.favour > 0 else 1.0
         return _Measured(float(task_loss(difference, sign)), task_accuracy(difference, sign), left)
 

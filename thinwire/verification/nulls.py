@@ -14,11 +14,10 @@ from torch import Tensor
 
 from thinwire.circuits.ablation import Means
 from thinwire.circuits.graph import Edge
+from thinwire.circuits.patching import record, token_rows
 from thinwire.circuits.prompts import Prompts
 from thinwire.model.gpt import GPT
-from thinwire.model.sites import FINAL
 from thinwire.verification.subject import Subject
-from thinwire.verification.variants import inside_prompts, record
 
 NEAREST = 10
 """Each replacement is drawn from this many unused candidates of nearest variance."""
@@ -34,12 +33,8 @@ Variances = dict[str, Float[Tensor, " width"]]
 @torch.no_grad()
 def variances(model: GPT, means: Means, prompts: Prompts) -> Variances:
     """Site -> variance of every channel over all tokens of the prompts (`final`: over the last tokens)."""
-    seen = record(model, prompts)
-    tokens, found = inside_prompts(prompts), {}
-    for site in model.space.sites:
-        x = seen[site] if site == FINAL else seen[site][tokens]
-        found[site] = (x - means[site]).square().mean(0).cpu()
-    return found
+    seen = token_rows(record(model, prompts)[0], prompts)
+    return {site: (seen[site] - means[site]).square().mean(0).cpu() for site in model.space.sites}
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from thinwire.circuits.isolated import IsolatedCircuit
-from thinwire.circuits.prompts import Prompts, logit_difference
+from thinwire.circuits.patching import record
+from thinwire.circuits.prompts import Prompts
 from thinwire.model.gpt import GPT
 from thinwire.model.nodes import Nodes
 from thinwire.verification.finding import NotRun
 from thinwire.verification.measures import correlation, normalised_error, percent
-from thinwire.verification.variants import record, replace_in_circuit, replace_in_model
+from thinwire.verification.variants import replace_in_circuit, replace_in_model
 
 SAME_SIGN = 0.9
 CORRELATION = 0.8
@@ -54,15 +55,15 @@ class Patched:
 @torch.no_grad()
 def patch_circuit(alone: IsolatedCircuit, variants: Sequence[Nodes], donors: Donors) -> Patched:
     """Each variant's nodes patched inside the circuit."""
-    seen = record(alone.model, alone.prompts, alone.hook, alone.edges)
-    return Patched(alone.prompts, alone.difference(), replace_in_circuit(alone, variants, _taken(seen, donors)))
+    seen, before = record(alone.model, alone.prompts, alone.hook, alone.edges)
+    return Patched(alone.prompts, before, replace_in_circuit(alone, variants, _taken(seen, donors)))
 
 
 @torch.no_grad()
 def patch_model(model: GPT, prompts: Prompts, variants: Sequence[Nodes], donors: Donors) -> Patched:
     """Each variant's nodes patched in the whole model."""
-    after = replace_in_model(model, prompts, variants, _taken(record(model, prompts), donors))
-    return Patched(prompts, logit_difference(model, prompts), after)
+    seen, before = record(model, prompts)
+    return Patched(prompts, before, replace_in_model(model, prompts, variants, _taken(seen, donors)))
 
 
 def _taken(seen: Mapping[str, Tensor], donors: Donors) -> dict[str, Tensor]:

@@ -11,14 +11,13 @@ from statistics import median
 
 import torch
 
-from thinwire.model.sites import FINAL
+from thinwire.circuits.patching import record, token_rows
 from thinwire.progress import Progress, silent
 from thinwire.verification.budget import Budget
 from thinwire.verification.finding import Report
 from thinwire.verification.material import TaskMaterial
 from thinwire.verification.measures import percent
 from thinwire.verification.subject import Subject
-from thinwire.verification.variants import inside_prompts, record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +34,11 @@ def reconstruction(
 ) -> Reconstruction:
     """Activations of the circuit's nodes inside the circuit, against those in the whole model."""
     alone = subject.alone(material.test_pairs(budget.survey_pairs))
-    ours = record(subject.model, alone.prompts, alone.hook, alone.edges)
-    theirs = record(subject.model, alone.prompts)
-    tokens, found = inside_prompts(alone.prompts), {}
+    ours, _ = record(subject.model, alone.prompts, alone.hook, alone.edges)
+    theirs, _ = record(subject.model, alone.prompts)
+    ours, theirs, found = token_rows(ours, alone.prompts), token_rows(theirs, alone.prompts), {}
     for site, channels in subject.claim.nodes.items():
-        rows = slice(None) if site == FINAL else tokens
-        a, b = (seen[site][rows][..., channels] for seen in (ours, theirs))
+        a, b = ours[site][:, channels], theirs[site][:, channels]
         varies = float((b - subject.means[site][channels]).square().sum())
         if varies > 0:
             found[site] = float((b - a).square().sum()) / varies

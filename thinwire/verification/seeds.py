@@ -16,7 +16,7 @@ from torch import Tensor
 from thinwire.circuits.ablation import isolate
 from thinwire.circuits.overlap import node_overlap
 from thinwire.circuits.prompts import logit_difference, task_loss
-from thinwire.model.nodes import Nodes
+from thinwire.model.nodes import Nodes, gathered, list_nodes
 from thinwire.model.sites import EMBED, FINAL
 from thinwire.progress import Progress, silent
 from thinwire.verification.budget import Budget
@@ -25,7 +25,6 @@ from thinwire.verification.material import TaskMaterial
 from thinwire.verification.measures import correlation, mean, percent, same_sign
 from thinwire.verification.pruner import Pruned
 from thinwire.verification.subject import Subject
-from thinwire.verification.variants import list_nodes
 
 FREQUENT = 0.5
 """Share of a round's circuits that have to hold a node for it to be forbidden in the next one."""
@@ -135,11 +134,11 @@ def exhaust(
 def frequent_interior(circuits: Sequence[Nodes]) -> dict[str, list[int]]:
     """Nodes between the embedding and the final norm that at least `FREQUENT` of the circuits hold."""
     counts = Counter(node for nodes in circuits for node in list_nodes(nodes))
-    frequent: dict[str, list[int]] = {}
-    for (site, channel), count in sorted(counts.items()):
-        if count >= FREQUENT * len(circuits) and site not in (EMBED, FINAL):
-            frequent.setdefault(site, []).append(channel)
-    return frequent
+    return gathered(
+        (site, channel)
+        for (site, channel), count in sorted(counts.items())
+        if count >= FREQUENT * len(circuits) and site not in (EMBED, FINAL)
+    )
 
 
 def union(a: Nodes, b: Nodes) -> dict[str, list[int]]:
@@ -150,11 +149,7 @@ def union(a: Nodes, b: Nodes) -> dict[str, list[int]]:
 def shared(node_sets: Sequence[Nodes]) -> dict[str, list[int]]:
     """Nodes that are in every set."""
     common = set.intersection(*(set(list_nodes(nodes)) for nodes in node_sets))
-    core: dict[str, list[int]] = {}
-    for site, channel in list_nodes(node_sets[0]):
-        if (site, channel) in common:
-            core.setdefault(site, []).append(channel)
-    return core
+    return gathered(node for node in list_nodes(node_sets[0]) if node in common)
 
 
 def _within_sides(a: Tensor, b: Tensor) -> float | None:

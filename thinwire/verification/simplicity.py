@@ -12,11 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thinwire.circuits.isolated import IsolatedCircuit
+from thinwire.circuits.patching import record, token_rows
 from thinwire.circuits.prompts import task_loss
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Hook, compose
-from thinwire.model.nodes import Nodes
-from thinwire.model.sites import FINAL, node_key
+from thinwire.model.nodes import Nodes, list_nodes
+from thinwire.model.sites import node_key
 from thinwire.progress import Progress, silent
 from thinwire.verification.budget import Budget
 from thinwire.verification.finding import Finding
@@ -26,10 +27,7 @@ from thinwire.verification.subject import Subject
 from thinwire.verification.variants import (
     accuracies,
     differences,
-    inside_prompts,
-    list_nodes,
     losses,
-    record,
     sample,
     single,
     stack_nodes,
@@ -115,14 +113,10 @@ def simplicity(
 
 def fit_steps(alone: IsolatedCircuit) -> Steps:
     """Best step of every node over all tokens of the prompts (`final`: their last tokens), inside the circuit."""
-    prompts = alone.prompts
-    seen = record(alone.model, prompts, alone.hook, alone.edges)
-    tokens = inside_prompts(prompts)
+    seen, _ = record(alone.model, alone.prompts, alone.hook, alone.edges)
+    rows = token_rows(seen, alone.prompts)
     return {
-        site: {
-            channel: best_step(seen[site][:, channel] if site == FINAL else seen[site][..., channel][tokens])
-            for channel in channels
-        }
+        site: {channel: best_step(rows[site][:, channel]) for channel in channels}
         for site, channels in alone.nodes.items()
     }
 

@@ -10,15 +10,13 @@ from msgspec import Meta
 from thinwire.errors import CorruptFile
 from thinwire.storage.records import Count, Name, Seed, Sha256, Text, convert, of_version
 from thinwire.verification.budget import BudgetName
-from thinwire.verification.finding import Finding
+from thinwire.verification.finding import HEAD, Finding
 from thinwire.verification.necessity import Necessity
 from thinwire.verification.registry import TESTS
 from thinwire.verification.result import SCHEMA_VERSION
 from thinwire.verification.sufficiency import Sufficiency
 from thinwire.verification.verdict import Level, PaperLevel
 
-HEAD = ("passed", "threshold", "sentence", "n_pairs")
-"""What every finding has; one of a test that was not run has nothing else."""
 ALWAYS = ("sufficiency", "necessity")
 """Tests that are run of every circuit."""
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from thinwire.circuits.ablation import isolate, zero_means
 from thinwire.circuits.graph import Score
 from thinwire.circuits.isolated import IsolatedCircuit
+from thinwire.circuits.patching import record
 from thinwire.circuits.prompts import Prompts
 from thinwire.circuits.score import difference_of, last_logits, score
 from thinwire.circuits.solved import CIRCUIT_ACCURACY, STANDARD_ERRORS
@@ -27,7 +28,6 @@ from thinwire.verification.finding import Finding
 from thinwire.verification.material import TaskMaterial
 from thinwire.verification.measures import percent
 from thinwire.verification.subject import Subject
-from thinwire.verification.variants import record
 
 ACCURACY = CIRCUIT_ACCURACY
 """The circuit, and the whole model, have to be right on this share of the prompts. What counts as *solved* asks more of
@@ -156,7 +156,7 @@ class _Harsh:
 @torch.no_grad()
 def _harsh(subject: Subject, prompts: Prompts, seed: int) -> _Harsh:
     model, alone = subject.model, subject.alone(prompts)
-    whole, seen = _Whole(prompts, last_logits(model, prompts)), record(model, prompts)
+    whole, seen = _Whole(prompts, last_logits(model, prompts)), record(model, prompts)[0]
     resample = compose(_resample(alone, seen, same_length_donors(prompts.lengths, seed)), alone.norms)
     return _Harsh(
         zero=whole.score(replace(alone, means=zero_means(model)).logits()),

@@ -12,10 +12,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from thinwire.circuits.isolated import IsolatedCircuit
+from thinwire.circuits.patching import patch
 from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, task_loss
 from thinwire.model.gpt import GPT, Entry
 from thinwire.model.hooks import Edges, Hook, compose, identity
-from thinwire.model.nodes import Nodes
+from thinwire.model.nodes import Nodes, gathered
 from thinwire.model.sites import EMBED, layer_of
 
 ROWS = 2048
@@ -26,24 +27,8 @@ SEED_STEP = 7919
 
 T = TypeVar("T")
 
-Masks = Mapping[str, Bool[Tensor, "V width"]]
-"""Site -> for each variant, the channels that it replaces."""
 Values = Mapping[str, Tensor]
 """Site -> what replaces them: one value per channel, or one per prompt (position) and channel."""
-
-
-def replace_each(masks: Masks, values: Values) -> Hook:
-    """The hook that puts `values` in the place of each variant's channels."""
-
-    def hook(site: str, x: Tensor) -> Tensor:
-        if site not in masks:
-            return x
-        mask = masks[site]
-        shaped = x.unflatten(0, (len(mask), -1))
-        mask = mask.reshape(len(mask), *[1] * (shaped.ndim - 2), -1)
-        return torch.where(mask, values[site], shaped).flatten(0, 1)
-
-    return hook
 
 
 def stack_nodes(model: GPT, variants: Sequence[Nodes]) -> dict[str, Bool[Tensor, "V width"]]:
@@ -66,17 +51,6 @@ def parts(n_variants: int, prompts: Prompts) -> Iterator[slice]:
         yield slice(start, min(start + size, n_variants))
 
 
-def repeat(prompts: Prompts, times: int) -> Prompts:
-    """The prompts `times` over."""
-    return Prompts(
-        prompts.tokens.repeat(times, 1),
-        prompts.lengths.repeat(times),
-        prompts.sign.repeat(times),
-        prompts.answer,
-        prompts.other,
-    )
-
-
 @torch.no_grad()
 def differences(
     model: GPT,
@@ -94,7 +68,7 @@ def differences(
     for part in parts(n_variants, prompts):
         times = part.stop - part.start
         begin = start and Entry(start.block, start.stream.repeat(times, 1, 1))
-        difference = logit_difference(model, repeat(prompts, times), hook_of(part), edges, begin)
+        difference = logit_difference(model, prompts.repeated(times), hook_of(part), edges, begin)
         found.append(difference.unflatten(0, (times, -1)))
     return torch.cat(found)
 
@@ -123,7 +97,7 @@ def _replaced(
         chosen = [variants[row] for row in rows]
 
         def hook_of(part: slice, chosen: Sequence[Nodes] = chosen) -> Hook:
-            return compose(base, replace_each(stack_nodes(model, chosen[part]), values))
+            return compose(base, patch(stack_nodes(model, chosen[part]), values))
 
         start = None if block is None else entries[block]
         found[rows] = differences(model, prompts, len(rows), hook_of, edges, start)
@@ -144,7 +118,7 @@ def losses_when_shut(alone: IsolatedCircuit, shut: Bool[Tensor, "V nodes"]) -> l
     masks = alone.model.space.by_site(shut.to(alone.model.device))
 
     def hook_of(part: slice) -> Hook:
-        shutting = replace_each({site: mask[part] for site, mask in masks.items()}, alone.means)
+        shutting = patch({site: mask[part] for site, mask in masks.items()}, alone.means)
         return compose(shutting, alone.norms)
 
     return losses(differences(alone.model, alone.prompts, len(shut), hook_of, alone.edges), alone.prompts)
@@ -153,13 +127,7 @@ def losses_when_shut(alone: IsolatedCircuit, shut: Bool[Tensor, "V nodes"]) -> l
 def random_subsets(nodes: Sequence[tuple[str, int]], share: float, n: int, seed: int) -> list[Nodes]:
     """`n` random subsets that hold `share` of the nodes, at least one."""
     size = max(1, round(share * len(nodes)))
-    subsets: list[Nodes] = []
-    for draw in range(n if nodes else 0):
-        found: dict[str, list[int]] = {}
-        for site, channel in sample(nodes, size, seed + draw * SEED_STEP):
-            found.setdefault(site, []).append(channel)
-        subsets.append(found)
-    return subsets
+    return [gathered(sample(nodes, size, seed + draw * SEED_STEP)) for draw in range(n if nodes else 0)]
 
 
 def single(nodes: Sequence[tuple[str, int]]) -> list[Nodes]:
@@ -177,39 +145,12 @@ def accuracies(differences: Float[Tensor, "V P"], prompts: Prompts) -> list[floa
     return [task_accuracy(row, prompts.sign) for row in differences]
 
 
-@torch.no_grad()
-def record(model: GPT, prompts: Prompts, hook: Hook = identity, edges: Edges | None = None) -> dict[str, Tensor]:
-    """Every site's activations (P, T, width) as the forward pass leaves them; `final` at the last token only.
-
-    RMSNorm scales are recorded too, as `site.scale`.
-    """
-    seen: dict[str, Tensor] = {}
-
-    def keep(site: str, x: Tensor) -> Tensor:
-        if not site.endswith(".pattern"):
-            seen[site] = x
-        return x
-
-    logit_difference(model, prompts, compose(hook, keep), edges)
-    return seen
-
-
-def inside_prompts(prompts: Prompts) -> Bool[Tensor, "P T"]:
-    """True at tokens of the prompts, False at padding."""
-    return torch.arange(prompts.tokens.shape[1], device=prompts.lengths.device) < prompts.lengths[:, None]
-
-
 def sample_pairs(prompts: Prompts, n: int, seed: int) -> Prompts:
     """`n` pairs drawn without replacement, or all if there are no more."""
     if n >= prompts.n_pairs:
         return prompts
     order = torch.randperm(prompts.n_pairs, generator=torch.Generator().manual_seed(seed))[:n]
     return prompts.pairs(order.sort().values.to(prompts.tokens.device))
-
-
-def list_nodes(nodes: Nodes) -> list[tuple[str, int]]:
-    """(site, channel) of every node, in the order of the sites."""
-    return [(site, channel) for site, channels in nodes.items() for channel in channels]
 
 
 def sample(items: Sequence[T], n: int, seed: int) -> list[T]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from thinwire.circuits.solved import FEW_PAIRS
 from thinwire.verification.finding import Finding
 from thinwire.verification.measures import percent
 from thinwire.verification.registry import TESTS
@@ -12,8 +13,6 @@ from thinwire.verification.sufficiency import ACCURACY, Sufficiency
 
 Level = Literal["faithful", "sufficient only", "not supported"]
 PaperLevel = Literal["sufficient and necessary", "sufficient, not shown to be necessary", "not sufficient"]
-FEW_PAIRS = 32
-"""Test pairs below which numbers are coarse: 64 prompts give an accuracy a standard error of up to 6 %."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ in the circuit with its own activations and once in the whole model. Source: int
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from hashlib import sha256
 from typing import ClassVar
 
 import torch
@@ -42,7 +43,8 @@ class Interchange:
     def __init__(self, engine: Engine, target: float) -> None:
         self.sides, self.model = Sides(engine), engine.model
         self.known_in_model: dict[bytes, float] = {}
-        """Effects in the whole model of sets that were asked for: they do not depend on the gates."""
+        """Effects in the whole model of the sets that were asked for, by their sha256: they do not depend on the gates,
+        and there are thousands of sets, each a mask over all nodes."""
 
     def losses(
         self, gates: Float[Tensor, "S nodes"], rows: Sequence[Int[Tensor, " n"]], generators: Sequence[torch.Generator]
@@ -125,7 +127,7 @@ class Interchange:
 
     def _in_model(self, sets: Bool[Tensor, "V nodes"]) -> Float[Tensor, " V"]:
         """Mean effect of each set in the whole model."""
-        keys = [chosen.cpu().numpy().tobytes() for chosen in sets]
+        keys = [sha256(chosen.cpu().numpy().tobytes()).digest() for chosen in sets]
         if new := [i for i, key in enumerate(keys) if key not in self.known_in_model]:
             found = self.sides.judged.effects(sets[new]).mean(1).tolist()
             self.known_in_model |= {keys[i]: effect for i, effect in zip(new, found, strict=True)}
