@@ -39,6 +39,7 @@ def other_process(config: RunConfig, out: Path, **env: str) -> Path:
     command = [sys.executable, "-m", "thinwire", "train", "--config", str(file), "--out", str(out), "--json"]
     done = subprocess.run(command, env=os.environ | env, capture_output=True, text=True)
     assert done.returncode in (0, 1), done.stderr  # 1: of so few steps it has learned nothing
+    assert (out / "final.json").exists(), done.stderr
     return out
 
 

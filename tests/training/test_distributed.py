@@ -141,9 +141,10 @@ def workers(parent: int) -> list[int]:
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_worker_ends_the_job_and_resume_goes_on(small_corpus: Path, tmp_path: Path, victim: int) -> None:
     log = tmp_path / "log"
-    assert torchrun(small_corpus, tmp_path / "whole", log).wait(120) in ENDED, log.read_text()
-    metrics = tmp_path / "killed" / "metrics.jsonl"
-    with torchrun(small_corpus, tmp_path / "killed", log) as job:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert torchrun(small_corpus, whole, log).wait(120) in ENDED and (whole / "final.json").exists(), log.read_text()
+    metrics = killed / "metrics.jsonl"
+    with torchrun(small_corpus, killed, log) as job:
         while job.poll() is None and not (metrics.exists() and metrics.read_bytes().count(b"\n") > 90):
             time.sleep(0.01)
         os.kill(workers(job.pid)[victim], signal.SIGKILL)
@@ -151,6 +152,8 @@ def test_a_killed_worker_ends_the_job_and_resume_goes_on(small_corpus: Path, tmp
     said = log.read_text()
     assert "thinwire: error: another process of this job has ended" in said and "with --resume" in said
     assert "Signal 9 (SIGKILL) received" in said  # torchrun says who died
-    assert torchrun(small_corpus, tmp_path / "killed", log, "--resume").wait(120) in ENDED, log.read_text()
+    assert not (killed / "final.json").exists()
+    assert torchrun(small_corpus, killed, log, "--resume").wait(120) in ENDED, log.read_text()
+    assert (killed / "final.json").exists(), log.read_text()
     name = "checkpoints/step-00000300/model.safetensors"
-    assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert (killed / name).read_bytes() == (whole / name).read_bytes()

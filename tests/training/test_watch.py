@@ -126,6 +126,7 @@ def test_the_command_line_opens_watchers_and_training_does_not_notice(tmp_path: 
         command = [sys.executable, "-m", "thinwire", "train", "--out", str(tmp_path / name), *small, *more]
         done = subprocess.run(command, capture_output=True)
         assert done.returncode in (0, 1), done.stderr  # 1: of so few steps it has learned nothing
+        assert (tmp_path / name / "final.json").exists(), done.stderr
     events = json.loads(python(READ_EVENTS, tmp_path / "seen" / "tensorboard").splitlines()[-1])
     rows = [json.loads(line) for line in (tmp_path / "seen" / "metrics.jsonl").read_text().splitlines()]
     assert events["train/loss"] == [[row["step"], pytest.approx(row["loss"])] for row in rows]
