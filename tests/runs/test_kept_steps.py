@@ -64,3 +64,10 @@ def test_python_prunes_a_kept_step(kept: Path, own_task: str, tmp_path: Path) ->
     circuit = prune(run, own_task, quick(steps=2, sweep="none"))
     assert circuit.model_fingerprint == run.fingerprint
     assert circuit.directory is not None and circuit.directory.is_relative_to(run.home)
+
+
+def test_a_page_shows_the_circuits_of_a_step(kept: Path, own_task: str, tmp_path: Path) -> None:
+    step = shutil.copytree(kept, tmp_path / "run") / "steps" / "00000006"
+    assert main(["prune", str(step), own_task, *QUICK]) == 0
+    assert main(["view", str(step)]) == 0
+    assert "run@6/own/" in (step / "view.html").read_text(encoding="utf-8")

@@ -93,7 +93,7 @@ def _choose(path: Path, device: str) -> list[Chosen]:
         return [Chosen(run.name, run, path)]
     if is_sealed(path, DEMO_FILE):
         return _choose_demo(path, device)
-    if not (path / "config.yaml").exists():
+    if not is_sealed(path):
         raise MissingFile(f"{path} holds no circuit and no run; name a run, a demo or a circuit's directory")
     run = open_run(path, device)
     return [Chosen(run.name, run, found) for found in run.circuit_directories()]
