@@ -24,6 +24,7 @@ from thinwire.circuits.prompts import Prompts, logit_difference
 from thinwire.cli.main import main
 from thinwire.errors import UserError
 from thinwire.evidence.effects import effect
+from thinwire.runs.trained import Trained
 from thinwire.viewer import live
 from thinwire.viewer.live import MOST_BYTES, LiveServer, Question
 from thinwire.workflows import view as viewing
@@ -341,6 +342,7 @@ def test_the_page_is_there_before_anything_is_measured(pruned_path: Path, monkey
         for name in ("gather_circuit", "node_effects", "pair_evidence", "node_examples"):
             patch.setattr(viewing, name, measure)
         server = live_server([pruned_path], device="cpu")
+    monkeypatch.setattr(Trained, "heldout_loss", measure)  # is on the page already
     with server:
         data = json.loads(server.page.decode().split('id="data">')[1].split("</script>")[0])
         (outline,) = data["circuits"]
