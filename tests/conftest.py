@@ -31,6 +31,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield cache
 
 
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium (`playwright.sync_api.Browser`) that all pages share, each in a context of its own."""
+    from chromium import chromium
+
+    with chromium() as running:
+        yield running
+
+
 @pytest.fixture(autouse=True, scope="module")
 def shared_models_stay() -> Iterator[None]:
     """The hand-built models are made once for all tests: a module that writes into one must copy it first."""

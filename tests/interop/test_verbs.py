@@ -63,6 +63,18 @@ def test_a_published_circuit_is_a_claim(tiny_path: Path, tmp_path: Path, capsys:
     # The format has no nodes for tokens and answers, so a claim holds all of these.
     assert json.loads(capsys.readouterr().out)["nodes"] == 4 + 2 * run.model_config.d_model
     assert main(["verify", str(tiny_path), str(claim), "--json"]) == 0
+    assert json.loads((claim / "circuit.json").read_text())["target_loss"] == 0.15  # the paper's
+
+
+@pytest.mark.parametrize("wrong", [["--target_loss=-1"], ["--target_loss=1e9"], ["--task=a/b"]])
+def test_a_claim_that_verify_would_not_read_is_not_written(
+    wrong: list[str], tiny_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "nodes.json").write_text('{"0.mlp.post_act": [0]}')
+    words = [str(tiny_path), str(tmp_path / "nodes.json"), "--task", SOLVED, "--out", str(tmp_path / "claim"), *wrong]
+    assert main(["import-circuit", *words]) == 2
+    assert wrong[0][2:].partition("=")[0] in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["nodes.json"]
 
 
 @pytest.mark.parametrize("verb", [["import", "openai"], ["export", "hf"]])

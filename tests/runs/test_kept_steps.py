@@ -94,3 +94,10 @@ def test_without_kept_steps_there_is_nothing_to_draw(pruned_path: Path, capsys: 
     pytest.importorskip("matplotlib")
     assert main(["plot", str(pruned_path), "--over_training"]) == 2
     assert "keeps no weights of earlier steps; train with --train.keep_every_steps" in capsys.readouterr().err
+
+
+def test_a_page_shows_the_circuits_of_a_step(kept: Path, own_task: str, tmp_path: Path) -> None:
+    step = shutil.copytree(kept, tmp_path / "run") / "steps" / "00000006"
+    assert main(["prune", str(step), own_task, *QUICK]) == 0
+    assert main(["view", str(step)]) == 0
+    assert "run@6/own/" in (step / "view.html").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from chromium import Watch, barriers, chromium, opened
+from chromium import Watch, barriers, opened
 from playwright.sync_api import Browser, Page, expect
 from report_fixture import QUOTE_EDGES, QUOTE_NODES
 from test_viewer_markup import HOSTILE
@@ -24,12 +24,6 @@ from thinwire.viewer.view_contract import View
 from thinwire.workflows.live import Ask, Parts, Score, Which
 
 V49 = "1.attn.v:49"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -374,13 +368,15 @@ def test_words_have_contrast(browser: Browser, path: Path, scheme: str) -> None:
         assert (b + 0.05) / (a + 0.05) >= 4.5, name
 
 
-@pytest.mark.parametrize("width", [1100, 1280, 1366, 1440, 1920])
-def test_the_save_menu_opens_on_the_screen(browser: Browser, path: Path, width: int) -> None:
-    with opened(browser, path, width=width) as (page, _):
-        page.locator("#save > summary").click()
-        box = page.locator("#save > div").bounding_box()
-        assert box and box["x"] >= 0 and box["x"] + box["width"] <= width
-        assert page.get_by_role("button", name="Drawing as SVG").is_visible()
+def test_the_save_menu_opens_on_the_screen(browser: Browser, path: Path) -> None:
+    with opened(browser, path) as (page, _):
+        for width in (1100, 1280, 1366, 1440, 1920):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.locator("#save > summary").click()
+            box = page.locator("#save > div").bounding_box()
+            assert box and box["x"] >= 0 and box["x"] + box["width"] <= width, width
+            assert page.get_by_role("button", name="Drawing as SVG").is_visible()
+            page.locator("#save > summary").click()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1440, "dark")])
@@ -388,9 +384,9 @@ def test_axe_finds_no_barrier(browser: Browser, path: Path, width: int, scheme: 
     with opened(browser, path, width=width, scheme=scheme) as (page, _):
         assert barriers(page) == []
         page.locator(f"#drawing [data-node='{V49}']").click()
-        for name in ("Node", "Prompts", "Tests", "Notes"):
+        for name in ("Node", "Prompts", "Tests", "Notes"):  # the drawing stays, but for what is lit
             tab(page, name)
-            assert barriers(page) == [], name
+            assert barriers(page, "#panel") == [], name
 
 
 def test_on_a_phone_nodes_are_large_enough_to_press(browser: Browser, tmp_path: Path) -> None:

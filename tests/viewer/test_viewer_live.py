@@ -1,8 +1,10 @@
 """The live server answers its own page on this machine, and nobody else; the evaluator says what the model says."""
 
+import contextlib
 import gc
 import http.client
 import json
+import logging
 import socket
 import threading
 import time
@@ -13,6 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from waitress.trigger import trigger
 
 from thinwire.circuits.ablation import isolate
 from thinwire.circuits.artefact import load_circuit
@@ -21,6 +24,7 @@ from thinwire.circuits.prompts import Prompts, logit_difference
 from thinwire.cli.main import main
 from thinwire.errors import UserError
 from thinwire.evidence.effects import effect
+from thinwire.runs.trained import Trained
 from thinwire.viewer import live
 from thinwire.viewer.live import MOST_BYTES, LiveServer, Question
 from thinwire.workflows import view as viewing
@@ -211,6 +215,43 @@ def test_stalled_clients_are_let_go_and_block_nobody(server: LiveServer) -> None
     assert time.monotonic() - began < 20
 
 
+def test_a_server_ends_in_the_middle_of_its_answers(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its threads are about to do: no error in any of them, and nothing is written into a pipe that is closed,
+    whose number may be another file's by then."""
+    stray: list[str] = []
+    pipe: Any = trigger
+    physical = pipe._physical_pull
+
+    def pull(self: Any) -> None:
+        stray.extend(["pulled when closed"] if self._closed else [])
+        physical(self)
+
+    monkeypatch.setattr(pipe, "_physical_pull", pull)
+    for i in range(50):
+        running = LiveServer("page", {"evaluate": Question(Ask, lambda request: time.sleep(0.001) or answer(request))})
+        serving = threading.Thread(target=running.serve_forever)
+        clients = [threading.Thread(target=ask_until_closed, args=(running,)) for _ in range(4)]
+        for thread in (serving, *clients):
+            thread.start()
+        time.sleep(0.005 + 0.001 * (i % 10))
+        closing_too = threading.Thread(target=running.close)
+        closing_too.start()
+        running.close()
+        for thread in (closing_too, serving, *clients):
+            thread.join(20)
+            assert not thread.is_alive()
+    assert not stray
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def ask_until_closed(server: LiveServer) -> None:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        while True:
+            post(server, GOOD)
+
+
 # --- what it answers --------------------------------------------------------------------------------------------------
 
 
@@ -301,6 +342,7 @@ def test_the_page_is_there_before_anything_is_measured(pruned_path: Path, monkey
         for name in ("gather_circuit", "node_effects", "pair_evidence", "node_examples"):
             patch.setattr(viewing, name, measure)
         server = live_server([pruned_path], device="cpu")
+    monkeypatch.setattr(Trained, "heldout_loss", measure)  # is on the page already
     with server:
         data = json.loads(server.page.decode().split('id="data">')[1].split("</script>")[0])
         (outline,) = data["circuits"]

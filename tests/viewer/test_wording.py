@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chromium import chromium
 from playwright.sync_api import Browser, Page
 
 from thinwire.viewer.constants import LINE_WIDTHS, THINNEST, as_script, widest
@@ -30,18 +29,14 @@ TOKENS = [" a", "\n", "\t", "\u2028", "caf\u00e9 \u03bb", "\u202egnp", "\U0001f6
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    with chromium() as browser:
-        yield _page(browser)
-
-
-def _page(browser: Browser) -> Page:
+def page(browser: Browser) -> Iterator[Page]:
     """A page whose script is words.js alone, its functions within reach."""
     page = browser.new_page()
     names = "{ signed, nats, percent, thousands, visible, edges: (n) => plural(n, 'edge') }"
     page.set_content("<!doctype html>")
     page.add_script_tag(content=f"window.said = (() => {{ {as_script()} {static('words.js')} return {names}; }})();")
-    return page
+    yield page
+    page.close()
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -1,24 +1,17 @@
 """The pages of a trained run, opened in a browser, show what its circuit.json and verify.json say."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from chromium import chromium, opened
+from chromium import opened
 from playwright.sync_api import Browser
 
 from thinwire.circuits.artefact import load_circuit
 from thinwire.runs.run import load_run
 from thinwire.workflows import view as viewing
 from thinwire.workflows.report import report_run
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -121,6 +121,14 @@ def test_a_demo_shows_both_models(pruned_path: Path, tmp_path: Path) -> None:
     assert [item.model for item in choose([demo], "cpu")] == ["sparse", "dense"]
 
 
+def test_models_of_one_name_are_told_apart(pruned_path: Path, tmp_path: Path) -> None:
+    paths = [shutil.copytree(pruned_path, tmp_path / name / "sparse") for name in ("a", "b")]
+    chosen = choose([paths[0], paths[1], *thinwire.load_run(paths[0]).circuit_directories()], "cpu")
+    assert [item.model for item in chosen] == ["a/sparse", "b/sparse", "a/sparse"]
+    assert chosen[0].run is chosen[2].run
+    assert {viewing.circuit_id(item, load_circuit(item.path).circuit).count("/own/") for item in chosen} == {1}
+
+
 def test_what_is_not_there_is_said(tiny_path: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no circuits; find some with: thinwire prune"):
         choose([tiny_path], "cpu")

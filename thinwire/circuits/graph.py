@@ -148,6 +148,16 @@ class Circuit:
     def n_minimal_edges(self) -> int | None:
         return None if self.minimal_edges is None else len(self.minimal_edges)
 
+    @property
+    def target_met(self) -> bool:
+        """Whether the search met its target, on validation pairs."""
+        return self.status == "solved"
+
+    @property
+    def not_met(self) -> list[str]:
+        """Terms of what was asked for that validation pairs do not meet."""
+        return [term for term, demand in self.demands.items() if not demand.met]
+
     def to_dict(self) -> dict[str, Any]:
         """The content of `circuit.json`."""
         values = asdict(self)

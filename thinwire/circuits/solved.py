@@ -57,7 +57,7 @@ class Standing:
 
 def standing(circuit: Circuit) -> Standing:
     """The standing of a circuit by its stored test scores."""
-    whole, alone, target_met = circuit.model_scores["test"], circuit.scores["test"], circuit.status == "solved"
+    whole, alone, target_met = circuit.model_scores["test"], circuit.scores["test"], circuit.target_met
     why_not = []
     if not model_does(whole):
         why_not.append(f"the whole model is right on {whole.accuracy:.1%} of the test prompts at a loss of {_n(whole)}")

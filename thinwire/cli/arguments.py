@@ -64,7 +64,12 @@ def add_device(parser: Parser) -> None:
 
 
 def add_run(parser: Parser) -> None:
-    parser.add_argument("run", type=Path, help="Run directory, as `thinwire train --out` made it.")
+    parser.add_argument(
+        "run",
+        type=Path,
+        help="What `thinwire train` or `thinwire import` made: a run, one of its kept steps (RUN/steps/N), or one "
+        "model of a demo (DEMO/sparse).",
+    )
     add_device(parser)
 
 

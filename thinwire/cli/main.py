@@ -1,8 +1,8 @@
 """The command `thinwire`: picks the verb, runs it, shows its result, turns errors into exit codes.
 
-0: done (a target that was not met is a result, too); 1: done, and the verb says that it is no good (`train` of a model
-that is no better than guessing by frequency, `tasks check` with a bad task, `doctor`); 2: bad input, one line on
-stderr; 130: interrupted.
+0: done (a target that was not met is a result, too); 1: `train` made a model that is no better than guessing by
+frequency; 2: bad input, one line on stderr, or a result that says it: a task that `tasks check` refused, something that
+`doctor` found missing; 130: interrupted.
 """
 
 import codecs

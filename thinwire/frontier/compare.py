@@ -47,7 +47,7 @@ def smallest(circuits: Sequence[Circuit]) -> int:
 
     Both on validation pairs; test scores play no part. Fewer nodes, then the earlier one, win ties.
     """
-    met = [i for i, c in enumerate(circuits) if c.status == "solved"]
+    met = [i for i, c in enumerate(circuits) if c.target_met]
     if met:
         return min(met, key=lambda i: (circuits[i].n_edges, circuits[i].n_nodes))
     return min(range(len(circuits)), key=lambda i: circuits[i].scores["validation"].loss)

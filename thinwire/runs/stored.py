@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from thinwire.circuits.agreement import check_belongs, check_circuit, check_means, check_pairs, check_tokenizer
-from thinwire.circuits.artefact import StoredCircuit, load_circuit
+from thinwire.circuits.artefact import StoredCircuit, evaluate_circuit, load_circuit
 from thinwire.circuits.graph import Circuit
 from thinwire.errors import CorruptFile, UserError
 from thinwire.pruning.config import PruneConfig
@@ -33,6 +33,13 @@ def open_circuit(run: Trained, path: Path) -> StoredCircuit:
     check_means(stored.means, run.model, path / "means.safetensors")
     check_pairs(stored.pairs, run.model, path / "pairs.safetensors")
     return replace(stored, means={site: mean.to(run.device) for site, mean in stored.means.items()})
+
+
+def open_measured(run: Trained, path: Path) -> StoredCircuit:
+    """`open_circuit`, which must give the test loss that it states. Raises `CorruptFile` when it does not."""
+    stored = open_circuit(run, path)
+    check_stated_loss(path, stored.circuit.scores["test"].loss, evaluate_circuit(run.model, stored).loss)
+    return stored
 
 
 def check_stated_loss(path: Path, stated: float, found: float) -> None:

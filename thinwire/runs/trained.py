@@ -13,7 +13,7 @@ The directory of a training (`thinwire.runs.run`) holds more, and has no origin.
 lies beside it in either: final.json, means/, search/, circuits/, baselines/.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -182,6 +182,17 @@ class Trained:
     def circuits_of(self, task: str) -> list[Path]:
         """The same of one task."""
         return sorted(p.parent for p in (self.home / "circuits" / task).glob(f"*/*/{MANIFEST}"))
+
+
+def names_of(models: Sequence[Trained]) -> list[str]:
+    """What a page calls each of several models: its name, behind as many folders as tell it from the others."""
+    folders = [model.path.resolve().parent.parts for model in models]
+    for depth in range(1 + max(map(len, folders), default=0)):
+        above = [parts[len(parts) - depth :] for parts in folders]
+        names = ["/".join((*parts, model.name)) for parts, model in zip(above, models, strict=True)]
+        if len(set(names)) == len(names):
+            return names
+    return [str(model.home.resolve()) for model in models]
 
 
 def create_imported(

@@ -14,7 +14,7 @@ from thinwire.viewer.layout import Layout, layout
 from thinwire.viewer.remarks import remarks
 from thinwire.viewer.rows import row_key
 from thinwire.viewer.verdicts import MEANINGS
-from thinwire.viewer.view_contract import LiveView, View, ViewCircuit, ViewModel, ViewOutline
+from thinwire.viewer.view_contract import LiveView, View, ViewCircuit, ViewOutline
 from thinwire.viewer.wording import plain, rounded
 
 DIGITS = 3
@@ -73,11 +73,11 @@ def outline_entry(found: ViewOutline) -> dict[str, Any]:
     return {**plain(found), "circuit": {**words, "answer_texts": circuit.answer_texts}}
 
 
-def view_entry(found: ViewCircuit, model: ViewModel) -> dict[str, Any]:
+def view_entry(found: ViewCircuit, n_layer: int, d_head: int) -> dict[str, Any]:
     """One circuit of the page with its layout."""
-    place = layout(found.circuit, model.n_layer, model.d_head)
+    place = layout(found.circuit, n_layer, d_head)
     entry = plain(found)
-    parts = anatomy(found.circuit.nodes, model.d_head)
+    parts = anatomy(found.circuit.nodes, d_head)
     counts = {"n_nodes": found.circuit.n_nodes, "n_edges": found.circuit.n_edges}
     even = {name for pair in found.pairs[:1] for name, look in pair.attention.items() if looks_evenly(look)}
     return {
@@ -98,7 +98,8 @@ def view_data(view: View | LiveView) -> dict[str, Any]:
     if isinstance(view, LiveView):
         circuits, tokens = [outline_entry(circuit) for circuit in view.circuits], {}
     else:
-        circuits = [view_entry(circuit, view.models[circuit.model]) for circuit in view.circuits]
+        models = [view.models[circuit.model] for circuit in view.circuits]
+        circuits = [view_entry(one, m.n_layer, m.d_head) for one, m in zip(view.circuits, models, strict=True)]
         tokens = view.tokens
     return {
         "title": view.title,

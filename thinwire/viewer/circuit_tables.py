@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from thinwire.viewer.constants import NOT_VERIFIED
 from thinwire.viewer.contract import Report, Rung, Side, TaskModel, TaskReport, present
 from thinwire.viewer.markup import Markup, tag
 from thinwire.viewer.settings import differ, settings_sentence, shown
@@ -161,7 +162,7 @@ def sizes_table(report: Report) -> Markup | None:
 def _rung_words(rung: Rung) -> str:
     """Verdict of a rung, and which of the terms that were asked for it does not meet."""
     missed = f" ({', '.join(rung.not_met)} not met)" if rung.not_met else "" if rung.met else " (target not met)"
-    return f"{rung.verdict or 'not verified'}{missed}"
+    return f"{rung.verdict or NOT_VERIFIED}{missed}"
 
 
 def ladder_table(report: Report) -> Markup | None:

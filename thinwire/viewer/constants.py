@@ -1,4 +1,4 @@
-"""Numbers that pages state or draw by. Scripts get the same ones as `CONSTANTS`, so that there is one table."""
+"""Numbers and words that pages state or draw by. Scripts get the same as `CONSTANTS`: there is one table."""
 
 import json
 import math
@@ -19,6 +19,8 @@ DIFFERS_FROM = 0.02
 """Share from which on a node is shaded."""
 EVEN_SHARE = 0.02
 """A head looks at all tokens alike when no share of a row differs from the row's mean by more than this part of it."""
+NOT_VERIFIED = "not verified"
+"""In place of a verdict where there is none."""
 
 
 def widest(n_edges: int) -> float:
@@ -35,5 +37,6 @@ def as_script() -> str:
         "labelledSlot": LABELLED_SLOT,
         "differsFrom": DIFFERS_FROM,
         "evenShare": EVEN_SHARE,
+        "notVerified": NOT_VERIFIED,
     }
     return f"const CONSTANTS = {json.dumps(table)};\n"

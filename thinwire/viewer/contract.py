@@ -12,6 +12,7 @@ from typing import Any, Literal
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.solved import Standing
 from thinwire.evidence.records import Evidence
+from thinwire.viewer.constants import NOT_VERIFIED
 
 Side = Literal["sparse", "dense"]
 SIDES: tuple[Side, ...] = ("sparse", "dense")
@@ -138,7 +139,7 @@ class TaskModel:
     @property
     def verdict(self) -> str:
         """The verdict in a word or two; `not verified` where there is none."""
-        return (self.judgement and self.judgement.verdict) or "not verified"
+        return (self.judgement and self.judgement.verdict) or NOT_VERIFIED
 
     @property
     def suffices(self) -> bool:

@@ -10,15 +10,16 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from threading import Lock
+from threading import Lock, RLock
 from types import TracebackType
 from typing import Any
 
 import msgspec
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
-from waitress.server import create_server
-from waitress.wasyncore import close_all
+from waitress.server import TcpWSGIServer
+from waitress.task import ThreadedTaskDispatcher
+from waitress.wasyncore import close_all, loop
 
 from thinwire.errors import UserError
 
@@ -37,6 +38,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 Start = Callable[[str, list[tuple[str, str]]], Any]
+Application = Callable[[Mapping[str, Any], Start], Iterable[bytes]]
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,64 @@ class _Channel(HTTPChannel):
     parser_class = _Parser
 
 
+class _Server(TcpWSGIServer):
+    """waitress's server with an end: any thread may stop it while others run it and answer.
+
+    Answers that are ready wake the loop through a pipe. Nothing is written into it from the moment of the stop: it is
+    about to be closed, and its number may be another file's by then.
+    """
+
+    channel_class = _Channel
+
+    def __init__(self, application: Application, port: int) -> None:
+        self.sockets: dict[int, Any] = {}
+        self._waking = Lock()
+        self._stopped = False
+        try:
+            super().__init__(
+                application,
+                self.sockets,
+                dispatcher=ThreadedTaskDispatcher(),
+                host="127.0.0.1",
+                port=port,
+                connection_limit=MOST_CLIENTS,
+                channel_timeout=STALLED_SECONDS,
+                cleanup_interval=max(1, STALLED_SECONDS // 4),
+                max_request_body_size=MOST_BYTES + 1,
+                max_request_header_size=1 << 14,
+                log_socket_errors=False,
+                ident="thinwire",
+            )
+        except OSError:  # the port is taken, and waitress leaves its sockets open
+            close_all(self.sockets, ignore_all=True)
+            raise
+        self.task_dispatcher.set_thread_count(THREADS)
+
+    def run(self) -> None:
+        while not self._stopped:
+            loop(timeout=1, use_poll=True, map=self.sockets, count=1)
+
+    def pull_trigger(self) -> None:
+        with self._waking:
+            if not self._stopped:
+                super().pull_trigger()
+
+    def stop(self) -> None:
+        """Let `run` come to its end."""
+        with self._waking:
+            if not self._stopped:
+                self._stopped = True
+                super().pull_trigger()
+
+    def let_go(self) -> None:
+        """Close every socket once nobody runs; an answer that is being found has a second to notice."""
+        channels: Any = self.active_channels
+        for channel in list(channels.values()):
+            channel.handle_close()
+        self.task_dispatcher.shutdown(timeout=1)
+        close_all(self.sockets, ignore_all=True)
+
+
 class LiveServer:
     """Serves one page and the questions that it asks: name in the address -> `Question`.
 
@@ -82,29 +142,9 @@ class LiveServer:
         self.token = secrets.token_urlsafe(24)
         self.turns = {name: Lock() for name in questions}
         """One answer of each kind at a time: they share the model's threads."""
-        self._sockets: dict[int, Any] = {}
-        self._serving = False
-        try:
-            self._server: Any = create_server(
-                self._serve,
-                self._sockets,
-                host="127.0.0.1",
-                port=port,
-                threads=THREADS,
-                connection_limit=MOST_CLIENTS,
-                channel_timeout=STALLED_SECONDS,
-                cleanup_interval=max(1, STALLED_SECONDS // 4),
-                max_request_body_size=MOST_BYTES + 1,
-                max_request_header_size=1 << 14,
-                asyncore_use_poll=True,
-                log_socket_errors=False,
-                ident="thinwire",
-            )
-        except OSError:  # the port is taken, and waitress leaves its sockets open
-            close_all(self._sockets, ignore_all=True)
-            raise
-        self._server.channel_class = _Channel
-        self.server_port: int = int(self._server.effective_port)
+        self._running = RLock()
+        self._server: Any = _Server(self._serve, port)
+        self.server_port = int(self._server.effective_port)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -117,19 +157,14 @@ class LiveServer:
 
     def serve_forever(self) -> None:
         """Answer until `close` is called from another thread, or until an interrupt."""
-        self._serving = True
-        try:
+        with self._running:
             self._server.run()
-        finally:
-            self._serving = False
 
     def close(self) -> None:
         """Let all clients go and stop listening; safe from any thread, and twice."""
-        if self._serving:  # sockets belong to the thread that serves
-            self._server.trigger.pull_trigger(lambda: close_all(self._sockets, ignore_all=True))
-        elif self._sockets:
-            close_all(self._sockets, ignore_all=True)
-        self._server.task_dispatcher.shutdown(timeout=1)
+        self._server.stop()
+        with self._running:  # sockets belong to the thread that serves, until it has left them
+            self._server.let_go()
 
     def __enter__(self) -> "LiveServer":
         return self

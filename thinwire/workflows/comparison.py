@@ -61,8 +61,8 @@ def _ladder(out: Path, decided: Decided) -> Iterator[Rung]:
             yield Rung(
                 task=name,
                 requirement=circuit.requirement,
-                met=circuit.status == "solved",
-                not_met=tuple(term for term, demand in circuit.demands.items() if not demand.met),
+                met=circuit.target_met,
+                not_met=tuple(circuit.not_met),
                 n_nodes=circuit.n_nodes,
                 n_edges=circuit.n_edges,
                 n_minimal_edges=circuit.n_minimal_edges,

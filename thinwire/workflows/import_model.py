@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from thinwire.progress import Progress, silent
 from thinwire.runs.run import open_run
 from thinwire.runs.trained import HELDOUT_TOKENS, Origin, create_imported
 from thinwire.storage.files import check_unused, new_directory, read_file, sha256_file, write_json
+from thinwire.verification.claim import read_claim
 
 Format = Literal["openai", "sparse-pretrain", "gpt2"]
 READERS: dict[Format, Callable[[Path], Imported]] = {
@@ -43,8 +44,6 @@ RELEASED_TOKENIZER = Path("..", "..", "tinypython")
 """Where the released folders keep it, seen from a model's: models/NAME and tinypython."""
 HELDOUT_FRAC = 0.1
 """Of the text's documents, chosen by name: more than a run keeps of the standard library."""
-TARGET_LOSS = 0.15
-"""Nats that a published circuit is said to reach (Gao et al. 2025, section 2.3)."""
 
 
 @dataclass(frozen=True)
@@ -117,18 +116,22 @@ def import_model(
     )
 
 
-def import_circuit(run: Path, file: Path, task: str, out: Path, target_loss: float = TARGET_LOSS) -> ImportedCircuit:
+def import_circuit(run: Path, file: Path, task: str, out: Path, target_loss: float | None = None) -> ImportedCircuit:
     """Write a published circuit (`interop.published_circuits`) of the model in `run` as a circuit.json for `verify`.
 
-    Raises `UserError`, and writes nothing, when the file holds no circuit of this model.
+    Without a `target_loss` it is said to reach the paper's (`circuits.stated`). Raises `UserError`, and writes nothing,
+    when the file holds no circuit of this model, or the claim is none that `verify` reads.
     """
     check_unused(out)
     model = open_run(run, "cpu")
     nodes = read_nodes(file, model.model.space)
-    claim = {"model_fingerprint": model.fingerprint, "task": task, "nodes": nodes, "target_loss": target_loss}
+    said: dict[str, Any] = {"model_fingerprint": model.fingerprint, "task": task, "nodes": nodes}
+    if target_loss is not None:
+        said["target_loss"] = target_loss
+    claim = read_claim(said, model.model, out / "circuit.json")
     with new_directory(out) as directory:
-        write_json(directory / "circuit.json", claim)
-    return ImportedCircuit(str(out), task, sum(map(len, nodes.values())), target_loss)
+        write_json(directory / "circuit.json", said | {"target_loss": claim.target_loss})
+    return ImportedCircuit(str(out), claim.task, claim.n_nodes, claim.target_loss)
 
 
 def _tokenizer(directory: Path, given: Path | None) -> tuple[Tokenizer, list[Path]]:

@@ -27,7 +27,7 @@ from thinwire.tasks.answers import PREFIX
 from thinwire.viewer.bundle import own_prompt_data, view_entry
 from thinwire.viewer.live import LiveServer, Question
 from thinwire.viewer.page import render_view
-from thinwire.workflows.view import Chosen, choose, circuit_id, examples_tokens, gather_circuit, outline, view_model
+from thinwire.workflows.view import Chosen, choose, circuit_id, examples_tokens, gather_circuit, outline
 
 
 class Which(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -114,7 +114,8 @@ class Resident:
         """All that the page shows of the circuit, with the texts of the tokens in its examples."""
         entry = gather_circuit(self.item)
         tokens = examples_tokens(entry, self.item.run.tokenizer)
-        return {**view_entry(entry, view_model(self.item.run)), "tokens": tokens}
+        shape = self.item.run.model_config
+        return {**view_entry(entry, shape.n_layer, shape.d_head), "tokens": tokens}
 
 
 def _tokens(item: Chosen, prompt: str) -> list[int]:
@@ -158,7 +159,8 @@ def live_server(
 ) -> LiveServer:
     """The server of a live page of the circuits under `paths`, not yet serving: call its `serve_forever()`.
 
-    Nothing is measured before a page asks for it. Raises `UserError` when the port is taken.
+    Circuits are measured when a page asks for them, models at once where their held-out loss is not stored. Raises
+    `UserError` when the port is taken.
     """
     check_range("port", port, "[0, 65535]; 0 takes a free one")
     chosen = choose(paths, device, where)

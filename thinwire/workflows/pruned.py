@@ -136,7 +136,7 @@ def _pruned(circuit: Circuit, path: Path, void: str | None) -> PrunedCircuit:
 
 
 def _over_seeds(task: str, requirement: str, circuits: Sequence[Circuit]) -> OverSeeds:
-    met = [c for c in circuits if standing(c).target_met]
+    met = [c for c in circuits if c.target_met]
 
     def spread(sizes: Sequence[int]) -> Spread | None:
         return Spread(float(median(sizes)), min(sizes), max(sizes)) if sizes else None

@@ -29,9 +29,10 @@ from thinwire.progress import Progress, silent
 from thinwire.runs.run import open_run, opened
 from thinwire.runs.selection import Where, select
 from thinwire.runs.settings import settings_words
-from thinwire.runs.stored import directory_of, open_circuit, run_of
-from thinwire.runs.trained import Trained
+from thinwire.runs.stored import directory_of, open_circuit, open_measured, run_of
+from thinwire.runs.trained import Trained, names_of
 from thinwire.storage.files import is_sealed, read_sealed_record, to_json, write_atomic
+from thinwire.viewer.constants import NOT_VERIFIED
 from thinwire.viewer.page import render_view, sandboxed
 from thinwire.viewer.view_contract import (
     Ladder,
@@ -79,12 +80,20 @@ def choose(paths: Sequence[str | Path], device: str = "auto", where: Sequence[st
 
     Raises `MissingFile` when there is nothing at a path, `UserError` when it holds no circuit.
     """
-    chosen = [item for path in paths for item in _choose(Path(path), device)]
+    chosen = _told_apart([item for path in paths for item in _choose(Path(path), device)])
     meant = set(select([item.path for item in chosen], Where.of(where)))
     chosen = [item for item in chosen if item.path in meant]
     if not chosen:
         raise UserError(f"{paths[0]} holds no circuits; find some with: thinwire prune {paths[0]} single_double_quote")
     return chosen
+
+
+def _told_apart(chosen: Sequence[Chosen]) -> list[Chosen]:
+    """The same with one `Trained` for each model, and another name for each."""
+    homes = [item.run.home.resolve() for item in chosen]
+    runs = {home: item.run for home, item in zip(homes, chosen, strict=True)}
+    names = dict(zip(runs, names_of(list(runs.values())), strict=True))
+    return [Chosen(names[home], runs[home], item.path) for home, item in zip(homes, chosen, strict=True)]
 
 
 def _choose(path: Path, device: str) -> list[Chosen]:
@@ -93,7 +102,7 @@ def _choose(path: Path, device: str) -> list[Chosen]:
         return [Chosen(run.name, run, path)]
     if is_sealed(path, DEMO_FILE):
         return _choose_demo(path, device)
-    if not (path / "config.yaml").exists():
+    if not is_sealed(path):
         raise MissingFile(f"{path} holds no circuit and no run; name a run, a demo or a circuit's directory")
     run = open_run(path, device)
     return [Chosen(run.name, run, found) for found in run.circuit_directories()]
@@ -183,7 +192,7 @@ def gather(chosen: Sequence[Chosen], progress: Progress = silent) -> View:
             advance(1)
     return View(
         title=_title(found),
-        models={item.model: view_model(item.run, progress) for item in chosen},
+        models=_models(chosen, progress),
         circuits=found,
         tokens=tokens,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -191,7 +200,7 @@ def gather(chosen: Sequence[Chosen], progress: Progress = silent) -> View:
 
 
 def outline(chosen: Sequence[Chosen], progress: Progress = silent) -> LiveView:
-    """The data of a live page: what is stored of every circuit. Nothing is measured."""
+    """The data of a live page: what is stored of every circuit. Models of no stored held-out loss are measured."""
     found = []
     for item in chosen:
         stored = open_circuit(item.run, item.path)
@@ -208,7 +217,7 @@ def outline(chosen: Sequence[Chosen], progress: Progress = silent) -> LiveView:
         found.append(outlined)
     return LiveView(
         title=_title(found),
-        models={item.model: view_model(item.run, progress) for item in chosen},
+        models=_models(chosen, progress),
         circuits=found,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -224,12 +233,17 @@ def _title(found: Sequence[ViewCircuit] | Sequence[ViewOutline]) -> str:
     names = sorted({entry.circuit.task for entry in found})
     if len(found) == 1:
         verdict = found[0].judgement and found[0].judgement.verdict
-        return f"{names[0]}: a circuit ({verdict or 'not verified'})"
+        return f"{names[0]}: a circuit ({verdict or NOT_VERIFIED})"
     return f"{plural(len(names), 'task')}, {plural(len(found), 'circuit')}"
 
 
-def view_model(run: Trained, progress: Progress = silent) -> ViewModel:
-    """A model of the page."""
+def _models(chosen: Sequence[Chosen], progress: Progress) -> dict[str, ViewModel]:
+    """Name on the page -> model, each looked at once."""
+    runs = {item.model: item.run for item in chosen}
+    return {name: _view_model(run, progress) for name, run in runs.items()}
+
+
+def _view_model(run: Trained, progress: Progress) -> ViewModel:
     c = run.model_config
     return ViewModel(
         n_layer=c.n_layer,
@@ -254,8 +268,9 @@ def circuit_id(item: Chosen, circuit: Circuit) -> str:
 
 
 def gather_circuit(item: Chosen) -> ViewCircuit:
-    """What the page shows of one circuit. Raises `UserError` when it belongs to another model."""
-    run, stored = item.run, open_circuit(item.run, item.path)
+    """What the page shows of one circuit. Raises `UserError` when it belongs to another model, `CorruptFile` when it
+    does not give the test loss that it states."""
+    run, stored = item.run, open_measured(item.run, item.path)
     circuit, model = stored.circuit, run.model
     prompts = Prompts.of(stored.pairs["test"], run.device)
     alone = isolate_circuit(model, circuit, stored.means, prompts)

@@ -17,7 +17,12 @@ def _arguments(parser: Parser, argv: list[str]) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="Directory to make; `thinwire verify RUN OUT` judges it."
     )
-    parser.add_argument("--target_loss", type=float, default=0.15, help="Loss that it is said to reach, nats a prompt.")
+    parser.add_argument(
+        "--target_loss",
+        type=float | None,
+        default=None,
+        help="Loss that it is said to reach, nats a prompt; without it, the paper's.",
+    )
 
 
 def _run(arguments: Namespace) -> "ImportedCircuit":

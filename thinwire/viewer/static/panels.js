@@ -238,7 +238,7 @@ function classMap(app) {
 }
 const FULL_SPREADS = 3;
 
-const verdictOf = (entry) => (entry.judgement && entry.judgement.verdict) || "not verified";
+const verdictOf = (entry) => (entry.judgement && entry.judgement.verdict) || CONSTANTS.notVerified;
 
 function circuitPanel(app) {
   const entry = app.entry();
@@ -270,7 +270,7 @@ function requirementView({ requirements }) {
   if (!requirements || !requirements.length) return null;
   const missed = ({ met, not_met }) => (not_met.length ? ` (${not_met.join(", ")} not met)` : met ? "" : " (target not met)");
   return el("section", {}, el("h3", {}, "At each requirement"), table("The smallest circuit that was found", ["Asked to be", "Nodes", "Edges", "Verdict"],
-    requirements.map((rung) => el("tr", {}, el("th", { scope: "row" }, rung.requirement), el("td", { class: "number" }, thousands(rung.n_nodes)), el("td", { class: "number" }, thousands(rung.n_edges)), el("td", {}, `${rung.verdict || "not verified"}${missed(rung)}`)))));
+    requirements.map((rung) => el("tr", {}, el("th", { scope: "row" }, rung.requirement), el("td", { class: "number" }, thousands(rung.n_nodes)), el("td", { class: "number" }, thousands(rung.n_edges)), el("td", {}, `${rung.verdict || CONSTANTS.notVerified}${missed(rung)}`)))));
 }
 
 function ladderView(app) {
