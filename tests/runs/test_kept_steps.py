@@ -16,6 +16,7 @@ from thinwire.errors import MissingFile
 from thinwire.runs.run import load_run
 from thinwire.storage.tensors import read_tensors
 from thinwire.training.checkpoint import kept_steps
+from thinwire.workflows import view as viewing
 from thinwire.workflows.prune import prune
 from thinwire.workflows.train import train
 
@@ -96,8 +97,23 @@ def test_without_kept_steps_there_is_nothing_to_draw(pruned_path: Path, capsys: 
     assert "keeps no weights of earlier steps; train with --train.keep_every_steps" in capsys.readouterr().err
 
 
-def test_a_page_shows_the_circuits_of_a_step(kept: Path, own_task: str, tmp_path: Path) -> None:
+def test_pages_show_the_circuits_and_the_history_of_a_step(
+    kept: Path, own_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"NODE_EFFECTS": 0, "EDGE_EFFECTS": 2, "TEXT_WINDOWS": 8, "EXAMPLE_LIMIT": 8}.items():
+        monkeypatch.setattr(viewing, name, value)
     step = shutil.copytree(kept, tmp_path / "run") / "steps" / "00000006"
     assert main(["prune", str(step), own_task, *QUICK]) == 0
     assert main(["view", str(step)]) == 0
     assert "run@6/own/" in (step / "view.html").read_text(encoding="utf-8")
+    assert main(["report", str(step)]) == 0
+    page = (step / "report.html").read_text(encoding="utf-8")
+    (model,) = json.loads(page.split('id="report-data">')[1].split("</script>")[0])["models"].values()
+    assert model["curve"][-1]["step"] == 6
+    assert model["density"] == load_run(step).density
+
+
+def test_the_metrics_of_a_step_end_there(kept: Path) -> None:
+    whole = load_run(kept).metrics
+    assert [row.step for row in whole] == list(range(1, 11))
+    assert load_run(kept, step=6).metrics == whole[:6]

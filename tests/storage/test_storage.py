@@ -16,6 +16,7 @@ from thinwire.storage.files import (
     add_sealed,
     is_sealed,
     new_directory,
+    read_either,
     read_json,
     read_sealed,
     seal,
@@ -236,3 +237,13 @@ def test_a_process_killed_while_filling_leaves_no_directory(tmp_path: Path) -> N
     with new_directory(tmp_path / "run") as directory:
         write_atomic(directory / "a.txt", "again")
     assert read_sealed(tmp_path / "run", "a.txt") == b"again"
+
+
+def test_a_file_is_checked_where_its_directory_is_sealed(sealed: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("xyz")
+    assert (read_either(sealed, "a.txt"), read_either(tmp_path, "a.txt")) == (b"abc", b"xyz")
+    (sealed / "a.txt").write_text("xyz")
+    with pytest.raises(CorruptFile, match="does not match its checksum"):
+        read_either(sealed, "a.txt")
+    with pytest.raises(CorruptFile, match="more than any of its kind"):
+        read_either(tmp_path, "a.txt", limit=2)

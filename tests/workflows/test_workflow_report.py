@@ -1,19 +1,22 @@
 """One run's report: one HTML file that needs nothing else."""
 
-import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load, save
 from tiny_world import quick
 
 import thinwire
 from thinwire.circuits.artefact import load_circuit
-from thinwire.errors import UserError
-from thinwire.storage.files import add_sealed, read_sealed
+from thinwire.errors import CorruptFile, UserError
+from thinwire.runs.verdicts import CIRCUIT_FILES
+from thinwire.storage.files import add_sealed, read_sealed, record_json, seal
+from thinwire.workflows.baselines import Comparison, WayOfChoosing
 from thinwire.workflows.prune import prune
 from thinwire.workflows.report import report_run
+from thinwire.workflows.view import view
 
 
 def test_one_self_contained_page(pruned_path: Path, tmp_path: Path) -> None:
@@ -36,11 +39,26 @@ def test_the_page_shows_the_baselines_that_were_run(pruned_path: Path, tmp_path:
     report_run(path)
     assert "Other ways of choosing" not in read_sealed(path, "report.html").decode()
     (directory,) = thinwire.load_run(path).circuit_directories()
-    way = {"method": "random", "edges": 3, "test_loss": 0.7, "test_accuracy": 0.5}
-    way |= {"n_edges_to_target": 4, "n_edges_swept": None}
-    add_sealed(directory, "baselines.json", json.dumps({"methods": [way], "curves": {"random": []}}))
+    way = WayOfChoosing("random", 2, 3, "induced", 0.7, 0.7, 0.5, 4, None)
+    add_sealed(directory, "baselines.json", record_json(Comparison("own", 0, 0.15, (way,), {"random": []})))
     report_run(path)
     assert "Other ways of choosing" in read_sealed(path, "report.html").decode()
+    add_sealed(directory, "baselines.json", '{"methods": []}')
+    with pytest.raises(CorruptFile, match=r"baselines\.json"):
+        report_run(path)
+
+
+def test_a_circuit_that_does_not_give_its_stated_loss_is_not_shown(pruned_path: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(pruned_path, tmp_path / "run")
+    (directory,) = thinwire.load_run(path).circuit_directories()
+    means = directory / "means.safetensors"
+    means.write_bytes(save({site: mean + 100 for site, mean in load(means.read_bytes()).items()}))
+    (directory / "verify.json").unlink()
+    seal(directory, CIRCUIT_FILES)
+    for show in (report_run, lambda run: view([run], device="cpu")):
+        with pytest.raises(CorruptFile, match="does not give the test loss that its circuit.json states"):
+            show(path)
+    assert not list(path.glob("*.html"))
 
 
 def test_the_page_can_go_elsewhere_and_leaves_the_run_alone(pruned_path: Path, tmp_path: Path) -> None:

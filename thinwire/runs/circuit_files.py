@@ -24,7 +24,7 @@ from thinwire.model.gpt import GPT
 from thinwire.pruning.config import PruneConfig
 from thinwire.runs.trained import Trained
 from thinwire.runs.verdicts import circuit_sha256
-from thinwire.storage.files import MAX_RECORD, is_sealed, read_file, read_sealed
+from thinwire.storage.files import MAX_RECORD, is_sealed, read_either
 from thinwire.storage.records import parse_json
 from thinwire.storage.tensors import parse_tensors
 from thinwire.tasks.registry import all_tasks, get_task
@@ -113,8 +113,6 @@ def _is_there(path: Path, name: str) -> bool:
 
 def _read(path: Path, name: str) -> bytes:
     """Checked where the directory is sealed. Raises `MissingFile` when there is no such file."""
-    if is_sealed(path):
-        return read_sealed(path, name)
-    if not os.path.lexists(path / name):
+    if not is_sealed(path) and not os.path.lexists(path / name):
         raise MissingFile(f"{path} holds no circuit ({name} is missing); make one with: thinwire prune RUN TASK")
-    return read_file(path / name, None if name.endswith(".safetensors") else MAX_RECORD)
+    return read_either(path, name, None if name.endswith(".safetensors") else MAX_RECORD)

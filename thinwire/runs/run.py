@@ -111,10 +111,11 @@ class Run(Trained):
 
     @property
     def metrics(self) -> list[StepRow]:
-        """All steps. The last checkpoint vouches for those before it."""
+        """The steps up to these weights. The last checkpoint vouches for those before it."""
         checkpoints = checkpoint_directories(self.path)
         state = read_state(checkpoints[-1]) if checkpoints else START
-        return read_metrics(self.path / "metrics.jsonl", state.step, state.metrics_sha256)
+        rows = read_metrics(self.path / "metrics.jsonl", state.step, state.metrics_sha256)
+        return rows if self.step is None else [row for row in rows if row.step <= self.step]
 
     def _weights(self) -> tuple[Mapping[str, Tensor], Path]:
         """Those of `step`, or of the last checkpoint. Raises `UserError` when training has not come to its end."""

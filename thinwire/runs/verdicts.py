@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from thinwire.errors import CorruptFile
-from thinwire.storage.files import MAX_RECORD, is_sealed, read_file, read_sealed, sha256, sha256_file
+from thinwire.storage.files import is_sealed, read_either, sha256, sha256_file
 from thinwire.storage.records import parse_json
 from thinwire.verification.result import SCHEMA_VERSION
 from thinwire.verification.stored import StoredVerification, read_verification
@@ -36,8 +36,7 @@ def stored_verification(path: Path) -> StoredVerification | None:
     where = path / VERDICT_FILE
     if not (is_sealed(path, VERDICT_FILE) if is_sealed(path) else where.is_file()):
         return None
-    content = read_sealed(path, VERDICT_FILE) if is_sealed(path) else read_file(where, MAX_RECORD)
-    values = parse_json(content, where)
+    values = parse_json(read_either(path, VERDICT_FILE), where)
     if isinstance(values, dict) and values.get("schema_version") != SCHEMA_VERSION:
         raise Outdated(f"{where} was written by another version of thinwire; {_again(path)}")
     try:
@@ -63,8 +62,7 @@ def stored_verdict(path: Path) -> str | None:
 
 
 def _fingerprint(path: Path) -> Any:
-    content = read_sealed(path, "circuit.json") if is_sealed(path) else read_file(path / "circuit.json", MAX_RECORD)
-    values = parse_json(content, path / "circuit.json")
+    values = parse_json(read_either(path, "circuit.json"), path / "circuit.json")
     return values.get("model_fingerprint") if isinstance(values, dict) else None
 
 

@@ -204,6 +204,11 @@ def read_sealed(directory: Path, name: str) -> bytes:
     return data
 
 
+def read_either(directory: Path, name: str, limit: int | None = MAX_RECORD) -> bytes:
+    """Content of one file of a directory, checked where that is sealed, else as it lies there, up to `limit` bytes."""
+    return read_sealed(directory, name) if is_sealed(directory) else read_file(Path(directory) / name, limit)
+
+
 def read_sealed_record(cls: type[T], directory: Path, name: str) -> T:
     """The record in one file of a sealed directory. Raises as `read_sealed` and `records.convert` do."""
     return read_record(cls, read_sealed(directory, name), Path(directory) / name)

@@ -9,13 +9,14 @@ circuits are artefacts like any other; the curves and the table lie beside the l
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from thinwire.circuits.artefact import StoredCircuit, load_circuit, save_circuit
 from thinwire.circuits.graph import Circuit
-from thinwire.circuits.solved import standing
 from thinwire.errors import UserError
 from thinwire.progress import Progress, silent
 from thinwire.pruning.baselines import Baseline, choose_otherwise
@@ -26,7 +27,8 @@ from thinwire.runs.selection import Choice, choose_circuits
 from thinwire.runs.settings import settings_name
 from thinwire.runs.stored import open_circuit
 from thinwire.runs.trained import Trained
-from thinwire.storage.files import add_sealed, to_json
+from thinwire.storage.files import add_sealed, is_sealed, read_sealed_record, record_json
+from thinwire.storage.records import Count, Loss, Name, Seed, Share, Text
 
 LEARNED = "gates and sweep"
 """How the table calls the learned circuit itself."""
@@ -37,17 +39,17 @@ FILE = "baselines.json"
 class WayOfChoosing:
     """One way of choosing, at equal numbers of edges, and what is left of the task."""
 
-    method: str
-    n_nodes: int
-    edges: int | None
+    method: Text
+    n_nodes: Count
+    edges: Count
     edges_are: Literal["induced", "chosen"]
     """Which edges are counted: all between the nodes, or single ones that were chosen."""
-    validation_loss: float
-    test_loss: float
-    test_accuracy: float
-    n_edges_to_target: int | None
+    validation_loss: Loss
+    test_loss: Loss
+    test_accuracy: Share
+    n_edges_to_target: Count | None
     """Edges with which it meets the target by itself, on validation pairs; None for the learned circuit."""
-    n_edges_swept: int | None
+    n_edges_swept: Count | None
     """What a sweep of nodes leaves of these; None where none was made or the target was missed."""
 
 
@@ -55,16 +57,16 @@ class WayOfChoosing:
 class Comparison:
     """A learned circuit beside other ways of choosing: the content of baselines.json."""
 
-    task: str
-    seed: int
-    target_loss: float
-    methods: tuple[WayOfChoosing, ...]
+    task: Name
+    seed: Seed
+    target_loss: Loss
+    methods: Annotated[tuple[WayOfChoosing, ...], Meta(min_length=1)]
     """The learned circuit first."""
-    curves: dict[str, list[tuple[int, float]]]
+    curves: dict[Text, list[tuple[Count, Loss]]]
     """Method -> (edges, validation loss)."""
-    settings: str = ""
+    settings: Text = ""
     """Of the learned circuit: what differs from the defaults."""
-    n_test_pairs: int | None = None
+    n_test_pairs: Count | None = None
     completeness_gap: float | None = None
     """Share of the loss between all nodes removed and none that the integrated gradients miss."""
 
@@ -110,7 +112,7 @@ def baselines_run(
 
 def _met(run: Trained, choice: Choice, tasks: Sequence[str]) -> dict[str, Path]:
     """Task -> directory of its chosen circuit, if that met its target. Raises `UserError` naming a task without one."""
-    found = {task: path for task, path in choice.circuits.items() if standing(load_circuit(path).circuit).target_met}
+    found = {task: path for task, path in choice.circuits.items() if load_circuit(path).circuit.target_met}
     wanted = [Path(task).stem if task.endswith(".jsonl") else task for task in tasks] or list(found)
     if missing := [task for task in wanted if task not in found]:
         raise UserError(
@@ -135,8 +137,13 @@ def baselines(run: Trained, path: Path, *, sweep: bool = False, progress: Progre
         shutil.rmtree(home, ignore_errors=True)
         save_circuit(home, baseline.circuit, stored.means, stored.pairs)
     result = _comparison(circuit, found, gap)
-    add_sealed(path, FILE, to_json(asdict(result)))
+    add_sealed(path, FILE, record_json(result))
     return result
+
+
+def stored_comparison(path: Path) -> Comparison | None:
+    """The baselines.json in a circuit's directory; None where it was not compared. Raises `CorruptFile`."""
+    return read_sealed_record(Comparison, path, FILE) if is_sealed(path, FILE) else None
 
 
 def _problem(run: Trained, stored: StoredCircuit) -> Problem:
@@ -148,7 +155,7 @@ def _problem(run: Trained, stored: StoredCircuit) -> Problem:
 def _comparison(learned: Circuit, found: dict[str, Baseline], gap: float) -> Comparison:
     rows = [_row(LEARNED, learned, None, learned.n_edges)]
     for method, baseline in found.items():
-        swept = baseline.swept.n_edges if baseline.swept and baseline.swept.status == "solved" else None
+        swept = baseline.swept.n_edges if baseline.swept and baseline.swept.target_met else None
         rows.append(_row(method, baseline.circuit, baseline.curve.n_edges, swept))
     return Comparison(
         learned.task,
@@ -168,7 +175,7 @@ def _row(method: str, circuit: Circuit, n_edges_to_target: int | None, n_edges_s
     return WayOfChoosing(
         method=method,
         n_nodes=circuit.n_nodes,
-        edges=circuit.n_minimal_edges if by_edge else circuit.n_edges,
+        edges=len(circuit.minimal_edges or () if by_edge else circuit.edges),
         edges_are="chosen" if by_edge else "induced",
         validation_loss=scores["validation"].loss,
         test_loss=scores["test"].loss,

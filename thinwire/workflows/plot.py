@@ -1,6 +1,5 @@
 """Figures for papers, with matplotlib: training curves, loss against size, circuits; as SVG, PDF or PNG."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,11 +20,11 @@ from thinwire.runs.settings import settings_name, settings_words
 from thinwire.runs.stored import open_circuit
 from thinwire.runs.trained import Trained
 from thinwire.runs.verdicts import stored_verdict
-from thinwire.storage.files import is_sealed, read_sealed
+from thinwire.viewer.constants import NOT_VERIFIED
 from thinwire.viewer.layout import Layout, layout
 from thinwire.viewer.markup import visible
 from thinwire.viewer.wording import plural
-from thinwire.workflows.baselines import FILE as BASELINES
+from thinwire.workflows.baselines import Comparison, stored_comparison
 from thinwire.workflows.forming import Forming, draw_forming, forming
 from thinwire.workflows.report import prompt_text
 
@@ -116,7 +115,7 @@ def _figures(run: Trained, circuits: Sequence[Path]) -> dict[str, "Figure"]:
     for path in circuits:
         stored = open_circuit(run, path)
         circuit, name = stored.circuit, names[path]
-        verdict = stored_verdict(path) or "not verified"
+        verdict = stored_verdict(path) or NOT_VERIFIED
         figures[f"loss-{name}"] = ladder_figure(circuit, verdict)
         figures[f"circuit-{name}"] = circuit_figure(
             circuit,
@@ -125,8 +124,8 @@ def _figures(run: Trained, circuits: Sequence[Path]) -> dict[str, "Figure"]:
             verdict,
             prompt_text(stored, run.tokenizer),
         )
-        if is_sealed(path, BASELINES):
-            figures[f"baselines-{name}"] = baselines_figure(json.loads(read_sealed(path, BASELINES)))
+        if (compared := stored_comparison(path)) is not None:
+            figures[f"baselines-{name}"] = baselines_figure(compared)
     return figures
 
 
@@ -203,7 +202,7 @@ def ladder_figure(circuit: Circuit, verdict: str) -> "Figure":
         counts, [loss for _, loss in circuit.loss_curve], "-o",
         color=LINE, ms=2.5, lw=1.1, label="the first nodes by their gates",
     )  # fmt: skip
-    if circuit.status == "solved":
+    if circuit.target_met:
         axes.plot(
             [max(circuit.n_nodes, 1)], [circuit.scores["validation"].loss], "o",
             color="black", ms=5, label="the circuit, after the sweep",
@@ -218,18 +217,16 @@ def ladder_figure(circuit: Circuit, verdict: str) -> "Figure":
     return figure
 
 
-def baselines_figure(compared: Mapping[str, Any]) -> "Figure":
+def baselines_figure(compared: Comparison) -> "Figure":
     """Validation loss against edges: the learned gates' order, other orders, and the learned and swept circuit."""
     figure, (axes,) = _figure(2.9)
-    for (method, points), (color, dashes) in zip(compared["curves"].items(), LINES, strict=True):
+    for (method, points), (color, dashes) in zip(compared.curves.items(), LINES, strict=True):
         edges = [max(n, 1) for n, _ in points]
         axes.plot(edges, [loss for _, loss in points], color=color, ls=dashes, lw=1.2, label=method.replace("_", " "))
-    learned = compared["methods"][0]
-    axes.plot(
-        [max(learned["edges"], 1)], [learned["validation_loss"]], "o", color="black", ms=5, label=learned["method"]
-    )
-    axes.axhline(compared["target_loss"], color="black", lw=0.8, ls=":")
-    axes.set(xlabel="edges", ylabel="task loss (nats)", title=compared["task"])
+    learned = compared.methods[0]
+    axes.plot([max(learned.edges, 1)], [learned.validation_loss], "o", color="black", ms=5, label=learned.method)
+    axes.axhline(compared.target_loss, color="black", lw=0.8, ls=":")
+    axes.set(xlabel="edges", ylabel="task loss (nats)", title=compared.task)
     _logarithmic(axes)
     axes.legend(fontsize=7)
     return figure

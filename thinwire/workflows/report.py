@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
-
 from thinwire.circuits.artefact import StoredCircuit, load_circuit
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.prompts import Prompts
@@ -23,10 +21,10 @@ from thinwire.pruning.requirement import REQUIREMENTS
 from thinwire.runs.run import Run, load_run, take_threads
 from thinwire.runs.selection import Choice, choose_circuits
 from thinwire.runs.settings import RUNGS, asked_name, settings_words
-from thinwire.runs.stored import open_circuit
+from thinwire.runs.stored import open_circuit, open_measured
 from thinwire.runs.trained import FINAL_TOKENS, Trained
 from thinwire.runs.verdicts import stored_verification
-from thinwire.storage.files import add_sealed, is_sealed, read_sealed, write_atomic
+from thinwire.storage.files import add_sealed, write_atomic
 from thinwire.storage.records import plain
 from thinwire.tasks.answers import PREFIX
 from thinwire.tasks.registry import all_tasks, get_task
@@ -46,9 +44,10 @@ from thinwire.viewer.contract import (
     Sizes,
     TaskModel,
     TaskReport,
+    Way,
 )
 from thinwire.viewer.report import render_report
-from thinwire.workflows.baselines import FILE as BASELINES
+from thinwire.workflows.baselines import stored_comparison
 from thinwire.workflows.judgement import stored_judgement
 from thinwire.workflows.train import CURVE_TOKENS
 
@@ -108,7 +107,7 @@ def model_report(run: Run, label: str, heldout_loss: float) -> ModelReport:
         d_model=config.model.d_model,
         d_head=config.model.d_head,
         context=config.model.context,
-        density=config.train.density,
+        density=run.density,
         n_parameters=counts["parameters"],
         n_nonzero=counts["nonzero"],
         n_bigram=0 if bigram is None else bigram.numel(),
@@ -140,8 +139,10 @@ def task_report(name: str, circuits: Mapping[Side, tuple[Run, Path]]) -> TaskRep
 
     A task from a file, which may be gone by now, is described by its answers.
     """
-    run, path = next(circuits[side] for side in SIDES if side in circuits)
-    stored = open_circuit(run, path)
+    opened: dict[Side, tuple[Run, StoredCircuit]] = {
+        side: (run, open_measured(run, path)) for side, (run, path) in circuits.items()
+    }
+    run, stored = next(opened[side] for side in SIDES if side in opened)
     answer, other = stored.circuit.answer_texts
     description = f"Answer {answer!r} after the clean and {other!r} after the corrupt prompts."
     excluded_cue = "None is stated: the pairs come from a file."
@@ -152,7 +153,7 @@ def task_report(name: str, circuits: Mapping[Side, tuple[Run, Path]]) -> TaskRep
         description=description,
         excluded_cue=excluded_cue,
         example=_example(stored, run.tokenizer),
-        models={side: task_model(run, path) for side, (run, path) in circuits.items()},
+        models={side: task_model(run, stored, circuits[side][1]) for side, (run, stored) in opened.items()},
     )
 
 
@@ -169,9 +170,8 @@ def prompt_text(stored: StoredCircuit, tokenizer: Tokenizer, side: Literal["clea
     return tokenizer.decode(ids[0, : lengths[0]].tolist()).removeprefix(PREFIX)
 
 
-def task_model(run: Run, path: Path) -> TaskModel:
+def task_model(run: Run, stored: StoredCircuit, path: Path) -> TaskModel:
     """One circuit, with all that was measured of it; evidence is of its first test pair."""
-    stored = open_circuit(run, path)
     circuit, prompts = stored.circuit, Prompts.of(stored.pairs["test"], run.device)
     return TaskModel(
         circuit=circuit,
@@ -180,7 +180,7 @@ def task_model(run: Run, path: Path) -> TaskModel:
         n_test_prompts=2 * prompts.n_pairs,
         judgement=stored_judgement(path),
         evidence=evidence(run.model, circuit, stored.means, prompts, 0, run.tokenizer),
-        baselines=_baselines(path),
+        baselines=_compared(path),
         ladder=ladder_of(run, circuit),
     )
 
@@ -212,16 +212,23 @@ def _rung(found: Sequence[tuple[Path, Circuit]]) -> Rung:
     judged = stored_judgement(path)
     return Rung(
         requirement=circuit.requirement,
-        met=circuit.status == "solved",
-        not_met=[term for term, demand in circuit.demands.items() if not demand.met],
+        met=circuit.target_met,
+        not_met=circuit.not_met,
         n_nodes=circuit.n_nodes,
         n_edges=circuit.n_edges,
         verdict=judged.verdict if judged else "",
     )
 
 
-def _baselines(path: Path) -> Compared | None:
-    return msgspec.json.decode(read_sealed(path, BASELINES), type=Compared) if is_sealed(path, BASELINES) else None
+def _compared(path: Path) -> Compared | None:
+    found = stored_comparison(path)
+    if found is None:
+        return None
+    ways = [
+        Way(way.method, way.edges, way.test_loss, way.test_accuracy, way.n_edges_to_target, way.n_edges_swept)
+        for way in found.methods
+    ]
+    return Compared(ways, found.completeness_gap)
 
 
 def means_report(summary: Summary) -> Means:
