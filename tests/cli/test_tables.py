@@ -1,5 +1,6 @@
 """What a person reads when a verb is done."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from thinwire.cli.verbs.demo import show
 from thinwire.cli.verbs.prune import show as show_prune
 from thinwire.cli.verbs.train import show as show_train
 from thinwire.workflows.pruned import prune_result
+from thinwire.workflows.train import TimedPlan
 
 CELL = {"solved": True, "model_does": True, "circuit_does": True, "why_not": [], "verdict": "sufficient only"}
 CELL |= {"n_test_pairs": 256, "n_nodes": 28, "n_edges": 22, "n_edges_unswept": 30, "n_minimal_edges": 20}
@@ -62,12 +64,12 @@ def test_times_are_written_in_units_that_a_person_grasps(seconds: float, words: 
 
 def test_a_dry_run_says_how_long_and_how_much_memory_in_all(capsys: pytest.CaptureFixture[str]) -> None:
     memory = {"weights, gradients and moments": 3 << 30, "activations": 9 << 30}
-    plan = {"recipe": "paper-4x", "parameters": 100_000_000, "memory_bytes": memory, "seconds": 2.925e8}
+    plan = TimedPlan("paper-4x", 100_000_000, 5_000_000, 1000, 2000, memory, threads=1, seconds=2.925e8)
     show_train(new_console(), plan)
     out = capsys.readouterr().out
     assert "about 9.3 years" in out and "seconds" not in out
     assert "12.0 GiB for each process: 3,072.0 MiB weights, gradients and moments, 9,216.0 MiB activations" in out
-    show_train(new_console(), plan | {"seconds": None})
+    show_train(new_console(), replace(plan, seconds=None))
     assert "does not fit in memory" in capsys.readouterr().out
 
 

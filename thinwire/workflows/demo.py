@@ -175,7 +175,7 @@ def train_job(path: Path, config: RunConfig, device: str, progress: Progress = s
     resume = (path / MANIFEST).exists()
     if resume and load_run(path, device).config != config:
         raise UserError(f"{path} was made by another version of the demo; choose another --out")
-    return train(config, path, resume=resume, device=device, progress=progress)["heldout_loss"]
+    return train(config, path, resume=resume, device=device, progress=progress).heldout_loss
 
 
 def _train_twin(journal: Journal, sparse_loss: float, device: str, pool: Executor | None, progress: Progress) -> None:
