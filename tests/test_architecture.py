@@ -56,7 +56,10 @@ IMPORTS = {
             "viewer",
         ),
     },
-    "cli": {"data", "errors", "ground_truth", "progress", "pruning", "storage", "training", "version", "workflows"},
+    "cli": {
+        *("data", "errors", "ground_truth", "progress", "pruning", "storage", "training", "verification"),
+        *("version", "workflows"),
+    },
     "__main__": {"cli"},
     "__init__": {"circuits", "model", "pruning", "runs", "tasks", "version", "workflows"},
 }
