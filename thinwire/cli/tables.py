@@ -17,7 +17,6 @@ from rich.text import Text
 from thinwire.cli.console import value_text
 from thinwire.storage.files import to_json
 
-Result = Mapping[str, Any]
 Row = Mapping[str, Any]
 
 PLAIN_WIDTH = 160

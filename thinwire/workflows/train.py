@@ -67,7 +67,7 @@ class TrainResult:
     sparse_parameters: int
     """Of the tensors that training keeps sparse."""
     sparse_nonzero: int
-    savings: Mapping[str, float]
+    savings: Mapping[str, int | float]
     """What the mode spared (`training.savings.summary`); empty for `exact`."""
 
     def to_dict(self) -> dict[str, Any]:
