@@ -58,8 +58,8 @@ def measure(out: Path, variant: str, seed: int) -> dict[str, Any]:
     row = {
         "variant": variant,
         "seed": seed,
-        "heldout_loss": trained["heldout_loss"],
-        "seconds": trained["seconds"],
+        "heldout_loss": trained.heldout_loss,
+        "seconds": trained.seconds,
         "solved": sorted(check.name for check in checks if check.model_does),
         "edges": {c.task: c.n_edges if c.status == "solved" else None for c in circuits},
     }

@@ -56,11 +56,21 @@ IMPORTS = {
             "viewer",
         ),
     },
-    "cli": {"data", "errors", "ground_truth", "progress", "pruning", "storage", "training", "version", "workflows"},
+    "cli": {
+        *("data", "errors", "frontier", "ground_truth", "progress", "pruning", "storage", "training", "verification"),
+        *("version", "workflows"),
+    },
     "__main__": {"cli"},
     "__init__": {"circuits", "model", "pruning", "runs", "tasks", "version", "workflows"},
 }
 RENDERERS = {"cli"}
+UNTYPED = {
+    "thinwire/workflows/live.py: evaluate",
+    "thinwire/workflows/live.py: measured",
+    "thinwire/workflows/report.py: report_run",
+    "thinwire/workflows/view.py: view",
+}
+"""Workflows whose results are no records yet."""
 UNCHECKED = {"cli", "interop", "kernels", "sparsity"}
 """Stages whose types are not checked while tests run: numba cannot compile what a check wraps (a part of `sparsity` is
 checked), and what parsers and other people's files hand on is checked where it arrives."""
@@ -196,6 +206,32 @@ def test_no_device_is_wired_in() -> None:
         return isinstance(call, ast.Attribute) and call.attr == "cuda"
 
     assert [named(path) for path in FILES if any(map(moves, calls(path)))] == []
+
+
+def test_what_a_workflow_gives_is_typed() -> None:
+    """No function that others call gives a bare `dict` or one of `Any`; `to_dict` is how a record is written."""
+    found = {
+        f"{named(path)}: {node.name}"
+        for path in FILES
+        if stage_of(path) == "workflows"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and node.name != "to_dict"
+        if node.returns is None or re.search(r"\bAny\b|\bdict\b(?!\[)", ast.unparse(node.returns))
+    }
+    assert found == UNTYPED
+
+
+def test_verbs_hand_on_what_their_workflow_gives() -> None:
+    """A verb builds no result by hand: what `run` returns is a record's class."""
+    untyped = {
+        named(path)
+        for path in FILES
+        if path.parent.name == "verbs"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef) and node.name == "_run"
+        if node.returns is None or "dict" in ast.unparse(node.returns)
+    }
+    assert untyped == {"thinwire/cli/verbs/report.py", "thinwire/cli/verbs/view.py"}
 
 
 def test_library_code_does_not_print() -> None:

@@ -1,5 +1,6 @@
 """What a person reads when a verb is done."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,34 +12,50 @@ from thinwire.cli.tables import new_console
 from thinwire.cli.verbs.demo import show
 from thinwire.cli.verbs.prune import show as show_prune
 from thinwire.cli.verbs.train import show as show_train
+from thinwire.frontier.compare import Cell
+from thinwire.viewer.contract import Stage
+from thinwire.workflows.demo import DemoResult
 from thinwire.workflows.pruned import prune_result
+from thinwire.workflows.train import TimedPlan
 
-CELL = {"solved": True, "model_does": True, "circuit_does": True, "why_not": [], "verdict": "sufficient only"}
-CELL |= {"n_test_pairs": 256, "n_nodes": 28, "n_edges": 22, "n_edges_unswept": 30, "n_minimal_edges": 20}
-CELL |= {"heldout_loss": 0.1215, "heldout_accuracy": 0.98}
-MEANS = {"sparse": 17.5, "dense": 241.6, "ratio": 13.8}
+CELL = Cell(
+    solved=True,
+    model_does=True,
+    circuit_does=True,
+    why_not=(),
+    verdict="sufficient only",
+    n_test_pairs=256,
+    model_loss=0.1,
+    model_accuracy=0.99,
+    n_nodes=28,
+    n_edges=22,
+    n_edges_unswept=30,
+    n_minimal_edges=20,
+    heldout_loss=0.1215,
+    heldout_accuracy=0.98,
+)
+MEANS: dict[str, float | None] = {"sparse": 17.5, "dense": 241.6, "ratio": 13.8}
 
 
 def test_the_demo_ends_with_tables_and_the_path_of_the_report(capsys: pytest.CaptureFixture[str]) -> None:
     show(
         new_console(),
-        {
-            "heldout_loss": {"sparse": 3.619, "dense": 3.591},
-            "tasks": {"quotes": {"sparse": CELL, "dense": CELL | {"n_edges": 209}}, "brackets": {"sparse": CELL}},
-            "tasks_compared": ["quotes"],
-            "tasks_left_out": {"brackets": "dense: the whole model is right on 75.8% of the test prompts"},
-            "geomean_edges": {"sparse": 17.5, "dense": 241.6},
-            "edge_ratio": 13.8,
-            "ladder": [],
-            "sweeps": {
+        DemoResult(
+            heldout_loss={"sparse": 3.619, "dense": 3.591},
+            tasks={"quotes": {"sparse": CELL, "dense": replace(CELL, n_edges=209)}, "brackets": {"sparse": CELL}},
+            tasks_compared=["quotes"],
+            tasks_left_out={"brackets": "dense: the whole model is right on 75.8% of the test prompts"},
+            geomean_edges={"sparse": 17.5, "dense": 241.6},
+            edge_ratio=13.8,
+            sweeps={
                 "n_edges_unswept": MEANS | {"ratio": 16.6},
                 "n_edges": MEANS,
                 "n_minimal_edges": MEANS | {"ratio": None},
             },
-            "seconds": 457.0,
-            "report": "runs/demo/report.html",
-            "stages": [{"name": "train sparse", "budget_seconds": 280, "seconds": 261.0}],
-        },
+            seconds=457.0,
+            report="runs/demo/report.html",
+            stages=(Stage("train sparse", 280.0, 261.0),),
+        ),
     )
     out = capsys.readouterr().out
     lines = out.splitlines()
@@ -62,12 +79,12 @@ def test_times_are_written_in_units_that_a_person_grasps(seconds: float, words: 
 
 def test_a_dry_run_says_how_long_and_how_much_memory_in_all(capsys: pytest.CaptureFixture[str]) -> None:
     memory = {"weights, gradients and moments": 3 << 30, "activations": 9 << 30}
-    plan = {"recipe": "paper-4x", "parameters": 100_000_000, "memory_bytes": memory, "seconds": 2.925e8}
+    plan = TimedPlan("paper-4x", 100_000_000, 5_000_000, 1000, 2000, memory, threads=1, seconds=2.925e8)
     show_train(new_console(), plan)
     out = capsys.readouterr().out
     assert "about 9.3 years" in out and "seconds" not in out
     assert "12.0 GiB for each process: 3,072.0 MiB weights, gradients and moments, 9,216.0 MiB activations" in out
-    show_train(new_console(), plan | {"seconds": None})
+    show_train(new_console(), replace(plan, seconds=None))
     assert "does not fit in memory" in capsys.readouterr().out
 
 

@@ -185,9 +185,9 @@ def test_the_loss_that_training_ended_with_is_kept_and_an_older_run_measures_it(
     config: RunConfig, tmp_path: Path
 ) -> None:
     trained = train(config, tmp_path / "run")
-    path, told = tmp_path / "run", trained["heldout_loss"]
+    path, told = tmp_path / "run", trained.heldout_loss
     assert json.loads(read_sealed(path, "final.json"))["heldout_loss"] == load_run(path).heldout_loss() == told
-    for name, expected in ((trained["fingerprint"], 9.0), ("0" * 64, told)):
+    for name, expected in ((trained.fingerprint, 9.0), ("0" * 64, told)):
         add_sealed(path, "final.json", json.dumps({"fingerprint": name, "heldout_loss": 9.0, "heldout_tokens": 1}))
         assert load_run(path).heldout_loss() == expected
     manifest = json.loads((path / "manifest.json").read_text())

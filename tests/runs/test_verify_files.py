@@ -43,7 +43,7 @@ def theirs(own_pruned: Run, tmp_path: Path) -> Path:
 def test_three_keys_suffice_and_say_the_same_as_the_whole_artefact(own_pruned: Run, theirs: Path) -> None:
     (path,) = own_pruned.circuit_directories()
     ours = verify(own_pruned, path).to_dict()
-    result = verify_run(own_pruned.path, [theirs])["circuits"][0]
+    result = verify_run(own_pruned.path, [theirs]).circuits[0].to_dict()
     assert ours["judged_edges"] == "minimal" and result["judged_edges"] == "induced"
     assert result["sufficiency"]["loss"] == pytest.approx(ours["sufficiency"]["all_edges"]["loss"], abs=1e-5)
     assert result["status"] == "not stated"

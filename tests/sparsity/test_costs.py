@@ -61,12 +61,12 @@ def test_measured_costs_are_measured_once_stored_and_read_again_on_resume(
     rmtree(tmp_path / "cut" / "checkpoints" / "step-00000004")
     resumed = train(None, tmp_path / "cut", resume=True)
     assert len(calls) == 1
-    assert resumed["fingerprint"] == whole["fingerprint"]
+    assert resumed.fingerprint == whole.fingerprint
     shipped = train(replace(small(tiny_corpus), costs="shipped"), tmp_path / "shipped")
     assert len(calls) == 1
     assert load_run(tmp_path / "shipped").costs == default_costs(calls[0][0])
-    assert shipped["fingerprint"] != whole["fingerprint"]  # another table is another rounding, so the above can fail
-    assert shipped["heldout_loss"] == pytest.approx(whole["heldout_loss"], rel=1e-4)
+    assert shipped.fingerprint != whole.fingerprint  # another table is another rounding, so the above can fail
+    assert shipped.heldout_loss == pytest.approx(whole.heldout_loss, rel=1e-4)
 
 
 def test_a_machine_is_timed_when_a_run_asks_for_it(tiny_corpus: Path, tmp_path: Path) -> None:

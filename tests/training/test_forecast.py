@@ -14,7 +14,7 @@ from tiny_world import write_small_corpus
 from thinwire.model.config import ModelConfig
 from thinwire.training import forecast
 from thinwire.training.config import RunConfig, TrainConfig
-from thinwire.workflows.train import dry_run
+from thinwire.workflows.train import TimedPlan, dry_run, timed_dry_run
 
 SMALL = RunConfig(
     model=ModelConfig(vocab_size=64, context=16, n_layer=3, d_model=32),
@@ -70,21 +70,22 @@ def test_time_is_that_of_all_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_dry_run_probes_only_when_asked_and_leaves_the_generator_alone() -> None:
     before = torch.random.get_rng_state()
-    assert "seconds" not in dry_run(SMALL)
-    assert dry_run(SMALL, "cpu", probe=True)["seconds"] > 0
+    assert not isinstance(dry_run(SMALL), TimedPlan)
+    assert (timed_dry_run(SMALL, "cpu").seconds or 0) > 0
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_what_does_not_fit_is_not_probed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("thinwire.workflows.train.memory_bytes", lambda: 1000)
-    assert dry_run(SMALL, "cpu", probe=True)["seconds"] is None
+    assert timed_dry_run(SMALL, "cpu").seconds is None
 
 
 MEASURE = """
 import json, sys, time
+from dataclasses import asdict
 from pathlib import Path
 from thinwire.training.config_file import from_yaml
-from thinwire.workflows.train import dry_run, train
+from thinwire.workflows.train import dry_run, timed_dry_run, train
 
 def status(key):
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(key))
@@ -92,11 +93,11 @@ def status(key):
 config = from_yaml(Path(sys.argv[1]).read_text(), Path(sys.argv[1]))
 warm = from_yaml(Path(sys.argv[2]).read_text(), Path(sys.argv[2]))
 train(warm, Path(sys.argv[3] + "-warm"))
-plan = dry_run(config, "cpu", probe=len(sys.argv) > 4)
+plan = timed_dry_run(config, "cpu") if len(sys.argv) > 4 else dry_run(config)
 Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
 before = status("VmRSS")
 result = train(config, Path(sys.argv[3]))
-print(json.dumps({"plan": plan, "growth": status("VmHWM") - before, "seconds": result["seconds"]}))
+print(json.dumps({"plan": asdict(plan), "growth": status("VmHWM") - before, "seconds": result.seconds}))
 """
 
 

@@ -11,8 +11,8 @@ def test_a_recipe_knows_its_name_and_can_be_planned(name: str) -> None:
     assert config.recipe == name
     plan = dry_run(config)
     t, m = config.train, config.model
-    assert plan["tokens"] >= t.n_tokens and plan["tokens"] - t.n_tokens < t.batch_size * m.context
-    assert (plan["nonzero"] == plan["parameters"]) is (t.density == 1.0)
+    assert plan.tokens >= t.n_tokens and plan.tokens - t.n_tokens < t.batch_size * m.context
+    assert (plan.nonzero == plan.parameters) is (t.density == 1.0)
     assert (t.density == 1.0) is (m.activation_frac == 1.0)  # a dense twin has no AbsTopK either
 
 
@@ -29,7 +29,7 @@ def test_the_papers_models_have_the_published_constants() -> None:
     assert (narrow.model.d_model, narrow.train.density) == (1024, 1 / 64)
     assert (wide.model.d_model, wide.train.density) == (2048, 1 / 256)
     # 8 layers of 12 D^2 weights and 9 D biases + 2 D gains, two embeddings V D, the bigram table V^2, a last gain D
-    assert dry_run(wide)["parameters"] == 8 * (12 * 2048**2 + 11 * 2048) + 2 * 2048 * 2048 + 2048**2 + 2048
+    assert dry_run(wide).parameters == 8 * (12 * 2048**2 + 11 * 2048) + 2 * 2048 * 2048 + 2048**2 + 2048
 
 
 def test_small_is_small() -> None:

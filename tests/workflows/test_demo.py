@@ -13,7 +13,7 @@ import thinwire
 from thinwire.cli.main import main
 from thinwire.errors import CorruptFile, UserError
 from thinwire.progress import Advance, Progress, silent
-from thinwire.storage.files import read_sealed
+from thinwire.storage.files import add_sealed, read_sealed
 from thinwire.tasks.registry import get_task
 from thinwire.training.config import RunConfig
 from thinwire.workflows import demo
@@ -221,8 +221,7 @@ def test_a_kill_while_the_journal_is_written_loses_nothing(
 ) -> None:
     """Whichever rename is the last that happens, the journal is there with its old or its new content."""
     journal = demo.Journal(tmp_path / "demo", seed=0)
-    journal.values["command"] = "old"
-    journal.write()
+    journal.keep(command="old")
     left = [step]
     replace = thinwire.storage.files.os.replace  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -232,11 +231,10 @@ def test_a_kill_while_the_journal_is_written_loses_nothing(
         left[0] -= 1
         replace(*paths)
 
-    journal.values["command"] = "new"
     with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
         patch.setattr("thinwire.storage.files.os.replace", dying)
-        journal.write()
-    assert demo.Journal(tmp_path / "demo", seed=0).values["command"] in ("old", "new")
+        journal.keep(command="new")
+    assert demo.Journal(tmp_path / "demo", seed=0).decided.command in ("old", "new")
 
 
 @pytest.mark.parametrize(
@@ -248,8 +246,8 @@ def test_a_kill_while_the_journal_is_written_loses_nothing(
     ],
 )
 def test_a_journal_that_no_demo_writes_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    journal = demo.Journal(tmp_path / "demo", seed=0)
-    journal.values |= changes
-    journal.write()
+    out = demo.Journal(tmp_path / "demo", seed=0).out
+    values = json.loads(read_sealed(out, "demo.json")) | changes
+    add_sealed(out, "demo.json", json.dumps(values))
     with pytest.raises(CorruptFile, match=message):
-        demo.Journal(tmp_path / "demo", seed=0)
+        demo.Journal(out, seed=0)

@@ -1,6 +1,5 @@
 """The doctor measures the machine, and each check can fail and says what would help."""
 
-import json
 import subprocess
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 
 from thinwire import __version__
 from thinwire.runs.environment import Environment, commit, environment, machine, versions
-from thinwire.storage.files import record_json, to_json
+from thinwire.storage.files import record_json
 from thinwire.storage.records import read_record
 from thinwire.workflows import doctor as checks
 from thinwire.workflows.doctor import Check, doctor
@@ -18,13 +17,12 @@ GIB = 1 << 30
 
 def test_this_machine_passes_and_every_check_runs() -> None:
     result = doctor()
-    assert result["ok"] is True
-    assert [check["name"] for check in result["checks"]] == [
+    assert result.ok is True
+    assert [check.name for check in result.checks] == [
         *("python", "packages", "numba", "kernels", "threads", "memory", "disk", "cache", "device", "repeatable")
     ]
-    assert all(check["detail"] for check in result["checks"])
-    assert all(check["remedy"] == "" for check in result["checks"] if check["status"] == "ok")
-    assert json.loads(to_json(result)) == result
+    assert all(check.detail for check in result.checks)
+    assert all(check.remedy == "" for check in result.checks if check.status == "ok")
 
 
 @pytest.mark.parametrize(
@@ -76,13 +74,13 @@ def test_a_kernel_that_computes_something_else_fails(monkeypatch: pytest.MonkeyP
 def test_one_failure_makes_the_whole_fail_and_stops_what_builds_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "FIRST_CHECKS", (lambda: checks.check_packages(["no_such_package"]),))
     result = doctor()
-    assert result["ok"] is False
-    assert [check["name"] for check in result["checks"]] == ["packages"]
+    assert result.ok is False
+    assert [check.name for check in result.checks] == ["packages"]
 
 
 def test_a_warning_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "CHECKS", (lambda: checks.check_threads(threads=2, cores=1),))
-    assert doctor()["ok"] is True
+    assert doctor().ok is True
 
 
 def test_environment_names_what_a_repetition_needs() -> None:

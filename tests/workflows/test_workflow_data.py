@@ -27,20 +27,20 @@ def both(tmp_path: Path) -> tuple[str, str]:
 
 def test_rates_are_places_per_megabyte_of_each_source(both: tuple[str, str]) -> None:
     found = inspect(DataConfig(both))
-    rows = {row["source"]: row for row in found.tasks if row["task"] == "single_double_quote"}
+    rows = {row.source: row for row in found.tasks if row.task == "single_double_quote"}
     # a file of 10 lines of 13 bytes and one of 7 has 10 places: 10 / 137 x 1,000,000
-    assert rows[both[0]]["clean"] == pytest.approx(1e7 / 137) and rows[both[0]]["corrupt"] == 0
-    assert rows[both[1]]["corrupt"] == pytest.approx(1e7 / 137) and rows[both[1]]["clean"] == 0
-    given = {row["source"]: row["train_bytes"] for row in found.sources}
+    assert rows[both[0]].clean == pytest.approx(1e7 / 137) and rows[both[0]].corrupt == 0
+    assert rows[both[1]].corrupt == pytest.approx(1e7 / 137) and rows[both[1]].clean == 0
+    given = {row.source: row.train_bytes for row in found.sources}
     n_double, n_single = given[both[0]], given[both[1]]
-    assert rows[ALL]["clean"] == pytest.approx(1e7 / 137 * n_double / (n_double + n_single))
-    assert [row["n_documents"] for row in found.sources] == [40, 80]
+    assert rows[ALL].clean == pytest.approx(1e7 / 137 * n_double / (n_double + n_single))
+    assert [row.n_documents for row in found.sources] == [40, 80]
 
 
 def test_shares_weigh_what_they_give(both: tuple[str, str]) -> None:
     rows = inspect(DataConfig((f"{both[0]}=0.25", f"{both[1]}=0.75"))).tasks
-    (row,) = [row for row in rows if (row["task"], row["source"]) == ("single_double_quote", ALL)]
-    assert row["clean"] / row["corrupt"] == pytest.approx(1 / 3, rel=0.05)
+    (row,) = [row for row in rows if (row.task, row.source) == ("single_double_quote", ALL)]
+    assert row.clean / row.corrupt == pytest.approx(1 / 3, rel=0.05)
 
 
 def test_the_verb_prints_a_table_or_json(both: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,10 @@ import pytest
 
 import thinwire
 from thinwire.circuits.artefact import load_circuit
+from thinwire.cli.tables import plain
 from thinwire.errors import UserError
 from thinwire.runs.run import Run
-from thinwire.storage.files import read_sealed
+from thinwire.storage.files import read_sealed, to_json
 from thinwire.verification.budget import BUDGETS
 from thinwire.workflows.verify import verify, verify_run
 
@@ -63,7 +64,10 @@ def test_the_seed_decides_the_random_sets_and_nothing_else(own_pruned: Run) -> N
 
 def test_all_circuits_of_a_run_are_verified(own_pruned: Run) -> None:
     found = verify_run(own_pruned.path)
-    assert [Path(row["path"]) for row in found["circuits"]] == list(own_pruned.circuit_directories())
+    assert [Path(circuit.path) for circuit in found.circuits] == list(own_pruned.circuit_directories())
+    (path,) = own_pruned.circuit_directories()
+    stored = json.loads(read_sealed(path, "verify.json"))
+    assert json.loads(to_json(plain(found)))["circuits"] == [{"path": str(path), **stored}]
 
 
 def test_a_run_without_circuits_says_how_to_find_some(tiny_path: Path) -> None:

@@ -6,7 +6,8 @@ own, which only rearranges rows.
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields as fields_of
+from dataclasses import is_dataclass
 from typing import Any
 
 from rich.console import Console
@@ -16,19 +17,21 @@ from rich.text import Text
 from thinwire.cli.console import value_text
 from thinwire.storage.files import to_json
 
-Result = Mapping[str, Any]
 Row = Mapping[str, Any]
 
 PLAIN_WIDTH = 160
 """Width of tables in characters when stdout is no terminal."""
 
 
-def plain(result: Any) -> Result:
-    """A result as `--json` prints it: a record's fields, or the mapping that it is."""
-    if is_dataclass(result) and not isinstance(result, type):
-        return asdict(result)
-    assert isinstance(result, Mapping)
-    return result
+def plain(value: Any) -> Any:
+    """A result as `--json` prints it: the fields of a record, unless it says itself how it is written (`to_dict`)."""
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields_of(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def show_json(result: Any) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 from thinwire.verification.budget import BUDGETS, BudgetName
 from thinwire.verification.claim import Claim
 from thinwire.verification.finding import Finding
+from thinwire.verification.necessity import Necessity
+from thinwire.verification.sufficiency import Sufficiency
 from thinwire.verification.verdict import Level, Verdict
 
 SCHEMA_VERSION = 4
@@ -14,8 +16,26 @@ SCHEMA_VERSION = 4
 in some tests and all induced ones in others."""
 
 
+class Examined:
+    """What has findings, read from a file or just found: those of the two tests that are run of every circuit."""
+
+    findings: Mapping[str, Finding]
+
+    @property
+    def sufficiency(self) -> Sufficiency:
+        found = self.findings["sufficiency"]
+        assert isinstance(found, Sufficiency)
+        return found
+
+    @property
+    def necessity(self) -> Necessity:
+        found = self.findings["necessity"]
+        assert isinstance(found, Necessity)
+        return found
+
+
 @dataclass(frozen=True)
-class Verification:
+class Verification(Examined):
     """The verdict on one claim, with everything that it rests on."""
 
     claim: Claim

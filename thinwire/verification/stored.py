@@ -11,10 +11,8 @@ from thinwire.errors import CorruptFile
 from thinwire.storage.records import Count, Name, Seed, Sha256, Text, convert, of_version
 from thinwire.verification.budget import BudgetName
 from thinwire.verification.finding import HEAD, Finding
-from thinwire.verification.necessity import Necessity
 from thinwire.verification.registry import TESTS
-from thinwire.verification.result import SCHEMA_VERSION
-from thinwire.verification.sufficiency import Sufficiency
+from thinwire.verification.result import SCHEMA_VERSION, Examined
 from thinwire.verification.verdict import Level, PaperLevel
 
 ALWAYS = ("sufficiency", "necessity")
@@ -56,7 +54,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class StoredVerification:
+class StoredVerification(Examined):
     """A verify.json: what it judges and how, and the finding of every test by its name."""
 
     judged: Judged
@@ -65,18 +63,6 @@ class StoredVerification:
     @property
     def verdict(self) -> Level:
         return self.judged.verdict
-
-    @property
-    def sufficiency(self) -> Sufficiency:
-        found = self.findings["sufficiency"]
-        assert isinstance(found, Sufficiency)
-        return found
-
-    @property
-    def necessity(self) -> Necessity:
-        found = self.findings["necessity"]
-        assert isinstance(found, Necessity)
-        return found
 
 
 def read_verification(values: Any, where: Path | str) -> StoredVerification:

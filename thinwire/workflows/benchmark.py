@@ -6,8 +6,8 @@ Per model and method: precision, recall and AUROC of nodes and of edges, CPR and
 model: what `verify` says of the true circuit and of its mutations.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from thinwire.errors import UserError
 from thinwire.ground_truth.families import FAMILIES, known_model
 from thinwire.ground_truth.mutations import PER_KIND, mutations
-from thinwire.ground_truth.results import SCHEMA_VERSION, ModelResult
+from thinwire.ground_truth.results import SCHEMA_VERSION, AgainstTruth, ModelResult
 from thinwire.ground_truth.sizes import SizeName
 from thinwire.progress import Progress, silent
 from thinwire.pruning.config import PruneConfig
@@ -25,8 +25,6 @@ from thinwire.storage.files import read_json, write_json
 from thinwire.verification.budget import BudgetName
 from thinwire.workflows.contenders import METHODS, all_edges
 from thinwire.workflows.known_model import hold_method, judge_claim, pruning_problem
-
-MEANS = ("precision", "recall", "auroc", "cpr", "cmd")
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,58 @@ class BenchmarkConfig:
     def __post_init__(self) -> None:
         check(self, n_less="[0, 1e6]", target_loss="(0, 100]")
 
-    def settings(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As files hold it."""
         return {**asdict(self), "methods": list(self.methods)}
+
+
+@dataclass(frozen=True)
+class Means:
+    """Over models, of what is measured of nodes or of edges against the truth."""
+
+    precision: float
+    recall: float
+    auroc: float
+    cpr: float
+    cmd: float
+
+
+@dataclass(frozen=True)
+class MethodSummary:
+    """One method over all models."""
+
+    n_exact: int
+    n_minimal_sufficient: int
+    nodes: Means
+    edges: Means
+    seconds: float
+    """Mean."""
+
+
+@dataclass(frozen=True)
+class VerdictCounts:
+    """What `verify` says of true circuits and of wrong ones."""
+
+    n_truths: int
+    n_truths_faithful: int
+    n_mutations: int
+    n_mutations_faithful: int
+
+
+@dataclass(frozen=True)
+class BenchmarkSummary:
+    n_models: int
+    methods: Mapping[str, MethodSummary]
+    verdicts: VerdictCounts
+
+
+@dataclass(frozen=True)
+class BenchmarkResult:
+    """What `thinwire benchmark` prints."""
+
+    out: str
+    summary: BenchmarkSummary
+    models: tuple[ModelResult, ...]
 
 
 class Member(NamedTuple):
@@ -73,8 +120,8 @@ def benchmark(
     resume: bool = False,
     workers: int = 1,
     progress: Progress = silent,
-) -> dict[str, Any]:
-    """Measure every family (by default all) in every size and seed; the result is what `--json` prints.
+) -> BenchmarkResult:
+    """Measure every family (by default all) in every size and seed.
 
     With `resume` models that `out` holds, measured under the same config, are not measured again; without it `out` must
     hold none. Raises `UserError` naming an unknown family or method.
@@ -96,8 +143,8 @@ def benchmark(
             for job in missing:
                 measure_job(*job, progress=progress)
                 advance(1)
-    models = [_read(out, member) for member in members]
-    return {"out": str(out), "summary": summarise(models), "models": [model.to_dict() for model in models]}
+    models = tuple(_read(out, member) for member in members)
+    return BenchmarkResult(str(out), _summary(models), models)
 
 
 def _check(families: Sequence[str], config: BenchmarkConfig) -> None:
@@ -116,7 +163,7 @@ def _is_done(out: Path, member: Member, config: BenchmarkConfig) -> bool:
     if not path.exists():
         return False
     stored = read_json(path)
-    return (stored["schema_version"], stored["settings"]) == (SCHEMA_VERSION, config.settings())
+    return (stored["schema_version"], stored["settings"]) == (SCHEMA_VERSION, config.to_dict())
 
 
 def measure_job(out: Path, member: Member, config: BenchmarkConfig, progress: Progress = silent) -> None:
@@ -139,33 +186,38 @@ def measure_job(out: Path, member: Member, config: BenchmarkConfig, progress: Pr
         n_true_edges=len(known.truth.wires),
         methods=methods,
         verdicts=verdicts,
-        settings=config.settings(),
+        settings=config.to_dict(),
     )
     write_json(member.path(out), result.to_dict())
 
 
-def summarise(models: Sequence[ModelResult]) -> dict[str, Any]:
+def _summary(models: Sequence[ModelResult]) -> BenchmarkSummary:
     """Over all models: how often each method is exact, means, and what the verdicts say of truths and mutations."""
-    rows = [row for model in models for row in model.methods]
-    methods = {}
-    for name in dict.fromkeys(row.method for row in rows):
-        own = [row for row in rows if row.method == name]
-        methods[name] = {
-            "n_exact": sum(row.exact for row in own),
-            "n_minimal_sufficient": sum(row.sufficient for row in own),
-            "nodes": {key: fmean(getattr(row.nodes, key) for row in own) for key in MEANS},
-            "edges": {key: fmean(getattr(row.edges, key) for row in own) for key in MEANS},
-            "seconds": fmean(row.seconds for row in own),
-        }
+    names = dict.fromkeys(row.method for model in models for row in model.methods)
     said = [verdict for model in models for verdict in model.verdicts]
     truths, wrong = [v for v in said if v.claim == "truth"], [v for v in said if v.claim != "truth"]
-    return {
-        "n_models": len(models),
-        "methods": methods,
-        "verdicts": {
-            "n_truths": len(truths),
-            "n_truths_faithful": sum(v.right for v in truths),
-            "n_mutations": len(wrong),
-            "n_mutations_faithful": sum(not v.right for v in wrong),
-        },
-    }
+    return BenchmarkSummary(
+        n_models=len(models),
+        methods={name: _over_models(name, models) for name in names},
+        verdicts=VerdictCounts(
+            n_truths=len(truths),
+            n_truths_faithful=sum(v.right for v in truths),
+            n_mutations=len(wrong),
+            n_mutations_faithful=sum(not v.right for v in wrong),
+        ),
+    )
+
+
+def _over_models(method: str, models: Sequence[ModelResult]) -> MethodSummary:
+    rows = [row for model in models for row in model.methods if row.method == method]
+    return MethodSummary(
+        n_exact=sum(row.exact for row in rows),
+        n_minimal_sufficient=sum(row.sufficient for row in rows),
+        nodes=_means([row.nodes for row in rows]),
+        edges=_means([row.edges for row in rows]),
+        seconds=fmean(row.seconds for row in rows),
+    )
+
+
+def _means(found: Sequence[AgainstTruth]) -> Means:
+    return Means(**{field.name: fmean(getattr(one, field.name) for one in found) for field in fields(Means)})

@@ -6,35 +6,34 @@ out/demo.json               what was decided and how long it took; a demo that w
 out/summary.json  out/report.html
 """
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from thinwire.circuits.solved import MODEL_ACCURACY, MODEL_LOSS
 from thinwire.errors import UserError
-from thinwire.frontier.compare import nearest_twin, next_twins, smallest
+from thinwire.frontier.compare import Summary, nearest_twin, next_twins, smallest
 from thinwire.progress import Progress, silent
 from thinwire.pruning.config import PruneConfig
 from thinwire.pruning.requirement import REQUIREMENTS
 from thinwire.runs.jobs import local_pool, run_jobs
 from thinwire.runs.run import Run, load_run, open_run
-from thinwire.storage.files import MANIFEST, add_sealed, is_sealed, read_sealed, read_sealed_record, seal, to_json
+from thinwire.storage.files import MANIFEST, add_sealed, is_sealed, read_sealed_record, record_json, seal
 from thinwire.tasks.registry import all_tasks
 from thinwire.training import recipes
 from thinwire.training.config import RunConfig
 from thinwire.training.threads import use_threads
-from thinwire.viewer.contract import SIDES, Side
+from thinwire.viewer.contract import SIDES, Side, Stage, TaskSelection, TwinTried
 from thinwire.workflows.comparison import write_comparison
-from thinwire.workflows.decided import DEMO_FILE, Decided
+from thinwire.workflows.decided import DEMO_FILE, Decided, TaskChoice
 from thinwire.workflows.prune import circuit_directory, means_of, prune_settings
-from thinwire.workflows.tasks import check_task
-from thinwire.workflows.train import dry_run, resolve, train
+from thinwire.workflows.tasks import TaskCheck, check_task
+from thinwire.workflows.train import Plan, dry_run, resolve, train
 from thinwire.workflows.verify import verify_job
 
 FIRST_TASK = "single_double_quote"
@@ -65,6 +64,30 @@ SELECTION_RULE = (
 )
 COMMAND = "make demo"
 
+K = TypeVar("K")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoResult(Summary):
+    """What `thinwire demo` prints: summary.json, where the report is, and how long each stage took."""
+
+    report: str
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """What `thinwire demo --dry-run` prints."""
+
+    budget_seconds: Mapping[str, int]
+    """Stage -> seconds."""
+    sparse: Plan
+    dense: Mapping[str, Plan]
+    """Width of a candidate for the twin -> its training, on all tokens."""
+    first_task: str
+    n_tasks: int
+    k_coefs: tuple[float, ...]
+
 
 class Journal:
     """demo.json: decisions and seconds, written after every step."""
@@ -72,27 +95,21 @@ class Journal:
     def __init__(self, out: Path, seed: int) -> None:
         self.out = out
         if is_sealed(out, DEMO_FILE):
-            read_sealed_record(Decided, out, DEMO_FILE)  # raises for what no demo writes
-            self.values: dict[str, Any] = json.loads(read_sealed(out, DEMO_FILE))
-            if self.values["seed"] != seed:
-                raise UserError(f"{out} holds a demo with seed {self.values['seed']}; choose another --out")
+            self.decided = read_sealed_record(Decided, out, DEMO_FILE)
+            if self.decided.seed != seed:
+                raise UserError(f"{out} holds a demo with seed {self.decided.seed}; choose another --out")
             return
         if out.exists() and [p for p in out.iterdir() if p.name != MANIFEST and not p.name.startswith(f".{MANIFEST}")]:
             raise UserError(f"{out} holds something else than a demo; choose another --out")
         out.mkdir(parents=True, exist_ok=True)
         seal(out, [])
-        self.values = {
-            "seed": seed,
-            "command": COMMAND,
-            "candidates": TWINS,
-            "first_candidates": FIRST_TWINS,
-            "seconds": {},
-            "stages": [],
-        }
-        self.write()
+        self.decided = Decided(seed)
+        self.keep(command=COMMAND, candidates=TWINS, first_candidates=FIRST_TWINS)
 
-    def write(self) -> None:
-        add_sealed(self.out, DEMO_FILE, to_json(self.values))
+    def keep(self, **decisions: Any) -> None:
+        """Write these fields of `Decided`, beside what is there."""
+        self.decided = replace(self.decided, **decisions)
+        add_sealed(self.out, DEMO_FILE, record_json(self.decided))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -101,55 +118,50 @@ class Journal:
         try:
             yield
         finally:
-            seconds = self.values["seconds"]
-            seconds[name] = seconds.get(name, 0.0) + time.monotonic() - began
-            self.values["stages"] = stages(seconds)
-            self.write()
+            so_far = self.decided.seconds
+            seconds = so_far | {name: so_far.get(name, 0.0) + time.monotonic() - began}
+            self.keep(seconds=seconds, stages=_stages(seconds))
 
 
-def demo(out: str | Path, *, seed: int = 0, device: str = "auto", progress: Progress = silent) -> dict[str, Any]:
+def demo(out: str | Path, *, seed: int = 0, device: str = "auto", progress: Progress = silent) -> DemoResult:
     """Run the whole pipeline into `out`, or go on with a demo of the same seed that was stopped there.
 
-    Returns summary.json's content with the path of the report. Raises `UserError` when `out` holds something else.
+    Raises `UserError` when `out` holds something else.
     """
     with local_pool(WORKERS) if WORKERS > 1 else nullcontext() as pool:
         return _demo(Journal(Path(out), seed), device, pool, progress)
 
 
-def _demo(journal: Journal, device: str, pool: Executor | None, progress: Progress) -> dict[str, Any]:
-    seed = journal.values["seed"]
+def _demo(journal: Journal, device: str, pool: Executor | None, progress: Progress) -> DemoResult:
+    out, seed = journal.out, journal.decided.seed
     with journal.stage("train sparse"):
         sparse_loss = _train(journal, "sparse", recipes.demo(), device, progress)
     with journal.stage("train dense"):
         _train_twin(journal, sparse_loss, device, pool, progress)
-    runs: dict[Side, Run] = {kind: load_run(journal.out / kind, device) for kind in SIDES}
+    runs: dict[Side, Run] = {kind: load_run(out / kind, device) for kind in SIDES}
     with journal.stage("choose tasks"):
         names = _choose_tasks(journal, runs)
     with journal.stage("prune"):
         chosen = _prune(runs, names, seed, pool, progress)
-        journal.values["chosen"] = {
-            name: {kind: str(path.relative_to(journal.out)) for kind, path in paths.items()}
-            for name, paths in chosen.items()
-        }
+        journal.keep(chosen=_inside(out, chosen))
     with journal.stage("check"):
         jobs = [(str(runs[kind].path), path, seed, device) for paths in chosen.values() for kind, path in paths.items()]
         _side_by_side(pool, verify_job, jobs, "check", progress)
     with journal.stage("ladder"):
         rungs = _climb(runs["sparse"], names, seed, pool, progress)
-        journal.values["ladder"] = {
-            name: {requirement: str(path.relative_to(journal.out)) for requirement, path in paths.items()}
-            for name, paths in rungs.items()
-        }
+        journal.keep(ladder=_inside(out, rungs))
     with journal.stage("report"):
-        summary = write_comparison(journal.out, runs)
-    return {**asdict(summary), "report": str(journal.out / "report.html"), "stages": journal.values["stages"]}
+        summary = write_comparison(out, runs)
+    return DemoResult(**vars(summary), report=str(out / "report.html"), stages=journal.decided.stages)
 
 
-def stages(seconds: dict[str, float]) -> list[dict[str, Any]]:
-    """Stage, budget and seconds, in order."""
-    return [
-        {"name": name, "budget_seconds": budget, "seconds": seconds.get(name, 0.0)} for name, budget in BUDGET.items()
-    ]
+def _stages(seconds: Mapping[str, float]) -> tuple[Stage, ...]:
+    return tuple(Stage(name, float(budget), seconds.get(name, 0.0)) for name, budget in BUDGET.items())
+
+
+def _inside(out: Path, paths: Mapping[str, Mapping[K, Path]]) -> dict[str, dict[K, str]]:
+    """The same paths as they are named in `out`, which may be moved."""
+    return {name: {key: str(path.relative_to(out)) for key, path in own.items()} for name, own in paths.items()}
 
 
 def _with_seed(config: RunConfig, seed: int) -> RunConfig:
@@ -167,7 +179,7 @@ def _side_by_side(
 
 def _train(journal: Journal, name: str, config: RunConfig, device: str, progress: Progress) -> float:
     """Train, or finish, one run; returns its held-out loss."""
-    return train_job(journal.out / name, resolve(_with_seed(config, journal.values["seed"])), device, progress)
+    return train_job(journal.out / name, resolve(_with_seed(config, journal.decided.seed)), device, progress)
 
 
 def train_job(path: Path, config: RunConfig, device: str, progress: Progress = silent) -> float:
@@ -175,23 +187,19 @@ def train_job(path: Path, config: RunConfig, device: str, progress: Progress = s
     resume = (path / MANIFEST).exists()
     if resume and load_run(path, device).config != config:
         raise UserError(f"{path} was made by another version of the demo; choose another --out")
-    return train(config, path, resume=resume, device=device, progress=progress)["heldout_loss"]
+    return train(config, path, resume=resume, device=device, progress=progress).heldout_loss
 
 
 def _train_twin(journal: Journal, sparse_loss: float, device: str, pool: Executor | None, progress: Progress) -> None:
     """Train dense models by the stated rule, keep the nearest in loss as out/dense."""
-    out, values = journal.out, journal.values
-    if "twins" not in values:
+    out = journal.out
+    if not journal.decided.twins:
         losses = _try_twins(journal, sparse_loss, device, pool, progress)
-        tried = [
-            {"d_model": TWINS[i][0], "tokens_frac": TWINS[i][1], "heldout_loss": loss}
-            for i, loss in sorted(losses.items())
-        ]
-        best = nearest_twin(sparse_loss, [(twin["d_model"], twin["heldout_loss"]) for twin in tried])
-        values["twins"] = [twin | {"chosen": i == best} for i, twin in enumerate(tried)]
-        values["heldout_loss"] = {"sparse": sparse_loss, "dense": tried[best]["heldout_loss"]}
-        journal.write()
-    name = next(_twin_name(twin["d_model"], twin["tokens_frac"]) for twin in values["twins"] if twin["chosen"])
+        tried = [TwinTried(*TWINS[i], loss, chosen=False) for i, loss in sorted(losses.items())]
+        best = tried[nearest_twin(sparse_loss, [(twin.d_model, twin.heldout_loss) for twin in tried])]
+        twins = tuple(replace(twin, chosen=twin is best) for twin in tried)
+        journal.keep(twins=twins, heldout_loss={"sparse": sparse_loss, "dense": best.heldout_loss})
+    name = next(_twin_name(twin.d_model, twin.tokens_frac) for twin in journal.decided.twins if twin.chosen)
     if (out / name).exists() and not (out / "dense").exists():
         os.replace(out / name, out / "dense")
 
@@ -214,7 +222,7 @@ def _twin(journal: Journal, width: int, tokens_frac: float) -> RunConfig:
     config = replace(
         config, threads=1, train=replace(config.train, n_tokens=round(tokens_frac * config.train.n_tokens))
     )
-    return _with_seed(config, journal.values["seed"])
+    return _with_seed(config, journal.decided.seed)
 
 
 def _twin_name(width: int, tokens_frac: float) -> str:
@@ -227,7 +235,7 @@ def _names(positions: Sequence[int]) -> str:
 
 def _choose_tasks(journal: Journal, runs: Mapping[Side, Run]) -> list[str]:
     """Fix the list of tasks by the whole models' accuracy, before any pruning."""
-    if "selection" not in journal.values:
+    if journal.decided.selection is None:
         checks = {kind: {name: check_task(run, name) for name in all_tasks()} for kind, run in runs.items()}
         done = [row for name, row in checks["sparse"].items() if row.model_does and name != FIRST_TASK]
         done.sort(key=lambda row: row.loss or 0.0)
@@ -235,23 +243,23 @@ def _choose_tasks(journal: Journal, runs: Mapping[Side, Run]) -> list[str]:
         names = [*first, *(row.name for row in done[: N_TASKS - len(first)])]
         if not names:
             raise UserError("no task can be pruned: the sparse model does none; another --seed may do better")
-        journal.values["selection"] = {
-            "rule": SELECTION_RULE,
-            "names": names,
-            "tasks": [
-                {
-                    "name": name,
-                    **{f"{kind}_accuracy": checks[kind][name].accuracy for kind in runs},
-                    **{f"{kind}_loss": checks[kind][name].loss for kind in runs},
-                    "solved": row.model_does,
-                    "selected": name in names,
-                    "unavailable": row.reason,
-                }
-                for name, row in checks["sparse"].items()
-            ],
-        }
-        journal.write()
-    return journal.values["selection"]["names"]
+        tasks = [_selection(row, checks["dense"][name], name in names) for name, row in checks["sparse"].items()]
+        journal.keep(selection=TaskChoice(SELECTION_RULE, tasks, tuple(names)))
+    assert journal.decided.selection is not None
+    return list(journal.decided.selection.names)
+
+
+def _selection(sparse: TaskCheck, dense: TaskCheck, selected: bool) -> TaskSelection:
+    return TaskSelection(
+        name=sparse.name,
+        solved=sparse.model_does,
+        selected=selected,
+        sparse_accuracy=sparse.accuracy,
+        sparse_loss=sparse.loss,
+        dense_accuracy=dense.accuracy,
+        dense_loss=dense.loss,
+        unavailable=sparse.reason,
+    )
 
 
 def _prune(
@@ -296,13 +304,13 @@ def _climb(
     return paths
 
 
-def demo_plan() -> dict[str, Any]:
+def demo_plan() -> DemoPlan:
     """What `demo` would do, stage by stage; starts nothing."""
-    return {
-        "budget_seconds": BUDGET,
-        "sparse": dry_run(recipes.demo()),
-        "dense": {f"d_model {width}": dry_run(recipes.demo_dense(width)) for width in sorted({w for w, _ in TWINS})},
-        "first_task": FIRST_TASK,
-        "n_tasks": N_TASKS,
-        "k_coefs": list(K_COEFS),
-    }
+    return DemoPlan(
+        budget_seconds=BUDGET,
+        sparse=dry_run(recipes.demo()),
+        dense={f"d_model {width}": dry_run(recipes.demo_dense(width)) for width in sorted({w for w, _ in TWINS})},
+        first_task=FIRST_TASK,
+        n_tasks=N_TASKS,
+        k_coefs=K_COEFS,
+    )

@@ -7,10 +7,10 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from thinwire.runs.environment import PACKAGES, memory_bytes, usable_cores
 
@@ -28,12 +28,25 @@ class Check:
     remedy: str = ""
 
 
-def doctor() -> dict[str, Any]:
-    """Runs the checks: `{"checks": [{name, status, detail, remedy}], "ok": whether none failed}`."""
+@dataclass(frozen=True)
+class Checkup:
+    """What `thinwire doctor` prints."""
+
+    checks: tuple[Check, ...]
+    ok: bool
+    """Whether none failed."""
+
+
+def doctor() -> Checkup:
+    """Runs the checks; where one of the first fails, no others."""
     checks = [check() for check in FIRST_CHECKS]
-    if all(check.status != "fail" for check in checks):
+    if _none_failed(checks):
         checks += [check() for check in CHECKS]
-    return {"checks": [asdict(check) for check in checks], "ok": all(check.status != "fail" for check in checks)}
+    return Checkup(tuple(checks), _none_failed(checks))
+
+
+def _none_failed(checks: Sequence[Check]) -> bool:
+    return all(check.status != "fail" for check in checks)
 
 
 def check_python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Check:

@@ -100,7 +100,7 @@ def _circuit_then(run: Run, path: Path, last: Circuit) -> CircuitThen | None:
         n_nodes=found.n_nodes,
         n_edges=found.n_edges,
         test_loss=found.scores["test"].loss,
-        target_met=found.status == "solved",
+        target_met=found.target_met,
         overlap=jaccard(found.nodes, last.nodes),
     )
 

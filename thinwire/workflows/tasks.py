@@ -1,9 +1,8 @@
 """List, show and check tasks."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from thinwire.circuits.prompts import Prompts, logit_difference
 from thinwire.circuits.score import two_way_score
@@ -16,33 +15,64 @@ from thinwire.runs.trained import Trained
 from thinwire.tasks.answers import Unavailable
 from thinwire.tasks.registry import all_tasks, get_task, resolve_task
 from thinwire.tasks.shifts import shifts_of
-from thinwire.tasks.task import SPLITS, Split, Task
+from thinwire.tasks.task import SPLITS, Answers, Pair, Split, Task
 from thinwire.tasks.tokens import tokenize
 
 DOES_MEANS = f"accuracy at least {MODEL_ACCURACY} at a loss of at most {MODEL_LOSS} nats"
 
 
-def list_tasks() -> dict[str, Any]:
+@dataclass(frozen=True)
+class ListedTask:
+    """What is said of a task in a list."""
+
+    name: str
+    version: int
+    description: str
+
+
+@dataclass(frozen=True)
+class TaskList:
+    """What `thinwire tasks list` prints."""
+
+    tasks: tuple[ListedTask, ...]
+
+
+@dataclass(frozen=True)
+class ShownTask:
+    """What `thinwire tasks show` prints."""
+
+    name: str
+    version: int
+    description: str
+    excluded_cue: str
+    alternatives: tuple[Answers, ...]
+    shifts: tuple[str, ...]
+    n_pairs: Mapping[Split, int]
+    """Pairs that each split has."""
+    pairs: Mapping[Split, tuple[Pair, ...]]
+    """The first ones of each split."""
+
+
+def list_tasks() -> TaskList:
     """Names and descriptions of all tasks."""
-    found = all_tasks().values()
-    return {"tasks": [{"name": t.name, "version": t.version, "description": t.description} for t in found]}
+    return TaskList(tuple(ListedTask(t.name, t.version, t.description) for t in all_tasks().values()))
 
 
-def show_task(name: str, n_pairs: int = 3) -> dict[str, Any]:
+def show_task(name: str, n_pairs: int = 3) -> ShownTask:
     """One task with its first pairs of every split."""
     check_range("pairs", n_pairs, "[0, 1e6]")
     task = get_task(name)
-    pairs = {split: task.pairs(split) for split in SPLITS}
-    return {
-        "name": task.name,
-        "version": task.version,
-        "description": task.description,
-        "excluded_cue": task.excluded_cue,
-        "alternatives": [asdict(answers) for answers in task.alternatives],
-        "shifts": list(shifts_of(task)),
-        "n_pairs": {split: len(found) for split, found in pairs.items()},
-        "pairs": {split: [asdict(pair) for pair in found[:n_pairs]] for split, found in pairs.items()},
-    }
+    pairs: dict[Split, list[Pair]] = {split: task.pairs(split) for split in SPLITS}
+    return ShownTask(
+        name=task.name,
+        version=task.version,
+        description=task.description,
+        excluded_cue=task.excluded_cue,
+        alternatives=tuple(task.alternatives),
+        shifts=shifts_of(task),
+        n_pairs={split: len(found) for split, found in pairs.items()},
+        pairs={split: tuple(found[:n_pairs]) for split, found in pairs.items()},
+    )
 
 
 @dataclass(frozen=True)

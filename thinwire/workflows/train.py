@@ -2,8 +2,8 @@
 
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from thinwire.storage.tensors import read_tensors
 from thinwire.training import forecast
 from thinwire.training.allocator import return_freed_memory
 from thinwire.training.checkpoint import START, TrainState, checkpoint_directories, read_state, remove_leftovers
-from thinwire.training.config import RunConfig
+from thinwire.training.config import Mode, RunConfig
 from thinwire.training.distributed import Processes, joined, launched, on_this_machine
 from thinwire.training.evaluate import heldout_loss, unigram_loss
 from thinwire.training.loop import Training
@@ -41,6 +41,61 @@ GIB = 1 << 30
 WEIGHT_BYTES = 4
 CURVE_TOKENS = 1 << 15
 """Held-out tokens behind each point of the curve in metrics.jsonl."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What `thinwire train` prints."""
+
+    run: str
+    steps: int
+    tokens: int
+    seconds: float | None
+    """Of all steps; None where there were none."""
+    heldout_loss: float
+    """Nats per token."""
+    unigram_loss: float
+    """What guessing by the tokens' frequencies costs."""
+    learned: bool
+    """Whether the model does better than that; else it is good for nothing."""
+    heldout_in_training: float | None
+    """Share of held-out windows that stand in the training text; None where nobody counted."""
+    fingerprint: str
+    mode: Mode
+    parameters: int
+    nonzero: int
+    sparse_parameters: int
+    """Of the tensors that training keeps sparse."""
+    sparse_nonzero: int
+    savings: Mapping[str, int | float]
+    """What the mode spared (`training.savings.summary`); empty for `exact`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `--json` prints it: savings stand beside the rest."""
+        values = asdict(self)
+        return values | values.pop("savings")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training would do."""
+
+    recipe: str
+    parameters: int
+    nonzero: int
+    steps: int
+    tokens: int
+    memory_bytes: Mapping[str, int]
+    """Of one process, by what for."""
+    threads: int
+
+
+@dataclass(frozen=True)
+class TimedPlan(Plan):
+    """What `thinwire train --dry-run` prints."""
+
+    seconds: float | None
+    """Of the whole training; None where it would not fit in memory."""
 
 
 def resolve(config: RunConfig) -> RunConfig:
@@ -61,13 +116,12 @@ def train(
     device: str = "auto",
     watchers: Sequence[str] = (),
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> TrainResult:
     """Train `config` into the new directory `out`, or, with `resume`, go on with what `out` holds.
 
     A resumed run follows its own config.yaml and ends with the weights that an uninterrupted run gives. Under
     torchrun all processes train it together; only the first shows progress.
-    The result's `learned` is false where the held-out loss is not below `unigram_loss`, what guessing by the tokens'
-    frequencies costs: the run is kept, and is good for nothing.
+    A run that has not `learned` is kept.
     Raises `UserError` when `out` holds another run or the model is too large for this machine, `Diverged` when the loss
     is not finite, `ProcessLost` when another process has ended.
     """
@@ -192,7 +246,7 @@ def _finish(training: Training) -> TrainState:
         ) from None
 
 
-def _close(run: Run, training: Training, state: TrainState) -> dict[str, Any]:
+def _close(run: Run, training: Training, state: TrainState) -> TrainResult:
     """Measure the trained model and keep what was found."""
     model = training.model.requires_grad_(False)
     model.use_costs(None)  # the loss that a run reports is the one `eval` finds
@@ -202,30 +256,24 @@ def _close(run: Run, training: Training, state: TrainState) -> dict[str, Any]:
     final = Final(fingerprint(model), loss, windows[:, 1:].numel())
     if training.processes.first:
         add_sealed(run.path, FINAL, record_json(final))
-    return {
-        "run": str(run.path),
-        "steps": state.step,
-        "tokens": state.step * training.tokens_per_step,
-        "seconds": rows[-1].seconds if rows else None,
-        "heldout_loss": loss,
-        "unigram_loss": unigram,
-        "learned": loss < unigram,
-        "heldout_in_training": run.corpus.heldout_in_training,
-        "fingerprint": final.fingerprint,
-        "mode": training.config.train.mode,
-        **summary(rows),
+    return TrainResult(
+        run=str(run.path),
+        steps=state.step,
+        tokens=state.step * training.tokens_per_step,
+        seconds=rows[-1].seconds if rows else None,
+        heldout_loss=loss,
+        unigram_loss=unigram,
+        learned=loss < unigram,
+        heldout_in_training=run.corpus.heldout_in_training,
+        fingerprint=final.fingerprint,
+        mode=training.config.train.mode,
         **count_parameters(model),
-    }
+        savings=summary(rows),
+    )
 
 
-def dry_run(
-    config: RunConfig, device: str = "auto", probe: bool = False, progress: Progress = silent
-) -> dict[str, Any]:
-    """What `train` would do: parameters, nonzeros, tokens and the memory of one process, in bytes. Writes nothing.
-
-    With `probe`, also how long it would take: three steps are taken on random tokens. `seconds` is None where they
-    would not fit in memory.
-    """
+def dry_run(config: RunConfig) -> Plan:
+    """What `train` would do. Writes nothing."""
     config = resolve(config)
     _check_shares(config, launched())
     use_threads(config.threads)
@@ -235,21 +283,23 @@ def dry_run(
     sparse = {p.name: p.value for p in sparse_parameters(model)}
     kept = sum(count_nonzero(p.numel(), config.train.density) for p in sparse.values())
     dense = n_parameters - sum(p.numel() for p in sparse.values())
-    memory = forecast.memory(config, n_parameters, launched())
-    plan = {
-        "recipe": config.recipe,
-        "parameters": n_parameters,
-        "nonzero": kept + dense,
-        "steps": config.n_steps,
-        "tokens": config.n_steps * config.train.batch_size * config.model.context,
-        "memory_bytes": memory,
-        "threads": config.threads,
-    }
-    if probe:
-        where = pick_device(device)
-        fits = sum(memory.values()) < _room(where)
-        plan["seconds"] = forecast.seconds(config, where, launched(), progress) if fits else None
-    return plan
+    return Plan(
+        recipe=config.recipe,
+        parameters=n_parameters,
+        nonzero=kept + dense,
+        steps=config.n_steps,
+        tokens=config.n_steps * config.train.batch_size * config.model.context,
+        memory_bytes=forecast.memory(config, n_parameters, launched()),
+        threads=config.threads,
+    )
+
+
+def timed_dry_run(config: RunConfig, device: str = "auto", progress: Progress = silent) -> TimedPlan:
+    """`dry_run`, and how long it would take: three steps are taken on random tokens. Writes nothing."""
+    plan, where = dry_run(config), pick_device(device)
+    fits = sum(plan.memory_bytes.values()) < _room(where)
+    seconds = forecast.seconds(resolve(config), where, launched(), progress) if fits else None
+    return TimedPlan(**vars(plan), seconds=seconds)
 
 
 def _room(device: torch.device) -> float:

@@ -4,7 +4,7 @@ Any directory with a circuit.json will do, ours or another's (docs/verification.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,28 @@ from thinwire.verification.material import TaskMaterial
 from thinwire.verification.pruner import Pruned, Pruner, SplitPairs
 from thinwire.verification.result import Verification
 from thinwire.verification.subject import Subject
-from thinwire.verification.sufficiency import Sufficiency
 from thinwire.verification.verdict import judge
+
+
+@dataclass(frozen=True)
+class VerifiedCircuit:
+    """A stored circuit with what was found of it."""
+
+    path: str
+    found: Verification
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of verify.json, and where that is."""
+        return {"path": self.path, **self.found.to_dict()}
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """What `thinwire verify` prints."""
+
+    run: str
+    budget: BudgetName
+    circuits: tuple[VerifiedCircuit, ...]
 
 
 def verify(
@@ -61,8 +81,8 @@ def verify(
     path = directory_of(run, circuit)
     files = read_circuit_files(path, run)
     result = check(run, files, budget=budget, seed=seed, progress=progress)
-    if files.stated_loss is not None and isinstance(alone := result.findings["sufficiency"], Sufficiency):
-        check_stated_loss(path, files.stated_loss, alone.loss)
+    if files.stated_loss is not None:
+        check_stated_loss(path, files.stated_loss, result.sufficiency.loss)
     content = to_json(result.to_dict())
     if (path / MANIFEST).exists():
         add_sealed(path, VERDICT_FILE, content)
@@ -170,17 +190,17 @@ def verify_run(
     seed: int = 0,
     device: str = "auto",
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> VerifyResult:
     """Verify the given circuits, or all that the run holds and that meet `where` (see `runs.selection.Where`).
 
     Raises `UserError` when there are none.
     """
     run = open_run(run_path, device)
     paths = circuits_of(run, circuits, where)
-    results = []
+    verified = []
     with progress("verify", total=len(paths), unit="circuit") as advance:
         for path in paths:
             found = verify(run, path, budget=budget, seed=seed, progress=progress)
-            results.append({"path": str(path), **found.to_dict()})
+            verified.append(VerifiedCircuit(str(path), found))
             advance(1)
-    return {"run": str(run_path), "budget": budget, "circuits": results}
+    return VerifyResult(str(run_path), budget, tuple(verified))

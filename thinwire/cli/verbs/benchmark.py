@@ -1,13 +1,20 @@
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 from rich.console import Console
 
 from thinwire.cli.arguments import Parser, add_resume
 from thinwire.cli.console import RichProgress
-from thinwire.cli.tables import Result, Row, fields, table
+from thinwire.cli.tables import Row, fields, plain, table
 from thinwire.cli.verb import Verb
+
+if TYPE_CHECKING:
+    from thinwire.ground_truth.results import AgainstTruth, MethodResult, ModelResult
+    from thinwire.workflows.benchmark import BenchmarkResult, Means
+
+Kind = Literal["nodes", "edges"]
+KINDS: tuple[Kind, ...] = ("nodes", "edges")
 
 
 def _arguments(parser: Parser, argv: list[str]) -> None:
@@ -36,7 +43,7 @@ def _arguments(parser: Parser, argv: list[str]) -> None:
     add_resume(parser)
 
 
-def _run(arguments: Namespace) -> dict[str, Any]:
+def _run(arguments: Namespace) -> "BenchmarkResult":
     from thinwire.workflows.benchmark import BenchmarkConfig, benchmark
     from thinwire.workflows.contenders import METHODS
 
@@ -57,44 +64,43 @@ def _run(arguments: Namespace) -> dict[str, Any]:
     )
 
 
-def show(console: Console, result: Result) -> None:
+def show(console: Console, result: "BenchmarkResult") -> None:
     """One row for each model and method, nodes then edges; the verdicts that are wrong; then means over models."""
-    models = result["models"]
-    for kind in ("nodes", "edges"):
-        rows = [_row(model, row, kind) for model in models for row in model["methods"]]
+    for kind in KINDS:
+        rows = [_row(model, row, kind) for model in result.models for row in model.methods]
         console.print(table(f"{kind} against the truth", rows))
-    if wrong := [row for model in models for row in _wrong_verdicts(model)]:
+    if wrong := [row for model in result.models for row in _wrong_verdicts(model)]:
         console.print(table("verdicts that are wrong", wrong))
-    summary = result["summary"]
+    summary = result.summary
     means = [
-        {"method": name, "of": kind, "exact": row["n_exact"], "minimal sufficient": row["n_minimal_sufficient"]}
-        | _rounded(row[kind])
-        | {"seconds": row["seconds"]}
-        for name, row in summary["methods"].items()
-        for kind in ("nodes", "edges")
+        {"method": name, "of": kind, "exact": row.n_exact, "minimal sufficient": row.n_minimal_sufficient}
+        | _rounded(getattr(row, kind))
+        | {"seconds": row.seconds}
+        for name, row in summary.methods.items()
+        for kind in KINDS
     ]
-    console.print(table(f"means over {summary['n_models']} models", means))
-    console.print(fields({**summary["verdicts"], "out": result["out"]}))
+    console.print(table(f"means over {summary.n_models} models", means))
+    console.print(fields({**plain(summary.verdicts), "out": result.out}))
 
 
-def _row(model: Row, row: Row, kind: str) -> Row:
-    against = row[kind]
-    head = {"family": model["family"].replace("_", " "), "of": model[f"n_{kind}"], "method": row["method"]}
-    found = {"found / true": f"{against['n_found']} / {against['n_true']}", "exact": against["exact"]}
-    return head | found | _rounded(against) | ({"seconds": row["seconds"]} if kind == "nodes" else {})
+def _row(model: "ModelResult", row: "MethodResult", kind: Kind) -> Row:
+    against, of = (row.nodes, model.n_nodes) if kind == "nodes" else (row.edges, model.n_edges)
+    head = {"family": model.family.replace("_", " "), "of": of, "method": row.method}
+    found = {"found / true": f"{against.n_found} / {against.n_true}", "exact": against.exact}
+    return head | found | _rounded(against) | ({"seconds": row.seconds} if kind == "nodes" else {})
 
 
-def _rounded(against: Row) -> dict[str, float]:
-    return {name: round(against[name], 3) for name in ("precision", "recall", "auroc", "cpr", "cmd")}
+def _rounded(against: "AgainstTruth | Means") -> dict[str, float]:
+    return {name: round(getattr(against, name), 3) for name in ("precision", "recall", "auroc", "cpr", "cmd")}
 
 
-def _wrong_verdicts(model: Row) -> list[Row]:
+def _wrong_verdicts(model: "ModelResult") -> list[Row]:
     """Truths that are not called faithful, and mutations that are."""
     return [
-        {"family": model["family"], "of": model["n_nodes"], "seed": model["seed"]}
-        | {"circuit": said["claim"], "verdict": said["verdict"], "failed": ", ".join(said["failed"])}
-        for said in model["verdicts"]
-        if (said["claim"] == "truth") != (said["verdict"] == "faithful")
+        {"family": model.family, "of": model.n_nodes, "seed": model.seed}
+        | {"circuit": said.claim, "verdict": said.verdict, "failed": ", ".join(said.failed)}
+        for said in model.verdicts
+        if not said.right
     ]
 
 

@@ -1,17 +1,16 @@
 from dataclasses import replace
-from typing import Any
 
 from jsonargparse import Namespace
 from rich.console import Console
 
 from thinwire.cli.arguments import Parser, add_config
 from thinwire.cli.console import RichProgress
-from thinwire.cli.tables import table
+from thinwire.cli.tables import plain, table
 from thinwire.cli.verb import Verb
 from thinwire.data.config import DataConfig
 from thinwire.errors import UserError
 from thinwire.training.recipes import recipe
-from thinwire.workflows.data import Inspected
+from thinwire.workflows.data import Inspected, TaskRates
 
 CLEAR = 0.95
 """Share of right answers from which on it is not printed."""
@@ -38,18 +37,17 @@ def _run(arguments: Namespace) -> Inspected:
 
 def show(console: Console, result: Inspected) -> None:
     """What each source holds; then a row for each task and a column for each source."""
-    console.print(table("sources", result.sources))
+    console.print(table("sources", plain(result.sources)))
     rows: dict[str, dict[str, str]] = {}
     for row in result.tasks:
-        rows.setdefault(row["task"], {"task": row["task"]})[row["source"]] = _cell(row)
+        rows.setdefault(row.task, {"task": row.task})[row.source] = _cell(row)
     title = "places per MB of training text that go on with a task's right answer, clean / corrupt"
     console.print(table(f"{title} (share of right answers, where below 95 %)", list(rows.values())))
 
 
-def _cell(row: dict[str, Any]) -> str:
+def _cell(row: TaskRates) -> str:
     cells = []
-    for side in ("clean", "corrupt"):
-        right, wrong = row[side], row[f"{side}_wrong"]
+    for right, wrong in ((row.clean, row.clean_wrong), (row.corrupt, row.corrupt_wrong)):
         share = right / (right + wrong) if right + wrong else 1.0
         cells.append(f"{right:.3g}" + (f" ({share:.0%})" if share < CLEAR else ""))
     return " / ".join(cells)

@@ -1,13 +1,17 @@
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 from rich.console import Console
 
 from thinwire.cli.arguments import Parser, add_device, add_dry_run, add_resume
 from thinwire.cli.console import RichProgress
-from thinwire.cli.tables import Result, Row, fields, grid, show_any, table
+from thinwire.cli.tables import Row, fields, grid, plain, show_any, table
 from thinwire.cli.verb import Verb
+
+if TYPE_CHECKING:
+    from thinwire.frontier.compare import Cell, Rung
+    from thinwire.workflows.demo import DemoPlan, DemoResult
 
 
 def _arguments(parser: Parser, argv: list[str]) -> None:
@@ -20,7 +24,7 @@ def _arguments(parser: Parser, argv: list[str]) -> None:
     add_device(parser)
 
 
-def _run(arguments: Namespace) -> dict[str, Any]:
+def _run(arguments: Namespace) -> "DemoResult | DemoPlan":
     from thinwire.workflows.demo import demo, demo_plan
 
     if arguments.dry_run:
@@ -35,53 +39,57 @@ COUNTED = {
 }
 
 
-def show(console: Console, result: Result) -> None:
-    """One row for each task and model, means over tasks, time; the rest as fields. A dry run has no tasks yet."""
-    if "tasks" not in result:
+def show(console: Console, result: "DemoResult | DemoPlan") -> None:
+    """What a demo found, or would do."""
+    from thinwire.workflows.demo import DemoPlan
+
+    if isinstance(result, DemoPlan):
         show_any(console, result)
-        return
-    told = ("geomean_edges", "edge_ratio", "tasks_compared", "tasks_left_out", "ladder")
-    rest = {name: value for name, value in result.items() if name not in told}
-    tasks, sweeps, stages = (rest.pop(name) for name in ("tasks", "sweeps", "stages"))
-    rows = [_row(task, model, cell) for task, models in tasks.items() for model, cell in models.items()]
+    else:
+        _show_demo(console, result)
+
+
+def _show_demo(console: Console, result: "DemoResult") -> None:
+    """One row for each task and model, means over tasks, time; the rest as fields."""
+    rows = [_row(task, model, cell) for task, models in result.tasks.items() for model, cell in models.items()]
     console.print(table("task circuits", rows))
-    means = [{"geometric mean of": words, **sweeps[counted]} for counted, words in COUNTED.items()]
-    compared = f"{len(result['tasks_compared'])} of {len(tasks)} tasks, those that both whole models do"
+    means = [{"geometric mean of": words, **result.sweeps[counted]} for counted, words in COUNTED.items()]
+    compared = f"{len(result.tasks_compared)} of {len(result.tasks)} tasks, those that both whole models do"
     console.print(table(f"dense over sparse, over {compared}", means))
-    console.print(grid([f"{task} is left out", why] for task, why in result["tasks_left_out"].items()))
-    console.print(table("sparse: what each demand costs", [_rung(rung) for rung in result["ladder"]]))
-    console.print(table("time", stages))
-    console.print(fields(rest))
+    console.print(grid([f"{task} is left out", why] for task, why in result.tasks_left_out.items()))
+    console.print(table("sparse: what each demand costs", map(_rung, result.ladder)))
+    console.print(table("time", plain(result.stages)))
+    console.print(fields({name: getattr(result, name) for name in ("heldout_loss", "seconds", "report")}))
 
 
-def _row(task: str, model: str, cell: Row) -> Row:
+def _row(task: str, model: str, cell: "Cell") -> Row:
     return {
         "task": task,
         "model": model,
-        "model does it": cell["model_does"],
-        "circuit does it": cell["circuit_does"],
-        "verdict": cell["verdict"],
-        "nodes": cell["n_nodes"],
-        "edges": cell["n_edges"],
-        "unswept": cell["n_edges_unswept"],
-        "minimal": cell["n_minimal_edges"],
-        "test loss": cell["heldout_loss"],
-        "accuracy": cell["heldout_accuracy"],
-        "test pairs": cell["n_test_pairs"],
+        "model does it": cell.model_does,
+        "circuit does it": cell.circuit_does,
+        "verdict": cell.verdict,
+        "nodes": cell.n_nodes,
+        "edges": cell.n_edges,
+        "unswept": cell.n_edges_unswept,
+        "minimal": cell.n_minimal_edges,
+        "test loss": cell.heldout_loss,
+        "accuracy": cell.heldout_accuracy,
+        "test pairs": cell.n_test_pairs,
     }
 
 
-def _rung(rung: Row) -> Row:
+def _rung(rung: "Rung") -> Row:
     return {
-        "task": rung["task"],
-        "asked": rung["requirement"],
-        "met": rung["met"] or f"no: {', '.join(rung['not_met'])}",
-        "verdict": rung["verdict"],
-        "nodes": rung["n_nodes"],
-        "edges": rung["n_edges"],
-        "minimal": rung["n_minimal_edges"],
-        "test loss": rung["test_loss"],
-        "model": rung["model_test_loss"],
+        "task": rung.task,
+        "asked": rung.requirement,
+        "met": rung.met or f"no: {', '.join(rung.not_met)}",
+        "verdict": rung.verdict,
+        "nodes": rung.n_nodes,
+        "edges": rung.n_edges,
+        "minimal": rung.n_minimal_edges,
+        "test loss": rung.test_loss,
+        "model": rung.model_test_loss,
     }
 
 

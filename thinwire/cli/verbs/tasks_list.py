@@ -1,11 +1,14 @@
-from typing import Any
+from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
 from thinwire.cli.verb import Verb
 
+if TYPE_CHECKING:
+    from thinwire.workflows.tasks import TaskList
 
-def _run(arguments: Namespace) -> dict[str, Any]:
+
+def _run(arguments: Namespace) -> "TaskList":
     from thinwire.workflows.tasks import list_tasks
 
     return list_tasks()

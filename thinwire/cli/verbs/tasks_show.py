@@ -1,11 +1,14 @@
-from typing import Any
+from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 from rich.console import Console
 
 from thinwire.cli.arguments import Parser
-from thinwire.cli.tables import Result, fields, table
+from thinwire.cli.tables import fields, plain, table
 from thinwire.cli.verb import Verb
+
+if TYPE_CHECKING:
+    from thinwire.workflows.tasks import ShownTask
 
 
 def _arguments(parser: Parser, argv: list[str]) -> None:
@@ -13,21 +16,21 @@ def _arguments(parser: Parser, argv: list[str]) -> None:
     parser.add_argument("--pairs", type=int, default=3, help="Number of prompt pairs to show.")
 
 
-def _run(arguments: Namespace) -> dict[str, Any]:
+def _run(arguments: Namespace) -> "ShownTask":
     from thinwire.workflows.tasks import show_task
 
     return show_task(arguments.task, arguments.pairs)
 
 
-def show(console: Console, result: Result) -> None:
+def show(console: Console, result: "ShownTask") -> None:
     """The task's fields, then its prompt pairs."""
-    rest = dict(result)
-    pairs = rest.pop("pairs")
-    alternatives = rest.pop("alternatives")
-    rest["answers"] = "  or  ".join(f"{a['answer']!r} / {a['other']!r}" for a in alternatives)
+    rest = {name: value for name, value in plain(result).items() if name not in ("alternatives", "pairs")}
+    rest["answers"] = "  or  ".join(f"{a.answer!r} / {a.other!r}" for a in result.alternatives)
     console.print(fields(rest))
     rows = [
-        {"split": split} | {k: repr(v) for k, v in pair.items()} for split, found in pairs.items() for pair in found
+        {"split": split} | {name: repr(value) for name, value in plain(pair).items()}
+        for split, pairs in result.pairs.items()
+        for pair in pairs
     ]
     console.print(table("pairs", rows))
 

@@ -4,20 +4,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 from rich.console import Console
 
 from thinwire.cli.arguments import Parser, add_config, add_device, add_dry_run, add_resume, flat, load_yaml
 from thinwire.cli.console import RichProgress, duration, value_text
-from thinwire.cli.tables import Result, show_any
+from thinwire.cli.tables import plain, show_any
 from thinwire.cli.verb import Verb
 from thinwire.errors import UserError
 from thinwire.storage.files import is_sealed, read_sealed
 from thinwire.training.config import RunConfig
 from thinwire.training.config_file import from_yaml
 from thinwire.training.recipes import RECIPES, recipe
+
+if TYPE_CHECKING:
+    from thinwire.workflows.train import TimedPlan, TrainResult
 
 
 def _arguments(parser: Parser, argv: list[str]) -> None:
@@ -69,13 +72,13 @@ def _stored_config(run: Path) -> RunConfig | None:
     return from_yaml(read_sealed(run, "config.yaml"), run / "config.yaml")
 
 
-def _run(arguments: Namespace) -> dict[str, Any]:
+def _run(arguments: Namespace) -> "TrainResult | TimedPlan":
     from thinwire.training.distributed import ProcessLost
-    from thinwire.workflows.train import dry_run, train
+    from thinwire.workflows.train import timed_dry_run, train
 
     config = arguments.settings
     if arguments.dry_run:
-        return dry_run(config, arguments.device, probe=True, progress=RichProgress())
+        return timed_dry_run(config, arguments.device, RichProgress())
     if arguments.out is None:
         raise UserError("--out is missing; name the run directory to make: --out runs/NAME")
     resume = arguments.resume
@@ -94,29 +97,39 @@ def _run(arguments: Namespace) -> dict[str, Any]:
         )
 
 
-def show(console: Console, result: Result) -> None:
-    """The numbers of a training; of a dry run also what the memory adds up to and how long it would take."""
-    values = dict(result)
-    learned = values.pop("learned", True)
-    memory = values.pop("memory_bytes", None)
-    if memory is not None:
-        took = values.pop("seconds")
-        values["time"] = "does not fit in memory" if took is None else f"about {duration(took)}"
-        parts = ", ".join(f"{value_text(n, 'bytes')} {name}" for name, n in memory.items())
-        values["memory"] = f"{value_text(sum(memory.values()), 'bytes')} for each process: {parts}"
+def show(console: Console, result: "TrainResult | TimedPlan") -> None:
+    """The numbers of a training, or of a dry run."""
+    from thinwire.workflows.train import TimedPlan
+
+    if isinstance(result, TimedPlan):
+        _show_plan(console, result)
+    else:
+        _show_training(console, result)
+
+
+def _show_plan(console: Console, plan: "TimedPlan") -> None:
+    """As it stands, but for what the memory adds up to and how long it would take, in words."""
+    values = {name: value for name, value in plain(plan).items() if name not in ("memory_bytes", "seconds")}
+    values["time"] = "does not fit in memory" if plan.seconds is None else f"about {duration(plan.seconds)}"
+    parts = ", ".join(f"{value_text(n, 'bytes')} {name}" for name, n in plan.memory_bytes.items())
+    values["memory"] = f"{value_text(sum(plan.memory_bytes.values()), 'bytes')} for each process: {parts}"
     show_any(console, values)
-    if not learned:
+
+
+def _show_training(console: Console, result: "TrainResult") -> None:
+    show_any(console, {name: value for name, value in plain(result).items() if name != "learned"})
+    if not result.learned:
         console.print(
             f"This model has not learned: guessing by how often each token occurs does as well or better (held-out "
-            f"loss {values['heldout_loss']:.4g} against {values['unigram_loss']:.4g} nats). Nothing found in it would "
+            f"loss {result.heldout_loss:.4g} against {result.unigram_loss:.4g} nats). Nothing found in it would "
             f"mean anything. Train longer, or into a new directory with a lower --train.learning_rate.",
             style="bold red",
         )
 
 
-def _exit_code(result: Result) -> int:
+def _exit_code(result: "TrainResult | TimedPlan") -> int:
     """1 for a run that is no better than guessing by frequency: it is kept, and a script is told."""
-    return 0 if result.get("learned", True) else 1
+    return 0 if getattr(result, "learned", True) else 1
 
 
 @contextmanager

@@ -1,6 +1,5 @@
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 from rich.console import Console
@@ -8,8 +7,12 @@ from rich.text import Text
 
 from thinwire.cli.arguments import Parser, add_run, add_where
 from thinwire.cli.console import RichProgress
-from thinwire.cli.tables import Result, grid, table
+from thinwire.cli.tables import Row, grid, table
 from thinwire.cli.verb import Verb
+
+if TYPE_CHECKING:
+    from thinwire.verification.result import Verification
+    from thinwire.workflows.verify import VerifyResult
 
 
 def _arguments(parser: Parser, argv: list[str]) -> None:
@@ -31,7 +34,7 @@ def _arguments(parser: Parser, argv: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="Seed of everything that is drawn at random.")
 
 
-def _run(arguments: Namespace) -> dict[str, Any]:
+def _run(arguments: Namespace) -> "VerifyResult":
     from thinwire.workflows.verify import verify_run
 
     return verify_run(
@@ -45,29 +48,39 @@ def _run(arguments: Namespace) -> dict[str, Any]:
     )
 
 
-def show(console: Console, result: Result) -> None:
+def show(console: Console, result: "VerifyResult") -> None:
     """Losses of every circuit, then the outcome of every test, then what each verdict rests on."""
-    losses, outcomes = [], []
-    for circuit in result["circuits"]:
-        alone, without = circuit["sufficiency"], circuit["necessity"]
-        head = {"task": circuit["task"], "n_nodes": circuit["n_nodes"]}
-        head |= {"edges judged": f"{circuit['n_judged_edges']} {circuit['judged_edges']}"}
-        losses.append(
-            {**head, "model loss": alone["model_loss"], "circuit alone": alone["loss"], "accuracy": alone["accuracy"]}
-            | {"kl": alone["kl"], "without nodes": without["nodes_loss"], "without edges": without["edges_loss"]}
-            | {"without random": without["random_mean"]}
-        )
-        tests = {name: part for name, part in circuit.items() if isinstance(part, Mapping) and "passed" in part}
-        marks = {
-            mark: ", ".join(name for name, part in tests.items() if part["verdict"] == mark)
-            for mark in ("passed", "failed", "not run")
-        }
-        outcomes.append({"task": circuit["task"], "verdict": circuit["verdict"], **marks})
-    console.print(table("losses on test pairs", losses))
-    console.print(table(f"verdicts ({result['budget']} budget)", outcomes))
-    for circuit in result["circuits"]:
-        console.print(Text(f"{circuit['task']}: {circuit['verdict']}", style="bold"))
-        console.print(grid(["  -", reason] for reason in circuit["reasons"]))
+    verified = [circuit.found for circuit in result.circuits]
+    console.print(table("losses on test pairs", map(_losses, verified)))
+    console.print(table(f"verdicts ({result.budget} budget)", map(_outcomes, verified)))
+    for found in verified:
+        console.print(Text(f"{found.claim.task}: {found.verdict}", style="bold"))
+        console.print(grid(["  -", reason] for reason in found.reasons))
+
+
+def _losses(found: "Verification") -> Row:
+    claim, alone, without = found.claim, found.sufficiency, found.necessity
+    return {
+        "task": claim.task,
+        "n_nodes": claim.n_nodes,
+        "edges judged": f"{len(claim.edges)} {claim.edge_kind}",
+        "model loss": alone.model_loss,
+        "circuit alone": alone.loss,
+        "accuracy": alone.accuracy,
+        "kl": alone.kl,
+        "without nodes": without.nodes_loss,
+        "without edges": without.edges_loss,
+        "without random": without.random_mean,
+    }
+
+
+def _outcomes(found: "Verification") -> Row:
+    """The verdict and, for each outcome, the tests that had it."""
+    marks = {
+        mark: ", ".join(name for name, finding in found.findings.items() if finding.outcome == mark)
+        for mark in ("passed", "failed", "not run")
+    }
+    return {"task": found.claim.task, "verdict": found.verdict, **marks}
 
 
 VERB = Verb(
