@@ -56,7 +56,7 @@ def generators(n: int = 1) -> list[torch.Generator]:
 def test_a_node_that_matters_in_the_circuit_alone_is_patched_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the model has a backup, to first order it does not need the node that the circuit leans on."""
     monkeypatch.setattr(interchange, "SINGLES", 1)
-    term, gates = TERMS["interchange"](problem().engines["validation"], TARGET), truth()
+    term, gates = interchange.Interchange(problem().engines["validation"], TARGET), truth()
     leans_on = int(torch.where(gates > 0, problem().engines["validation"].effects(gates)[0].abs(), -1).argmax())
     first = int(next(place for place in gates.nonzero().flatten() if place != leans_on))
     term.first_order = torch.zeros_like(gates).index_fill(0, torch.tensor([first]), 1.0)
