@@ -62,7 +62,7 @@ def _fastest(action: Callable[[], Any]) -> float:
     return min(found)
 
 
-def summary(rows: Sequence[StepRow]) -> dict[str, Any]:
+def summary(rows: Sequence[StepRow]) -> dict[str, int | float]:
     """What the rows of metrics.jsonl say of a mode; empty for `exact`.
 
     `spared_rows`: share of rows (columns of the matrices out of values and neurons), over all steps, of which nonzero
