@@ -93,6 +93,30 @@ def test_what_is_found_out_lies_in_the_cache_and_stays(comes_with_it: Path, own_
     assert files_of(comes_with_it) == before
 
 
+def test_the_demo_shows_it_without_training(
+    comes_with_it: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert comes_with_it.exists()
+    out = tmp_path / "shown"
+    assert main(["demo", "--pretrained", "--out", str(out), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["view"] == str(out / "view.html") and "</html>" in (out / "view.html").read_text(encoding="utf-8")
+    (circuit,) = found["circuits"]
+    assert circuit["verdict"] is None and circuit["path"].startswith(str(out / "headline" / "circuits"))
+    assert found["density"] == pytest.approx(0.3, abs=0.01)
+    assert main(["demo", "--pretrained", "--out", str(out)]) == 0  # again: the same page, nothing in the way
+    shown = capsys.readouterr().out
+    assert "circuits of the model that comes with the package" in shown and "unverified" in shown
+
+
+def test_a_version_without_a_model_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shipped, "SHIPPED", tmp_path)
+    assert main(["demo", "--pretrained", "--out", str(tmp_path / "out")]) == 2
+    assert "comes without a model; train one with: thinwire demo" in capsys.readouterr().err
+
+
 def test_a_folder_of_that_name_comes_first(
     comes_with_it: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

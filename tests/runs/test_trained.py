@@ -48,7 +48,7 @@ def test_everything_that_needs_a_model_alone_takes_it(imported: Path, own_task: 
     assert circuit.status == "solved" and circuit.directory and circuit.directory.is_relative_to(imported)
     assert thinwire.verify(str(imported), circuit).verdict
     assert evaluate(imported).heldout_loss == pytest.approx(found.heldout_loss())
-    assert Path(view([str(imported)], str(tmp_path / "page.html"))["view"]).exists()
+    assert Path(view([str(imported)], str(tmp_path / "page.html")).view).exists()
     assert [Path(name).name.partition("-")[0] for name in plot_run(str(imported)).figures] == ["loss", "circuit"]
 
 

@@ -23,7 +23,7 @@ def test_one_self_contained_page(pruned_path: Path, tmp_path: Path) -> None:
     path = shutil.copytree(pruned_path, tmp_path / "run")
     result = report_run(path)
     page = read_sealed(path, "report.html").decode()
-    assert result["report"] == str(path / "report.html")
+    assert result.report == str(path / "report.html")
     assert page.lower().startswith("<!doctype html>")
     assert not re.search(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", page)
     assert not re.search(r"<link\b|@import|url\(\s*['\"]?https?:", page)
@@ -31,7 +31,7 @@ def test_one_self_contained_page(pruned_path: Path, tmp_path: Path) -> None:
     circuit = load_circuit(directory).circuit
     assert circuit.task in page
     assert f"{circuit.n_edges:,}" in page
-    assert result["circuits"] == {circuit.task: str(directory)}
+    assert result.circuits == {circuit.task: str(directory)}
 
 
 def test_the_page_shows_the_baselines_that_were_run(pruned_path: Path, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_circuit_that_does_not_give_its_stated_loss_is_not_shown(pruned_path: 
 def test_the_page_can_go_elsewhere_and_leaves_the_run_alone(pruned_path: Path, tmp_path: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in pruned_path.rglob("*")}
     out = tmp_path / "deep" / "page.html"
-    assert report_run(pruned_path, out)["report"] == str(out)
+    assert report_run(pruned_path, out).report == str(out)
     assert [p.name for p in out.parent.iterdir()] == ["page.html"]
     assert {p: p.stat().st_mtime_ns for p in pruned_path.rglob("*")} == before
 
@@ -76,8 +76,8 @@ def test_a_page_shows_and_names_what_was_asked_for(pruned_path: Path, own_task: 
     loose = prune(run, own_task, quick(target_loss=0.5, sweep="none", steps=5)).directory
     zeros = prune(run, own_task, quick(ablation="zero", sweep="none", steps=5, seed=1)).directory
     seen = report_run(run.path)
-    assert seen["circuits"] == {own_task_name(plain): str(plain)}
-    assert "1 with ablation=zero sweep=none, 1 with target_loss=0.5 sweep=none" in seen["rule"]
+    assert seen.circuits == {own_task_name(plain): str(plain)}
+    assert "1 with ablation=zero sweep=none, 1 with target_loss=0.5 sweep=none" in seen.rule
     page = read_sealed(run.path, "report.html").decode()
     assert "(loss at most 0.15)" in page and "held at its average over held-out code" in page
     for where, circuit, said in (
@@ -86,8 +86,8 @@ def test_a_page_shows_and_names_what_was_asked_for(pruned_path: Path, own_task: 
     ):
         seen = report_run(run.path, where=where)
         page = read_sealed(run.path, "report.html").decode()
-        assert seen["circuits"] == {own_task_name(plain): str(circuit)}
-        assert said in page and f"--where {' '.join(where)}" in page and where[0] in seen["rule"]
+        assert seen.circuits == {own_task_name(plain): str(circuit)}
+        assert said in page and f"--where {' '.join(where)}" in page and where[0] in seen.rule
         assert "(loss at most 0.15) when every other channel is held" not in page
     with pytest.raises(UserError, match="no circuit here has seed=7"):
         report_run(run.path, where=["seed=7"])

@@ -46,7 +46,7 @@ def test_the_page_holds_circuit_json_itself(pruned_path: Path, tmp_path: Path) -
     shown = data_of(out.read_text(encoding="utf-8"))["circuits"]
     assert [entry["circuit"] for entry in shown] == [stored]
     assert shown[0]["judgement"]["verdict"] and "steps=30" in shown[0]["setting"]
-    assert result["bytes"] == out.stat().st_size < 2_000_000
+    assert result.bytes == out.stat().st_size < 2_000_000
     assert [p.name for p in out.parent.iterdir()] == ["page.html"]
 
 
@@ -151,7 +151,7 @@ def test_the_graph_is_written_beside(pruned_path: Path, tmp_path: Path, monkeypa
     monkeypatch.setattr(viewing, "NODE_EFFECTS", 0)
     result = view([pruned_path], tmp_path / "v.html", graph=tmp_path / "g.json", device="cpu")
     graph = json.loads((tmp_path / "g.json").read_text())
-    assert result["graph"] == str(tmp_path / "g.json")
+    assert result.graph == str(tmp_path / "g.json")
     assert graph["metadata"]["scan"] == pruned_path.name and graph["links"]
 
 

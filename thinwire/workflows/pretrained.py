@@ -46,7 +46,7 @@ def pretrained(out: str | Path, *, device: str = "auto", progress: Progress = si
     page = view([out / MODEL], out / "view.html", device=device, progress=progress)
     return Pretrained(
         model=str(out / MODEL),
-        view=page["view"],
+        view=page.view,
         heldout_loss=run.heldout_loss(),
         density=run.density,
         circuits=prune_result(str(out / MODEL), circuits, {}, {}).circuits,

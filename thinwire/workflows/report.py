@@ -4,6 +4,7 @@ A run's report and a demo's comparison are composed by the same functions; they 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -249,6 +250,21 @@ def means_report(summary: Summary) -> Means:
     )
 
 
+@dataclass(frozen=True)
+class Reported:
+    """What `thinwire report` prints."""
+
+    run: str
+    report: str
+    """The page."""
+    heldout_loss: float
+    """Nats per token."""
+    rule: str
+    """How the circuits were chosen."""
+    circuits: Mapping[str, str]
+    """Task -> directory."""
+
+
 def report_run(
     run_path: str | Path,
     out: str | Path | None = None,
@@ -256,7 +272,7 @@ def report_run(
     where: Sequence[str] = (),
     device: str = "auto",
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> Reported:
     """Write the report of one run's circuits to `out`, by default report.html inside the run; `where` narrows them.
 
     Raises `UserError` when the run holds no circuits, or none that meet `where`, or such as were asked for different
@@ -272,13 +288,13 @@ def report_run(
         out = Path(out)
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(out, page)
-    return {
-        "run": str(run_path),
-        "report": str(out or run.home / "report.html"),
-        "heldout_loss": loss,
-        "rule": choice.rule,
-        "circuits": {name: str(path) for name, path in choice.circuits.items()},
-    }
+    return Reported(
+        run=str(run_path),
+        report=str(out or run.home / "report.html"),
+        heldout_loss=loss,
+        rule=choice.rule,
+        circuits={name: str(path) for name, path in choice.circuits.items()},
+    )
 
 
 def _run_report(run: Run, choice: Choice, loss: float, where: Sequence[str]) -> Report:

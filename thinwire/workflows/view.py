@@ -26,7 +26,7 @@ from thinwire.evidence.records import Examples
 from thinwire.interop.neuronpedia import neuronpedia_graph
 from thinwire.model.sites import node_key, parse_key
 from thinwire.progress import Progress, silent
-from thinwire.runs.run import open_run, opened
+from thinwire.runs.run import located, open_run, opened
 from thinwire.runs.selection import Where, select
 from thinwire.runs.settings import settings_words
 from thinwire.runs.stored import directory_of, open_circuit, open_measured, run_of
@@ -75,12 +75,32 @@ class Chosen:
     path: Path
 
 
+@dataclass(frozen=True)
+class ShownCircuit:
+    """A circuit on a page."""
+
+    model: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Viewed:
+    """What `thinwire view` prints."""
+
+    view: str
+    """The page."""
+    bytes: int
+    circuits: tuple[ShownCircuit, ...]
+    graph: str | None = None
+    """The first circuit as Neuronpedia's graph, where one was asked for."""
+
+
 def choose(paths: Sequence[str | Path], device: str = "auto", where: Sequence[str] = ()) -> list[Chosen]:
     """The circuits that `paths` name: a circuit's directory, a run, or a demo (both its models); `where` narrows them.
 
     Raises `MissingFile` when there is nothing at a path, `UserError` when it holds no circuit.
     """
-    chosen = _told_apart([item for path in paths for item in _choose(Path(path), device)])
+    chosen = _told_apart([item for path in paths for item in _choose(located(path), device)])
     meant = set(select([item.path for item in chosen], Where.of(where)))
     chosen = [item for item in chosen if item.path in meant]
     if not chosen:
@@ -128,25 +148,24 @@ def view(
     where: Sequence[str] = (),
     device: str = "auto",
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> Viewed:
     """Write the page of the circuits under `paths` to `out`, by default view.html in the first path.
 
-    `graph` also writes the first circuit as Neuronpedia's graph JSON. Returns what was written, with its size in bytes.
+    `graph` also writes the first circuit as Neuronpedia's graph JSON.
     """
     chosen = choose(paths, device, where)
     page = render_view(gather(chosen, progress))
-    out = Path(out) if out else Path(paths[0]) / "view.html"
+    out = Path(out) if out else located(paths[0]) / "view.html"
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, page)
-    result: dict[str, Any] = {
-        "view": str(out),
-        "bytes": len(page.encode()),
-        "circuits": [{"model": item.model, "path": str(item.path)} for item in chosen],
-    }
     if graph is not None:
         write_atomic(Path(graph), to_json(_graph(chosen[0])))
-        result["graph"] = str(graph)
-    return result
+    return Viewed(
+        view=str(out),
+        bytes=len(page.encode()),
+        circuits=tuple(ShownCircuit(item.model, str(item.path)) for item in chosen),
+        graph=None if graph is None else str(graph),
+    )
 
 
 def _graph(item: Chosen) -> dict[str, Any]:

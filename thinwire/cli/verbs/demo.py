@@ -12,11 +12,21 @@ from thinwire.cli.verb import Verb
 if TYPE_CHECKING:
     from thinwire.frontier.compare import Cell, Rung
     from thinwire.workflows.demo import DemoPlan, DemoResult
+    from thinwire.workflows.pretrained import Pretrained
+    from thinwire.workflows.pruned import PrunedCircuit
 
 
 def _arguments(parser: Parser, argv: list[str]) -> None:
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/demo"), help="Directory for the two runs and the report."
+        "--out",
+        type=Path | None,
+        default=None,
+        help="Directory for the two runs and the report; without it runs/demo, or runs/pretrained with --pretrained.",
+    )
+    parser.add_argument(
+        "--pretrained",
+        action="store_true",
+        help="Train nothing: write the page of the model that comes with the package, in under a minute, offline.",
     )
     parser.add_argument("--seed", type=int, default=0, help="Seed of everything that is drawn at random.")
     add_resume(parser, "This verb does so by itself; the option is for scripts that give it everywhere.")
@@ -24,12 +34,15 @@ def _arguments(parser: Parser, argv: list[str]) -> None:
     add_device(parser)
 
 
-def _run(arguments: Namespace) -> "DemoResult | DemoPlan":
+def _run(arguments: Namespace) -> "DemoResult | DemoPlan | Pretrained":
     from thinwire.workflows.demo import demo, demo_plan
+    from thinwire.workflows.pretrained import pretrained
 
+    if arguments.pretrained:
+        return pretrained(arguments.out or "runs/pretrained", device=arguments.device, progress=RichProgress())
     if arguments.dry_run:
         return demo_plan()
-    return demo(arguments.out, seed=arguments.seed, device=arguments.device, progress=RichProgress())
+    return demo(arguments.out or "runs/demo", seed=arguments.seed, device=arguments.device, progress=RichProgress())
 
 
 COUNTED = {
@@ -39,12 +52,16 @@ COUNTED = {
 }
 
 
-def show(console: Console, result: "DemoResult | DemoPlan") -> None:
-    """What a demo found, or would do."""
+def show(console: Console, result: "DemoResult | DemoPlan | Pretrained") -> None:
+    """What a demo found, or would do, or what came with the package."""
     from thinwire.workflows.demo import DemoPlan
+    from thinwire.workflows.pretrained import Pretrained
 
     if isinstance(result, DemoPlan):
         show_any(console, result)
+    elif isinstance(result, Pretrained):
+        console.print(table("circuits of the model that comes with the package", map(_pretrained, result.circuits)))
+        console.print(fields({name: getattr(result, name) for name in ("heldout_loss", "density", "model", "view")}))
     else:
         _show_demo(console, result)
 
@@ -79,6 +96,21 @@ def _row(task: str, model: str, cell: "Cell") -> Row:
     }
 
 
+def _pretrained(circuit: "PrunedCircuit") -> Row:
+    return {
+        "task": circuit.task,
+        "asked": circuit.requirement,
+        "solved": circuit.solved,
+        "verdict": circuit.verdict or "unverified",
+        "nodes": circuit.n_nodes,
+        "edges": circuit.n_edges,
+        "minimal": circuit.n_minimal_edges,
+        "test loss": circuit.test.loss,
+        "accuracy": circuit.test.accuracy,
+        "model loss": circuit.model_test.loss,
+    }
+
+
 def _rung(rung: "Rung") -> Row:
     return {
         "task": rung.task,
@@ -96,8 +128,8 @@ def _rung(rung: "Rung") -> Row:
 VERB = Verb(
     name="demo",
     summary="Train a sparse model and a dense twin, find and check their task circuits, write a report.",
-    usage="[--out DIR] [--resume] [options]",
-    example="thinwire demo --out runs/demo",
+    usage="[--pretrained] [--out DIR] [--resume] [options]",
+    example="thinwire demo --pretrained\nthinwire demo --out runs/demo",
     add_arguments=_arguments,
     run=_run,
     show=show,

@@ -1,11 +1,14 @@
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
 from thinwire.cli.arguments import Parser, add_run, add_where
 from thinwire.cli.console import RichProgress
 from thinwire.cli.verb import Verb
+
+if TYPE_CHECKING:
+    from thinwire.workflows.report import Reported
 
 
 def _arguments(parser: Parser, argv: list[str]) -> None:
@@ -16,7 +19,7 @@ def _arguments(parser: Parser, argv: list[str]) -> None:
     )
 
 
-def _run(arguments: Namespace) -> dict[str, Any]:
+def _run(arguments: Namespace) -> "Reported":
     from thinwire.workflows.report import report_run
 
     return report_run(

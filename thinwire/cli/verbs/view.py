@@ -1,6 +1,7 @@
 import contextlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
@@ -8,6 +9,17 @@ from thinwire.cli.arguments import Parser, add_device, add_where
 from thinwire.cli.console import RichProgress, announce
 from thinwire.cli.verb import Verb
 from thinwire.errors import UserError
+
+if TYPE_CHECKING:
+    from thinwire.workflows.view import Viewed
+
+
+@dataclass(frozen=True)
+class Served:
+    """A live page that has been ended."""
+
+    served: str
+    """The address that it had."""
 
 
 def _arguments(parser: Parser, argv: list[str]) -> None:
@@ -26,7 +38,7 @@ def _arguments(parser: Parser, argv: list[str]) -> None:
     add_device(parser)
 
 
-def _run(arguments: Namespace) -> dict[str, Any]:
+def _run(arguments: Namespace) -> "Viewed | Served":
     from thinwire.workflows.view import view
 
     if arguments.live:
@@ -41,7 +53,7 @@ def _run(arguments: Namespace) -> dict[str, Any]:
     )
 
 
-def _serve(arguments: Namespace) -> dict[str, Any]:
+def _serve(arguments: Namespace) -> Served:
     """Serve until interrupted, which is how a live page ends well."""
     from thinwire.workflows.live import live_server
 
@@ -54,7 +66,7 @@ def _serve(arguments: Namespace) -> dict[str, Any]:
         announce(f"{server.url}\nOpen this address in a browser on this machine; Ctrl-C ends it.")
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
-        return {"served": server.url}
+        return Served(server.url)
 
 
 VERB = Verb(
