@@ -1,55 +1,6 @@
-"""Small random models and circuits for tests of single functions: nothing learnt, everything countable."""
-
-import torch
-from torch import Tensor
+"""A circuit of invented numbers, for what reads circuits."""
 
 from thinwire.circuits.graph import Calibration, Circuit, Score
-from thinwire.circuits.prompts import Prompts
-from thinwire.model.config import ModelConfig
-from thinwire.model.gpt import GPT
-from thinwire.model.nodes import node_space
-
-SMALL = ModelConfig(vocab_size=17, context=6, n_layer=2, d_model=8, d_head=4, mlp_ratio=2, activation_frac=1.0)
-
-
-def sparse_model(seed: int = 0, config: ModelConfig = SMALL) -> GPT:
-    """About half of all weights and biases are exactly 0, the others far from it."""
-    generator = torch.Generator().manual_seed(seed)
-    model = GPT(config)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if not name.endswith("gain"):
-                value = torch.randn(parameter.shape, generator=generator)
-                parameter.copy_(value * (torch.rand(parameter.shape, generator=generator) < 0.5))
-    return model.requires_grad_(False)
-
-
-def widths_of(config: ModelConfig = SMALL) -> dict[str, int]:
-    return node_space(config).widths
-
-
-def random_means(seed: int = 1) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return {site: torch.randn(width, generator=generator) for site, width in widths_of().items()}
-
-
-def random_nodes(share: float, seed: int = 2) -> dict[str, list[int]]:
-    generator = torch.Generator().manual_seed(seed)
-    chosen = {s: (torch.rand(w, generator=generator) < share).nonzero().flatten() for s, w in widths_of().items()}
-    return {site: channels.tolist() for site, channels in chosen.items() if len(channels)}
-
-
-def all_nodes() -> dict[str, list[int]]:
-    return {site: list(range(width)) for site, width in widths_of().items()}
-
-
-def random_prompts(n_pairs: int = 4, seed: int = 3) -> Prompts:
-    generator = torch.Generator().manual_seed(seed)
-    tokens = torch.randint(17, (2 * n_pairs, 6), generator=generator)
-    lengths = torch.randint(2, 7, (2 * n_pairs,), generator=generator)
-    sign = torch.ones(2 * n_pairs)
-    sign[n_pairs:] = -1
-    return Prompts(tokens, lengths, sign, 4, 9)
 
 
 def circuit_of(**changes) -> Circuit:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hand_circuit import all_nodes, random_means, random_nodes, random_prompts, sparse_model, widths_of
+from model_builders import all_nodes, random_nodes, small_means, small_prompts, sparse_model, widths_of
 from torch import Tensor
 
 from thinwire.circuits.ablation import ablate, isolate, node_means, remove_edges, zero_means
@@ -49,7 +49,7 @@ def test_zero_means_are_zero_at_every_site() -> None:
 
 
 def test_keeping_everything_is_the_model_and_so_is_ablating_nothing() -> None:
-    model, prompts, means = sparse_model(), random_prompts(), random_means()
+    model, prompts, means = sparse_model(), small_prompts(), small_means()
     whole = logit_difference(model, prompts)
     for hook in (isolate(model, all_nodes(), means), ablate(model, {}, means)):
         torch.testing.assert_close(logit_difference(model, prompts, hook), whole, atol=1e-4, rtol=1e-4)
@@ -58,8 +58,8 @@ def test_keeping_everything_is_the_model_and_so_is_ablating_nothing() -> None:
 
 
 def test_keep_only_puts_every_other_node_at_its_mean() -> None:
-    model, means, nodes = sparse_model(), random_means(), random_nodes(0.4)
-    x = random_prompts().tokens
+    model, means, nodes = sparse_model(), small_means(), random_nodes(0.4)
+    x = small_prompts().tokens
     seen = activations(model, x, isolate(model, nodes, means))
     for site, width in widths_of().items():
         for channel in set(range(width)) - set(nodes.get(site, ())):
@@ -68,9 +68,9 @@ def test_keep_only_puts_every_other_node_at_its_mean() -> None:
 
 
 def test_ablate_touches_the_named_nodes_only() -> None:
-    model, means = sparse_model(), random_means()
+    model, means = sparse_model(), small_means()
     nodes = {"0.mlp.neuron": [2, 5], "1.attn.v": [7]}
-    before, after = (activations(model, random_prompts().tokens, hook) for hook in (None, ablate(model, nodes, means)))
+    before, after = (activations(model, small_prompts().tokens, hook) for hook in (None, ablate(model, nodes, means)))
     assert torch.equal(before["0.mlp.in"], after["0.mlp.in"])
     neurons = after["0.mlp.neuron"]
     assert (neurons[..., [2, 5]] == means["0.mlp.neuron"][[2, 5]]).all()
@@ -81,9 +81,9 @@ def test_ablate_touches_the_named_nodes_only() -> None:
 
 
 def test_keep_only_and_ablate_are_complements() -> None:
-    model, means, nodes = sparse_model(), random_means(), random_nodes(0.5)
+    model, means, nodes = sparse_model(), small_means(), random_nodes(0.5)
     others = {s: [c for c in range(w) if c not in nodes.get(s, ())] for s, w in widths_of().items()}
-    x = random_prompts()
+    x = small_prompts()
     torch.testing.assert_close(
         logit_difference(model, x, isolate(model, nodes, means)),
         logit_difference(model, x, ablate(model, others, means)),
@@ -100,12 +100,12 @@ def test_masks_hold_the_listed_channels() -> None:
 
 def test_a_removed_edge_takes_its_part_of_the_mean_along() -> None:
     """The edge 0.attn.in:3 -> 0.attn.q:1 of weight w: q1 moves by w (mean - h3), nothing else at q does."""
-    model, means = sparse_model(), random_means()
+    model, means = sparse_model(), small_means()
     model.get_parameter("blocks.0.attn.q.weight")[1, 3] = 1.5
     edge = Edge("0.attn.in", 3, "0.attn.q", 1, 1.5)
     masks = remove_edges(model, [edge], means)
     assert list(masks) == ["blocks.0.attn.q.weight"]
-    x = random_prompts().tokens
+    x = small_prompts().tokens
     before, after = activations(model, x), activations(model, x, edges=masks)
     moved = 1.5 * (means["0.attn.in"][3] - before["0.attn.in"][..., 3])
     torch.testing.assert_close(after["0.attn.q"][..., 1] - before["0.attn.q"][..., 1], moved, atol=1e-5, rtol=1e-5)
@@ -115,7 +115,7 @@ def test_a_removed_edge_takes_its_part_of_the_mean_along() -> None:
 
 def test_removing_all_edges_of_a_node_equals_ablating_it() -> None:
     """A neuron that no edge leaves any more might as well stand at its mean."""
-    model, means, x = sparse_model(), random_means(), random_prompts()
+    model, means, x = sparse_model(), small_means(), small_prompts()
     column = model.get_parameter("blocks.0.mlp.out.weight")[:, 6]
     edges = [Edge("0.mlp.neuron", 6, "0.mlp.out", t, float(w)) for t, w in enumerate(column)]
     by_edges = logit_difference(model, x, edges=remove_edges(model, edges, means))
@@ -125,9 +125,9 @@ def test_removing_all_edges_of_a_node_equals_ablating_it() -> None:
 
 
 def test_no_edges_leave_every_matrix_whole() -> None:
-    assert remove_edges(sparse_model(), [], random_means()) == {}
+    assert remove_edges(sparse_model(), [], small_means()) == {}
 
 
 def test_an_edge_between_sites_without_a_matrix_is_refused() -> None:
     with pytest.raises(UserError, match="no weight matrix leads from embed to final"):
-        remove_edges(sparse_model(), [Edge("embed", 0, "final", 0, 1.0)], random_means())
+        remove_edges(sparse_model(), [Edge("embed", 0, "final", 0, 1.0)], small_means())

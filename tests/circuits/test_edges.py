@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hand_circuit import SMALL, all_nodes, random_nodes, sparse_model
+from model_builders import SMALL, all_nodes, random_nodes, sparse_model
 
 from thinwire.circuits.edges import (
     count_biases,

@@ -1,7 +1,8 @@
 """Solved: the whole model does the task, the search met its target, and the circuit alone does it on test pairs."""
 
 import pytest
-from hand_circuit import circuit_of, random_prompts
+from hand_circuit import circuit_of
+from model_builders import small_prompts
 
 from thinwire.circuits.graph import Circuit, Score
 from thinwire.circuits.score import score, standard_error
@@ -76,7 +77,7 @@ def test_few_pairs_are_cautioned_about() -> None:
 
 def test_a_score_says_how_many_pairs_stand_behind_it_and_how_sure_it_is() -> None:
     """Two pairs with losses (ln 2, ln 2) and (0, 0) nearly: mean over pairs ln 2 / 2, deviation ln 2 / sqrt 2."""
-    prompts = random_prompts(2)
+    prompts = small_prompts(2)
     from torch import tensor, zeros
 
     difference = tensor([0.0, 50.0, 0.0, -50.0])  # clean of pair 0, 1; corrupt of pair 0, 1

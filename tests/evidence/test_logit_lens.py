@@ -1,7 +1,7 @@
 """Words along the direct path, also where a variant has other sites and wider readers."""
 
 import torch
-from random_model import random_model
+from model_builders import random_model
 
 from thinwire.evidence.logit_lens import N_WORDS, node_words, read_products, top_words, write_products
 from thinwire.model.config import Variant

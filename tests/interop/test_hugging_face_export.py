@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from random_model import random_model
+from model_builders import random_model
 from released_models import state_dict, write_model
 from safetensors.torch import load_file, save_file
 

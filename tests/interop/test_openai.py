@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from random_model import random_gates, random_means, random_prompts
+from model_builders import random_gates, random_means, random_prompts
 from released_models import recorded, records, state_dict, write_model
 
 from thinwire.errors import UserError

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from random_model import random_model
+from model_builders import random_model
 from released_models import records, write_model
 
 from thinwire.data.tokenizer import Tokenizer

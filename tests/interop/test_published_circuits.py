@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from random_model import random_model
+from model_builders import random_model
 
 from thinwire.errors import UserError
 from thinwire.interop.published_circuits import read_nodes

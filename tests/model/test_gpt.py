@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from lively_model import CONFIG, lively, tokens
+from model_builders import CONFIG, lively, tokens
 from torch import Tensor
 
 from thinwire.model.config import ModelConfig

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from hand_circuit import SMALL, sparse_model
 from hypothesis import given
 from hypothesis import strategies as st
+from model_builders import SMALL, sparse_model
 
 from thinwire.circuits.ablation import ablate, isolate, remove_edges
 from thinwire.circuits.graph import Edge

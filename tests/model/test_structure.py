@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from lively_model import CONFIG, lively, tokens
+from model_builders import CONFIG, lively, tokens
 
 from thinwire.model.config import ModelConfig
 from thinwire.model.gpt import GPT

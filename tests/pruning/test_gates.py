@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from hand_circuit import SMALL, random_means, random_prompts, sparse_model, widths_of
 from hypothesis import given
 from hypothesis import strategies as st
+from model_builders import SMALL, small_means, small_prompts, sparse_model, widths_of
 
 from thinwire.model.config import ModelConfig
 from thinwire.model.nodes import node_space
@@ -68,8 +68,8 @@ def test_there_is_one_gate_per_node() -> None:
 
 
 def test_the_loss_reaches_the_gates_through_the_objective() -> None:
-    model, prompts, g = sparse_model(), random_prompts(), gates()
-    objective = Objective(PlainEngine(model, prompts, random_means()), {"mean": 1.0}, 0.15)
+    model, prompts, g = sparse_model(), small_prompts(), gates()
+    objective = Objective(PlainEngine(model, prompts, small_means()), {"mean": 1.0}, 0.15)
     _, rise = objective.gradients(g.open()[None], [torch.arange(4)], [torch.Generator()])
     g.open().backward(rise[0])
     assert g.tau.grad is not None

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from random_model import random_gates, random_means, random_model, random_prompts
+from model_builders import random_gates, random_means, random_model, random_prompts
 
 from thinwire.circuits.edges import induced_edges
 from thinwire.model.config import Variant

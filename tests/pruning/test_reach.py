@@ -1,6 +1,6 @@
 """Dead ends: nodes on no path from a token to an answer."""
 
-from hand_circuit import SMALL
+from model_builders import SMALL
 
 from thinwire.circuits.graph import Edge
 from thinwire.model.nodes import node_space

@@ -6,7 +6,7 @@ from functools import cache, partial
 import pytest
 import torch
 from micro_model import copy_model
-from random_model import random_gates, random_means, random_model, random_prompts
+from model_builders import random_gates, random_means, random_model, random_prompts
 
 from thinwire.circuits.edges import induced_edges
 from thinwire.circuits.patching import aligned_pairs, other_side, patch, record

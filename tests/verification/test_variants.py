@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lively_model import CONFIG, lively, tokens
+from model_builders import CONFIG, lively, tokens
 
 from thinwire.circuits.ablation import ablate
 from thinwire.circuits.edges import induced_edges
