@@ -1,6 +1,6 @@
 """Our models, into the files of other programs; and into a small directory of our own, to be passed on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,8 +20,8 @@ from thinwire.version import __version__
 Target = Literal["hf", "openai", "thinwire"]
 PACKED_TOKENS = 1 << 18
 """Held-out tokens that a packed model takes along, half of what a run keeps."""
-TRAINING = {"config.yaml": "training.yaml", "corpus.json": "corpus.json", "env.json": "env.json"}
-"""Files of a run, and their names in a packed model: how it was trained, on what, on which machine."""
+TRAINING = {"config.yaml": "training.yaml", "env.json": "env.json"}
+"""Files of a run, and their names in a packed model: how it was trained, and on which machine."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ def write_packed(directory: Path, trained: Trained, progress: Progress = silent)
     if isinstance(trained, Run):
         for name, packed in TRAINING.items():
             write_atomic(directory / packed, read_sealed(trained.path, name))
+        write_atomic(directory / "corpus.json", record_json(replace(trained.corpus, files=[])))
 
 
 def rounded(model: GPT, where: str) -> GPT:
