@@ -214,7 +214,15 @@ def test_arrays_come_back_as_they_were():
     assert (back.answer, back.other) == (tokens.answer, tokens.other)
     assert np.array_equal(back.clean, tokens.clean) and np.array_equal(back.corrupt, tokens.corrupt)
     assert np.array_equal(back.aligned, tokens.aligned)
-    assert {array.dtype.name for array in arrays.values()} == {"int64", "uint8"}
+    assert {array.dtype.name for array in arrays.values()} == {
+        "int16",
+        "int64",
+        "uint8",
+    }
+    assert all(getattr(back, name).dtype == np.int64 for name in ("clean", "corrupt", "clean_length"))
+    wide = from_arrays(arrays | {"clean": tokens.clean + 70_000})
+    assert to_arrays(wide)["clean"].dtype == np.int32 and np.array_equal(wide.clean, tokens.clean + 70_000)
+    assert np.array_equal(from_arrays(arrays | {"clean": tokens.clean}).clean, tokens.clean)  # of old
     del arrays["corrupt_length"]
     with pytest.raises(CorruptFile, match="lacks corrupt_length"):
         from_arrays(arrays)
@@ -225,16 +233,16 @@ def test_arrays_come_back_as_they_were():
     [
         ("clean", lambda a: a[:0], "clean holds no prompts"),
         ("clean", lambda a: a[0], "clean holds no prompts"),
-        ("clean", lambda a: a.astype(np.float32), "clean is not int64"),
+        ("clean", lambda a: a.astype(np.float32), "clean holds no integers"),
         ("corrupt", lambda a: a[1:], "corrupt has shape"),
         ("corrupt", lambda a: a - 9999, "corrupt holds a negative token"),
         ("clean_length", lambda a: a * 0, "clean_length is not in 1.."),
         ("clean_length", lambda a: -a, "clean_length is not in 1.."),
-        ("corrupt_length", lambda a: a + 1_000_000, "corrupt_length is not in 1.."),
+        ("corrupt_length", lambda a: a.astype(np.int64) + 1_000_000, "corrupt_length is not in 1.."),
         ("answers", lambda a: a[:1], "answers has shape"),
         ("answers", lambda a: np.array([3, 3]), "answers are not two tokens"),
         ("answers", lambda a: np.array([3, -3]), "answers are not two tokens"),
-        ("answers", lambda a: np.array([1.5, 2.5]), "answers is not int64"),
+        ("answers", lambda a: np.array([1.5, 2.5]), "answers holds no integers"),
         ("answer_text", lambda a: np.array([255], np.uint8), "answer_text is no text"),
         ("answer_text", lambda a: a[:0], "answer_text is no text"),
         ("further", lambda a: np.zeros(3), "further has no place in it"),

@@ -159,15 +159,22 @@ def _task_tokens(clean: Rows, corrupt: Rows, chosen: AnswerTokens, padding: int)
 
 _ROWS = ("clean", "corrupt", "clean_length", "corrupt_length")
 _TEXTS = ("answer_text", "other_text")
+_INTEGERS = (np.int16, np.int32, np.int64)
 
 
 def to_arrays(tokens: TaskTokens) -> dict[str, np.ndarray]:
-    """Everything about `tokens` as arrays that safetensors can store: int64, and uint8 for the answers' UTF-8 texts."""
-    arrays = {name: getattr(tokens, name) for name in _ROWS}
+    """Everything about `tokens` as arrays that safetensors can store: integers, as short as hold them, uint8 for the
+    answers' UTF-8 texts."""
+    arrays = {name: _shortest(getattr(tokens, name)) for name in _ROWS}
     arrays["answers"] = np.array([tokens.answer, tokens.other])
     for name, text in zip(_TEXTS, tokens.answer_texts, strict=True):
         arrays[name] = np.frombuffer(text.encode(), dtype=np.uint8)
     return arrays
+
+
+def _shortest(whole: np.ndarray) -> np.ndarray:
+    """The same numbers in two bytes each, else four, else eight."""
+    return next(short for kind in _INTEGERS if np.array_equal(short := whole.astype(kind), whole))
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray], where: str = "the stored pairs") -> TaskTokens:
@@ -179,7 +186,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], where: str = "the stored pairs
         raise CorruptFile(f"{where}: {problem}; prune again")
     answer, other = (int(token) for token in arrays["answers"])
     texts = (arrays["answer_text"].tobytes().decode(), arrays["other_text"].tobytes().decode())
-    rows = {name: np.asarray(arrays[name]) for name in _ROWS}
+    rows = {name: np.asarray(arrays[name], np.int64) for name in _ROWS}
     return TaskTokens(**rows, answer=answer, other=other, answer_texts=texts)
 
 
@@ -189,7 +196,7 @@ def _problems(arrays: Mapping[str, np.ndarray], expected: set[str]) -> Iterator[
     shapes = {"clean": (n_pairs, width), "corrupt": (n_pairs, width), "answers": (2,)}
     shapes |= {"clean_length": (n_pairs,), "corrupt_length": (n_pairs,)}
     yield from (f"{name} has no place in it" for name in sorted(arrays.keys() - expected))
-    yield from (f"{name} is not int64" for name in shapes if arrays[name].dtype != np.int64)
+    yield from (f"{name} holds no integers" for name in shapes if arrays[name].dtype not in _INTEGERS)
     yield from (f"{name} is not uint8" for name in _TEXTS if arrays[name].dtype != np.uint8)
     if not n_pairs or not width:
         yield "clean holds no prompts"
