@@ -11,6 +11,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 .PHONY: demo test test-all check bench clean
 
 demo: $(INSTALLED)
+	$(BIN)/thinwire demo --pretrained --out runs/pretrained
 	$(BIN)/thinwire demo --out runs/demo
 
 test: $(DEV)

@@ -118,6 +118,15 @@ def brief_verification() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def brief_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages measure few effects and little text: where it counts that there is a page."""
+    from thinwire.workflows import view
+
+    for name, value in {"NODE_EFFECTS": 0, "EDGE_EFFECTS": 2, "TEXT_WINDOWS": 8, "EXAMPLE_LIMIT": 8}.items():
+        monkeypatch.setattr(view, name, value)
+
+
 @pytest.fixture(scope="session")
 def pruned_path(tiny_path: Path, own_task: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tiny run with one verified circuit, of `own_task`; shared by all tests, so copy it too."""

@@ -42,6 +42,7 @@ def test_what_comes_back_computes_the_same(tiny_path: Path, imported: Path) -> N
     assert any("whether the model learnt from it is not known" in remark for remark in theirs.origin.remarks)
 
 
+@pytest.mark.usefixtures("brief_verification", "brief_pages")
 def test_everything_downstream_works_on_it(imported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tasks", "check", str(imported), SOLVED, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tasks"][0]["model_does"]

@@ -16,7 +16,6 @@ from thinwire.errors import MissingFile
 from thinwire.runs.run import load_run
 from thinwire.storage.tensors import read_tensors
 from thinwire.training.checkpoint import kept_steps
-from thinwire.workflows import view as viewing
 from thinwire.workflows.prune import prune
 from thinwire.workflows.train import train
 
@@ -97,11 +96,8 @@ def test_without_kept_steps_there_is_nothing_to_draw(pruned_path: Path, capsys: 
     assert "keeps no weights of earlier steps; train with --train.keep_every_steps" in capsys.readouterr().err
 
 
-def test_pages_show_the_circuits_and_the_history_of_a_step(
-    kept: Path, own_task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in {"NODE_EFFECTS": 0, "EDGE_EFFECTS": 2, "TEXT_WINDOWS": 8, "EXAMPLE_LIMIT": 8}.items():
-        monkeypatch.setattr(viewing, name, value)
+@pytest.mark.usefixtures("brief_pages")
+def test_pages_show_the_circuits_and_the_history_of_a_step(kept: Path, own_task: str, tmp_path: Path) -> None:
     step = shutil.copytree(kept, tmp_path / "run") / "steps" / "00000006"
     assert main(["prune", str(step), own_task, *QUICK]) == 0
     assert main(["view", str(step)]) == 0

@@ -41,10 +41,11 @@ def test_an_imported_model_is_the_model_and_states_its_origin(imported: Path, ti
     }
 
 
+@pytest.mark.usefixtures("brief_verification", "brief_pages")
 def test_everything_that_needs_a_model_alone_takes_it(imported: Path, own_task: str, tmp_path: Path) -> None:
     found = load(imported, "cpu")
     assert check_task(found, own_task, "test").model_does
-    circuit = thinwire.prune(found, own_task, quick())
+    circuit = thinwire.prune(found, own_task, quick(sweep="nodes"))
     assert circuit.status == "solved" and circuit.directory and circuit.directory.is_relative_to(imported)
     assert thinwire.verify(str(imported), circuit).verdict
     assert evaluate(imported).heldout_loss == pytest.approx(found.heldout_loss())
@@ -81,6 +82,7 @@ def test_its_config_is_read_strictly(imported: Path, text: str, message: str) ->
         load(imported)
 
 
+@pytest.mark.usefixtures("brief_pages")
 def test_a_circuit_knows_its_directory(pruned_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that verifying or showing one does not read all of a run's circuits."""
     run = load(pruned_path, "cpu")

@@ -69,6 +69,7 @@ def test_tables_say_that_the_verdict_of_another_version_is_outdated(verified: Pa
     assert stored_verdict(verified) == "outdated"
 
 
+@pytest.mark.usefixtures("brief_verification")
 def test_a_verdict_that_its_tests_do_not_give_is_refused_by_every_verb(
     verified: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
