@@ -9,6 +9,7 @@ from micro_model import copy_model
 from model_builders import random_gates, random_means, random_model, random_prompts
 
 from thinwire.circuits.edges import induced_edges
+from thinwire.circuits.graph import Demand
 from thinwire.circuits.patching import aligned_pairs, other_side, patch, record
 from thinwire.circuits.prompts import Prompts, logit_difference
 from thinwire.errors import UserError
@@ -122,6 +123,28 @@ def test_the_sum_of_terms_is_what_gates_learn_from() -> None:
 def random_like_truth() -> torch.Tensor:
     generator = torch.Generator().manual_seed(5)
     return torch.maximum(truth(), (torch.rand(len(truth()), generator=generator) < 0.3).float())[None]
+
+
+def test_the_term_that_refused_last_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    objective = Objective(
+        problem().engines["validation"], dict.fromkeys(("mean", "stochastic", "counterfactual"), 1.0), TARGET
+    )
+    asked_for: list[str] = []
+    values = {"mean": 0.0, "stochastic": 2.0, "counterfactual": 0.0}
+    for name, term in objective.terms.items():
+
+        def measure(*_: object, name: str = name) -> Demand:
+            asked_for.append(name)
+            return Demand(values[name], 1.0)
+
+        monkeypatch.setattr(term, "measure", measure)
+    assert objective.lack(truth(), limit=TARGET) == pytest.approx(2 * TARGET)
+    assert objective.lack(truth(), limit=TARGET) == pytest.approx(2 * TARGET)
+    assert asked_for == ["mean", "stochastic", "stochastic"]
+    values |= {"stochastic": 0.5, "counterfactual": 0.7}
+    assert objective.lack(truth(), limit=TARGET) == pytest.approx(0.7 * TARGET)  # met: all were asked, the worst counts
+    assert asked_for[3:] == ["stochastic", "mean", "counterfactual"]
+    assert list(objective.measure(truth())) == ["mean", "stochastic", "counterfactual"]  # as they are written down
 
 
 def test_what_is_lacking_most_decides_on_the_scale_of_the_target() -> None:
