@@ -171,7 +171,9 @@ def retensor(path: Path, random: Random) -> str:
         "not a number": lambda: np.full_like(tensor, np.nan, dtype=np.float32),
         "infinite": lambda: np.full_like(tensor, np.inf, dtype=np.float32),
         "negative": lambda: np.full_like(tensor, -3),
-        "large": lambda: np.full_like(tensor, 10**6 if tensor.dtype.kind == "i" else 100),
+        "large": lambda: np.full_like(
+            tensor, min(10**6, np.iinfo(tensor.dtype).max) if tensor.dtype.kind == "i" else 100
+        ),
         "halves": lambda: tensor.astype(np.float16),
         "a row less": lambda: tensor[1:],
         "a dimension more": lambda: tensor[None],

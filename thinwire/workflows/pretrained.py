@@ -1,15 +1,20 @@
 """What comes with the package, ready to look at: a trained model, its verified circuits, their page."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from thinwire.circuits.artefact import load_circuit
+from thinwire.circuits.graph import Circuit
 from thinwire.errors import UserError
 from thinwire.progress import Progress, silent
 from thinwire.runs.run import open_run
 from thinwire.runs.shipped import copy_shipped, shipped_models
+from thinwire.runs.verdicts import stored_verification
 from thinwire.storage.files import is_sealed
+from thinwire.verification.verdict import Level, PaperLevel
 from thinwire.workflows.pruned import PrunedCircuit, prune_result
 from thinwire.workflows.view import view
 
@@ -23,7 +28,7 @@ class Pretrained:
     model: str
     """Its directory, which every verb takes as a run."""
     view: str
-    """The page of its circuits."""
+    """The page of the circuits that stand best, one for each task."""
     heldout_loss: float
     """Nats per token."""
     density: float
@@ -32,7 +37,8 @@ class Pretrained:
 
 
 def pretrained(out: str | Path, *, device: str = "auto", progress: Progress = silent) -> Pretrained:
-    """Copy the shipped model and its circuits to `out` and write their page, view.html.
+    """Copy the shipped model and its circuits to `out` and write their page, view.html: of each task the circuit that
+    stands best.
 
     Raises `UserError` where the version has no model, or `out` holds something else.
     """
@@ -43,7 +49,7 @@ def pretrained(out: str | Path, *, device: str = "auto", progress: Progress = si
         copy_shipped(MODEL, out / MODEL)
     run = open_run(out / MODEL, device)
     circuits = {path: load_circuit(path).circuit for path in run.circuit_directories()}
-    page = view([out / MODEL], out / "view.html", device=device, progress=progress)
+    page = view(best_standing(circuits), out / "view.html", device=device, progress=progress)
     return Pretrained(
         model=str(out / MODEL),
         view=page.view,
@@ -52,3 +58,18 @@ def pretrained(out: str | Path, *, device: str = "auto", progress: Progress = si
         circuits=prune_result(str(out / MODEL), circuits, {}, {}).circuits,
         seconds=time.monotonic() - began,
     )
+
+
+def best_standing(circuits: Mapping[Path, Circuit]) -> list[Path]:
+    """Of each task the circuit of the best verdict, by the strict one first; of equal ones that of the fewest edges."""
+    ranked = sorted(circuits, key=lambda path: (*_standing(path), circuits[path].n_edges))
+    best = {circuits[path].task: path for path in reversed(ranked)}
+    return [best[task] for task in dict.fromkeys(circuit.task for circuit in circuits.values())]
+
+
+def _standing(path: Path) -> tuple[int, int]:
+    """Places of both verdicts, best first; behind all others where a circuit was not verified."""
+    found, levels, papers = stored_verification(path), get_args(Level), get_args(PaperLevel)
+    if found is None:
+        return len(levels), len(papers)
+    return levels.index(found.judged.verdict), papers.index(found.judged.paper_verdict)
