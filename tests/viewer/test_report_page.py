@@ -204,7 +204,7 @@ def test_a_circuit_that_its_tests_deny_is_not_said_to_suffice(report: Report) ->
 
 
 def test_numbers_in_prose_come_from_data(report: Report, page: Reader) -> None:
-    assert "The same with 137 random sets outside the circuit" in page.text
+    assert "The same, on 24 of these prompts, with 137 random sets outside the circuit" in page.text
     assert "137 random sets of as many nodes" in page.text
     assert "about 16 (Gao et al. 2025)" in page.text and "0.693" in page.text
     assert "loss of the whole model, 32 prompts" in page.text and "the circuit alone, 512 prompts" in page.text

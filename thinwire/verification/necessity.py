@@ -25,7 +25,7 @@ from thinwire.verification.claim import Claim
 from thinwire.verification.finding import Finding
 from thinwire.verification.material import TaskMaterial
 from thinwire.verification.measures import edge_name, mean, p_value, percent, z_score
-from thinwire.verification.nulls import Variances, draw_edges, draw_nodes, too_few, variances
+from thinwire.verification.nulls import MIN_SETS, Variances, draw_edges, draw_nodes, too_few, variances
 from thinwire.verification.subject import Subject
 from thinwire.verification.variants import (
     accuracies,
@@ -282,4 +282,6 @@ def _words(removed: _Measured) -> str:
 def _said(null: _Null, wanted: int) -> str:
     if null.p is not None:
         return f"p = {null.p:.3f}"
+    if len(null.losses) < MIN_SETS:
+        return f"no p: {len(null.losses)} random sets are fewer than the {MIN_SETS} that it takes"
     return f"no p: outside the circuit there are only {wanted - null.n_missing} of {wanted} to draw for a random set"
