@@ -260,7 +260,7 @@ def _variance_ratio(nodes: Nodes, drawn: Sequence[Nodes], variance: Variances) -
 
 def _sentence(claim: Claim, whole: _Removals, nodes: _Null, edges: _Null) -> str:
     said = (
-        f"Without its {claim.n_nodes} nodes the model's loss rises from {whole.intact.loss:.3f} to "
+        f"Without its {claim.n_nodes} nodes the model's loss goes from {whole.intact.loss:.3f} to "
         f"{_words(whole.without_circuit)}, {_said(nodes, claim.n_nodes)})"
     )
     if claim.edges:
