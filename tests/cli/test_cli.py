@@ -172,6 +172,9 @@ def test_every_task_that_is_named_is_taken(monkeypatch: pytest.MonkeyPatch) -> N
 def test_wrong_values_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "train.n_tokens: expected int, got many" in error_of(capsys, "train", "--train.n_tokens=many")
     assert "'auto', 'cpu', 'cuda', 'mps'" in error_of(capsys, "eval", "runs/x", "--device", "tpu")
+    assert "scope: expected a list, written [ITEM,...], got deeper" in error_of(
+        capsys, "prune", "runs/x", "t", "--scope", "deeper"
+    )
 
 
 def test_what_a_config_refuses_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

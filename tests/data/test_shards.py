@@ -68,6 +68,14 @@ def test_streams_decode_to_the_documents(config: DataConfig, tmp_path: Path) -> 
     assert data.train.dtype == np.uint16 and not data.train.flags.writeable
 
 
+def test_a_corpus_that_is_one_file_has_its_last_lines_held_out(tmp_path: Path) -> None:
+    text = "".join(f"value_{i} = {i}\n" for i in range(20))
+    (tmp_path / "one.txt").write_text(text)
+    data = prepare(DataConfig(str(tmp_path / "one.txt"), heldout_frac=0.25), 260, tmp_path / "cache")
+    halves = [data.tokenizer.decode(stream[:-1].tolist()) for stream in (data.train, data.heldout)]
+    assert "".join(halves) == text and halves[1].startswith("value_15")
+
+
 def test_the_tokenizer_has_not_seen_the_heldout_text(tmp_path: Path) -> None:
     # As above b.py is held out. It alone repeats "zq", so no token may hold it; a.py and c.py repeat "ab".
     for name, text in {"a.py": "abab", "b.py": "zq" * 50, "c.py": "abab\n"}.items():

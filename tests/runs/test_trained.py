@@ -117,7 +117,13 @@ def test_a_circuit_of_a_copy_is_found_in_the_copy(pruned_path: Path, tiny_path: 
 def test_settings_that_are_no_config_are_refused_clearly(pruned_path: Path) -> None:
     from inspect import unwrap
 
+    from thinwire.runs.stored import directory_of
+
     with pytest.raises(
         UserError, match=r"config is a dict; give a thinwire.PruneConfig, such as PruneConfig\(seed=1\)"
     ):
         unwrap(thinwire.prune)(pruned_path, "single_double_quote", {"seed": 1})  # as it is called outside tests
+    with pytest.raises(UserError, match=r"config is a dict; give a RunConfig, such as .*recipe\('demo'\)"):
+        unwrap(thinwire.train)({"seed": 1}, pruned_path / "new")
+    with pytest.raises(UserError, match="circuit is of type int; give what thinwire.prune returned, or its directory"):
+        unwrap(directory_of)(load(pruned_path), 5)

@@ -156,6 +156,8 @@ def test_only_sealed_files_that_are_there_are_read(sealed: Path) -> None:
         assert is_sealed(sealed, name) == (name == "a.txt")  # what is listed and gone is an error, not an absence
         with pytest.raises(MissingFile, match=name):
             read_sealed(sealed, name)
+    with pytest.raises(MissingFile, match=r"stranger is not listed in manifest\.json; make it again"):
+        read_sealed(sealed, "stranger")
     assert not is_sealed(sealed.parent, "a.txt")  # no manifest at all
 
 

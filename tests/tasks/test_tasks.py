@@ -172,6 +172,8 @@ def test_unknown_task_names_the_closest_and_the_verb_that_lists_all():
         get_task("while_true")
     with pytest.raises(UserError, match=r"no task 'zzz'; `thinwire tasks list`"):
         get_task("zzz")
+    with pytest.raises(UserError, match=r"no task 'own\.json'; .*; the name of a file of pairs ends in \.jsonl"):
+        get_task("own.json")
 
 
 def test_the_page_about_tasks_says_what_the_tasks_say():

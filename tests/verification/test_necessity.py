@@ -101,6 +101,14 @@ def test_a_site_that_is_all_circuit_offers_no_null() -> None:
     assert len(result.nodes) == len(result.edges) == 1  # bounded, and said so by the length
 
 
+def test_too_few_random_sets_are_said_to_be_too_few() -> None:
+    """18 of 19 sets: there are nodes enough to draw, and the sentence does not say otherwise."""
+    result = necessity(subject_of(copy_model()), material_of(copy_model()), budget_of(random_sets=18, nodes=1, edges=1))
+    assert result.nodes_p is None and result.n_missing == 0
+    assert result.sentence.count("no p: 18 random sets are fewer than the 19 that it takes") == 2
+    assert "there are only" not in result.sentence
+
+
 def test_the_whole_model_as_a_circuit_has_no_null() -> None:
     """Every node claimed: nothing is left to draw from, so nothing is shown, and it says so."""
     hand = bracket_counter()

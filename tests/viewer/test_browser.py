@@ -57,7 +57,7 @@ def test_the_table_shows_the_numbers_of_the_circuits(page: Page, report: Report)
         for side, part in task.models.items():
             numbers, test = shown[task.name][side], part.circuit.scores["test"]
             assert part.judgement
-            expected = [part.circuit.n_nodes, part.circuit.n_edges, test.loss, test.accuracy, part.judgement.kl]
+            expected = [part.circuit.n_nodes, part.circuit.n_edges, test.loss, test.accuracy, test.kl]
             assert [value for value, _ in numbers[:5]] == expected
             assert numbers[1][1] == count(part.circuit.n_edges)
 

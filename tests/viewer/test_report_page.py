@@ -16,6 +16,7 @@ from view_fixture import quote_view
 from thinwire.circuits.solved import SOLVED_MEANS
 from thinwire.evidence.records import NodeWords, Said
 from thinwire.viewer.contract import Compared, ExamplePair, ModelReport, Report, Rung, Side, Way
+from thinwire.viewer.model_tables import selection_table
 from thinwire.viewer.page import render_view
 from thinwire.viewer.report import render_report, report_data
 from thinwire.viewer.wording import count
@@ -203,8 +204,19 @@ def test_a_circuit_that_its_tests_deny_is_not_said_to_suffice(report: Report) ->
     assert "edges of a circuit that meets the target" in first
 
 
+def test_an_empty_circuit_and_one_that_fails_on_test_pairs_are_said_to_be(report: Report) -> None:
+    """At a target of 0.8 no node is needed: the loss is met on test pairs too, and the task is not done."""
+    part = report.tasks[0].models["sparse"]
+    empty = replace(part.circuit, nodes={}, edges=[], minimal_edges=None, target_loss=0.8)
+    failed = replace(part.standing, circuit_does=False)
+    page = with_part(single(report), 0, "sparse", circuit=empty, standing=failed, evidence=None)
+    html = render_report(page)
+    assert "an empty circuit, without any node, meets the target on validation pairs and does not do the task" in html
+    assert "not on test pairs" not in html
+
+
 def test_numbers_in_prose_come_from_data(report: Report, page: Reader) -> None:
-    assert "The same with 137 random sets outside the circuit" in page.text
+    assert "The same, on 24 of these prompts, with 137 random sets outside the circuit" in page.text
     assert "137 random sets of as many nodes" in page.text
     assert "about 16 (Gao et al. 2025)" in page.text and "0.693" in page.text
     assert "loss of the whole model, 32 prompts" in page.text and "the circuit alone, 512 prompts" in page.text
@@ -234,6 +246,16 @@ def test_reasons_are_not_cut(page: Reader) -> None:
     why = next(a for tag, a in page.tags if a.get("class") == "why")
     assert why["colspan"] == "5"
     assert "not available: the vocabulary has no single token for this answer; train a tokenizer" in page.text
+
+
+def test_what_the_whole_model_does_is_not_called_solved(report: Report) -> None:
+    assert report.selection
+    tasks = [
+        replace(task, solved=task.solved and i < 2, selected=i < 1) for i, task in enumerate(report.selection.tasks)
+    ]
+    table = selection_table(replace(report.selection, tasks=tasks))
+    assert [table.count(f">{word}<") for word in ("selected", "the sparse model does it", "not done")] == [1, 1, 4]
+    assert "solved" not in table
 
 
 def test_edges_at_each_requirement_stand_side_by_side(report: Report) -> None:

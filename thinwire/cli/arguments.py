@@ -261,4 +261,5 @@ def _one_line(error: ArgumentError) -> str:
     text = " ".join(str(error).split())
     text = re.sub(r'Parser key "([^"]+)":', r"\1:", text)
     text = re.sub(r"Expected an? (?:<class '(\w+)'>|typing\.)", r"expected \1", text)
+    text = text.replace("expected tuple", "expected a list, written [ITEM,...]")
     return text.replace(". Got value:", ", got")

@@ -39,8 +39,8 @@ class Document:
     sha256: bytes
     """Digest of the UTF-8 bytes of its text, newlines as they are."""
     n_bytes: int
-    lines: slice | None = None
-    """The lines of the file that it consists of, where the corpus is one file."""
+    lines: tuple[int, int] | None = None
+    """First line and end of the lines of the file that it consists of, where the corpus is one file."""
 
 
 @dataclass
@@ -161,7 +161,7 @@ def _by_lines(document: Document, source: Source, config: DataConfig) -> tuple[D
 def _lines_of(document: Document, lines: list[str], split: CorpusSplit, start: int, stop: int) -> Document:
     content = "".join(lines[start:stop]).encode()
     name, digest = f"{document.name}:{start + 1}-{stop}", hashlib.sha256(content).digest()
-    return Document(document.source, name, split, digest, len(content), slice(start, stop))
+    return Document(document.source, name, split, digest, len(content), (start, stop))
 
 
 def _read_as(document: Document) -> str:
@@ -173,7 +173,7 @@ def _checked(document: Document, text: str | None, source: Source) -> str:
     """The document's text out of its file's. Raises `UserError` if it is not the one that was found."""
     text = text or ""
     if document.lines:
-        text = "".join(text.splitlines(keepends=True)[document.lines])
+        text = "".join(text.splitlines(keepends=True)[slice(*document.lines)])
     if hashlib.sha256(text.encode()).digest() != document.sha256:
         raise UserError(f"{document.name} of {source.name} has changed while it was read; run again")
     return text

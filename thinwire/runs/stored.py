@@ -55,10 +55,14 @@ def check_stated_loss(path: Path, stated: float, found: float) -> None:
 def directory_of(run: Trained, circuit: Circuit | str | Path) -> Path:
     """Where a circuit is kept: a directory is given back; a circuit of `run` knows its own.
 
-    Raises `UserError` for a circuit that `run` does not hold.
+    Raises `UserError` for a circuit that `run` does not hold, and for what is no circuit.
     """
-    if not isinstance(circuit, Circuit):
+    if isinstance(circuit, str | Path):
         return Path(circuit)
+    if not isinstance(circuit, Circuit):
+        raise UserError(
+            f"circuit is of type {type(circuit).__name__}; give what thinwire.prune returned, or its directory"
+        )
     if circuit.directory:  # of a copy of this run, perhaps
         own = circuit.directory.resolve().is_relative_to(run.home.resolve())
         here = circuit.directory if own else run.home.joinpath("circuits", *circuit.directory.parts[-3:])

@@ -197,7 +197,8 @@ def read_sealed(directory: Path, name: str) -> bytes:
     directory = Path(directory)
     entry = read_manifest(directory).files.get(name)
     if entry is None:
-        raise MissingFile(f"{directory / name} is missing; make it again")
+        there = os.path.lexists(directory / name)
+        raise MissingFile(f"{directory / name} is {f'not listed in {MANIFEST}' if there else 'missing'}; make it again")
     data = read_file(directory / name, max(entry.bytes, entry.next.bytes if entry.next else 0))
     if not entry.allows(sha256(data)):
         raise CorruptFile(f"{directory / name} does not match its checksum; restore it or make it again")

@@ -56,7 +56,8 @@ def get_task(name: str) -> Task:
         return load_family(name)
     close = get_close_matches(name, known)
     hint = f"did you mean {', '.join(close)}? " if close else ""
-    raise UserError(f"there is no task {name!r}; {hint}`thinwire tasks list` shows all")
+    own = "" if name.isidentifier() else "; the name of a file of pairs ends in .jsonl"
+    raise UserError(f"there is no task {name!r}; {hint}`thinwire tasks list` shows all{own}")
 
 
 def resolve_task(task: object) -> Task:

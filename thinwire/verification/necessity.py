@@ -25,7 +25,7 @@ from thinwire.verification.claim import Claim
 from thinwire.verification.finding import Finding
 from thinwire.verification.material import TaskMaterial
 from thinwire.verification.measures import edge_name, mean, p_value, percent, z_score
-from thinwire.verification.nulls import Variances, draw_edges, draw_nodes, too_few, variances
+from thinwire.verification.nulls import MIN_SETS, Variances, draw_edges, draw_nodes, too_few, variances
 from thinwire.verification.subject import Subject
 from thinwire.verification.variants import (
     accuracies,
@@ -260,7 +260,7 @@ def _variance_ratio(nodes: Nodes, drawn: Sequence[Nodes], variance: Variances) -
 
 def _sentence(claim: Claim, whole: _Removals, nodes: _Null, edges: _Null) -> str:
     said = (
-        f"Without its {claim.n_nodes} nodes the model's loss rises from {whole.intact.loss:.3f} to "
+        f"Without its {claim.n_nodes} nodes the model's loss goes from {whole.intact.loss:.3f} to "
         f"{_words(whole.without_circuit)}, {_said(nodes, claim.n_nodes)})"
     )
     if claim.edges:
@@ -282,4 +282,6 @@ def _words(removed: _Measured) -> str:
 def _said(null: _Null, wanted: int) -> str:
     if null.p is not None:
         return f"p = {null.p:.3f}"
+    if len(null.losses) < MIN_SETS:
+        return f"no p: {len(null.losses)} random sets are fewer than the {MIN_SETS} that it takes"
     return f"no p: outside the circuit there are only {wanted - null.n_missing} of {wanted} to draw for a random set"

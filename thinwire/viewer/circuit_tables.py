@@ -27,7 +27,7 @@ def _measured(part: TaskModel) -> list[Markup]:
         number(part.circuit.n_edges, count),
         number(test.loss, loss),
         number(test.accuracy, percent),
-        number(judgement.kl if judgement else None, loss),
+        number(test.kl, loss),
         number(out.model_loss if out else None, loss),
         number(out.nodes_loss if out else None, loss),
         _random(out.random_mean, out.random_largest) if out else number(None, loss),

@@ -71,8 +71,6 @@ class Judgement:
     """On which prompts the verdict holds, as it follows the verdict."""
     cautions: list[str] = field(default_factory=list)
     """What does not change the verdict and has to be known beside it."""
-    kl: float | None = None
-    """Of the circuit from the whole model, over the whole vocabulary, nats."""
     removals: Removals | None = None
 
 

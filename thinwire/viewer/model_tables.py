@@ -72,7 +72,7 @@ def selection_table(selection: Selection) -> Markup:
             words = tag("td", f"not available: {task.unavailable}", colspan=5, class_="why")
             rows.append([row_head(task.name), words])
             continue
-        verdict = "selected" if task.selected else "solved" if task.solved else "not solved"
+        verdict = "selected" if task.selected else "the sparse model does it" if task.solved else "not done"
         numbers = [number(value, percent) for value in (task.sparse_accuracy, task.dense_accuracy)]
         numbers += [number(value, loss) for value in (task.sparse_loss, task.dense_loss)]
         rows.append([row_head(task.name), *numbers, tag("td", verdict)])

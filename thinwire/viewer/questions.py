@@ -98,9 +98,10 @@ def _carries(part: TaskModel) -> Markup | None:
     base, without = evidence.heads.whole, evidence.heads.without
     on = f" ({plural(evidence.heads.n_prompts, 'prompt')})"
     if without[head].loss <= base.loss * _MATTERS:
-        return Markup(f"None alone: taking out any single head leaves the circuit's loss where it was{on}.")
+        more = percent(_MATTERS - 1)
+        return Markup(f"None alone: taking out any single head raises the circuit's loss by at most {more}{on}.")
     words: list[object] = [
-        _number(upper_first(_named(head))), ": without it the circuit's accuracy falls from ",
+        _number(upper_first(_named(head))), ": without it the circuit's accuracy goes from ",
         percent(base.accuracy), " to ", _number(percent(without[head].accuracy)), on, ".",
     ]  # fmt: skip
     others = [h for h in without if h != head]
@@ -129,9 +130,11 @@ def _without(part: TaskModel) -> Markup | None:
             f" (loss {loss(out.nodes_loss)} instead of {loss(out.model_loss)}).",
         ]  # fmt: skip
         if out.random_mean is not None and out.random_largest is not None:
+            n = out.n_random_prompts
+            on = "" if n is None or n == out.n_prompts else f", on {n} of these prompts"
             words.append(
                 f" {plural(out.n_random, 'random set')} of as many nodes outside the circuit: {loss(out.random_mean)} "
-                f"on average, {loss(out.random_largest)} at most."
+                f"on average, {loss(out.random_largest)} at most{on}."
             )
     if judgement.verdict:
         words += [" ", verdict_sentence(part)]

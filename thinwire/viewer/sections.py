@@ -167,10 +167,13 @@ def _corpus(report: Report) -> dict[str, Any]:
 def _definitions(report: Report) -> Markup:
     """Words of the page; every number in them is this report's own."""
     parts = shown(report)
-    sets = sorted({part.judgement.removals.n_random for part in parts if part.judgement and part.judgement.removals})
+    removals = [part.judgement.removals for part in parts if part.judgement and part.judgement.removals]
+    sets = sorted({out.n_random for out in removals})
+    fewer = sorted({n for out in removals if (n := out.n_random_prompts) is not None and n != out.n_prompts})
     values = {
         "stand_ins": text(stand_ins(parts) or "held at its average"),
         "guessing": text(loss(GUESSING_LOSS)),
+        "random_prompts": text(f", on {listing([count(n) for n in fewer])} of these prompts," if fewer else ""),
         "random_sets": text(f"{listing([count(n) for n in sets])} random sets" if sets else "random sets"),
         "paper_ratio": text(count(PAPER_RATIO)),
         "solved_means": text(report.solved_means),

@@ -73,11 +73,13 @@ def _size(part: TaskModel, name: str) -> Markup:
     if not part.target_met:
         return join([f"in the {name} no circuit met the target (best loss {loss(part.best_loss)})"])
     size = _strong(plural(part.circuit.n_edges, "edge"))
+    circuit = join(["a circuit of ", size]) if part.circuit.n_nodes else text("an empty circuit, without any node,")
     if not part.standing.circuit_does:
-        return join([f"in the {name} a circuit of ", size, " meets the target on validation pairs, not on test pairs"])
+        words = " meets the target on validation pairs and does not do the task on test pairs"
+        return join([f"in the {name} ", circuit, words])
     if not part.suffices:
-        return join([f"in the {name} a circuit of ", size, " meets the target, but its tests do not support it"])
-    return join(["a circuit of ", size, f" suffices in the {name}"])
+        return join([f"in the {name} ", circuit, " meets the target, but its tests do not support it"])
+    return join([circuit, f" suffices in the {name}"])
 
 
 def headline(report: Report) -> Markup:

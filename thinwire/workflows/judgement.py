@@ -31,7 +31,6 @@ def judgement(found: StoredVerification) -> Judgement:
         judged=_judged(judged),
         scope=judged.scope.sentence,
         cautions=judged.cautions,
-        kl=found.sufficiency.kl,
         removals=_removals(found.necessity),
     )
 

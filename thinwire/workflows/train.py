@@ -129,6 +129,10 @@ def train(
     config = run.config if run else config
     if config is None:
         raise UserError("nothing to train: give a recipe or a config file")
+    if not isinstance(config, RunConfig):
+        raise UserError(
+            f"config is a {type(config).__name__}; give a RunConfig, such as thinwire.training.recipes.recipe('demo')"
+        )
     config = resolve(config)
     _check_shares(config, launched())
     where = pick_device(device)

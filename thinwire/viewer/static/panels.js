@@ -313,6 +313,7 @@ function testsPanel(app) {
   const signs = { passed: "✓ passed", failed: "✗ failed", "not run": "– not run", reported: "· reported" };
   if (!judgement) return [el("h2", {}, "Verification"), el("p", {}, "This circuit was not verified. ", el("code", {}, "thinwire verify RUN"), " does it.")];
   const { verdict, meaning, reasons, tests, removals, paper, judged, scope, cautions } = judgement;
+  const some = ({ n_prompts: all, n_random_prompts: n }) => (n && n !== all ? `, on ${thousands(n)} of the prompts` : "");
   return [
     el("h2", {}, "Verification"), verdict && el("p", { class: "verdict" }, `${upperFirst(verdict)}${scope && ` ${scope}`}${meaning && `: ${meaning}`}`),
     judged && el("p", {}, `The tests take the nodes with ${judged}.`),
@@ -326,7 +327,7 @@ function testsPanel(app) {
       ["prompts", removals.n_prompts && thousands(removals.n_prompts)], ["loss, nothing taken out", nats(removals.model_loss)],
       ["loss without the nodes", `${nats(removals.nodes_loss)}, accuracy ${percent(removals.nodes_accuracy)}`],
       ["loss without the edges", `${nats(removals.edges_loss)}, accuracy ${percent(removals.edges_accuracy)}`],
-      removals.random_mean !== null && [`${thousands(removals.n_random)} random sets`, `${nats(removals.random_mean)} on average, ${nats(removals.random_largest)} at most`],
+      removals.random_mean !== null && [`${thousands(removals.n_random)} random sets`, `${nats(removals.random_mean)} on average, ${nats(removals.random_largest)} at most${some(removals)}`],
     ])),
     el("details", {}, el("summary", {}, "What each verdict means"), facts([
       ...Object.entries(app.data.meanings),
