@@ -1,6 +1,7 @@
 """The models that come with the package: whole, small, what their cards say, and their circuits what they state."""
 
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,13 @@ def model(request: pytest.FixtureRequest) -> Trained:
 def test_there_is_one_and_all_are_small() -> None:
     assert "headline" in shipped_models()
     assert sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file()) <= MOST_BYTES
+
+
+def test_all_of_it_is_packed_into_the_wheel() -> None:
+    project = tomllib.loads((SHIPPED.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    (folder,) = (glob for glob in project["tool"]["setuptools"]["package-data"]["thinwire"] if "models" in glob)
+    packed = set(SHIPPED.parent.glob(folder))
+    assert {path for path in SHIPPED.rglob("*") if path.is_file()} <= packed
 
 
 def test_every_file_is_what_its_manifest_says(model: Trained) -> None:

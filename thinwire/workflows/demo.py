@@ -49,12 +49,12 @@ K_COEFS = (3e-4, 1e-3)
 WORKERS = 2
 """Processes that train twins, prune and check side by side, one thread each: results are the same with any number."""
 BUDGET = {
-    "train sparse": 280,
+    "train sparse": 310,
     "train dense": 50,
     "choose tasks": 15,
-    "prune": 110,
+    "prune": 150,
     "check": 70,
-    "ladder": 120,
+    "ladder": 240,
     "report": 5,
 }
 """Seconds on two cores, with `N_TASKS` tasks. Tokenising is part of the first stage."""
