@@ -11,6 +11,7 @@ from thinwire.evidence.records import Effect, HeadEffects
 from thinwire.viewer.contract import JudgedTest, Judgement, Report
 from thinwire.viewer.questions import carrying_head, questions
 from thinwire.viewer.report import render_report
+from thinwire.viewer.story import ratio_sentence
 from thinwire.viewer.verdicts import judged_table
 
 
@@ -62,6 +63,16 @@ def test_what_was_not_measured_is_not_told(report: Report) -> None:
     assert list(answers(report)) == ["What does it decide?", "How does it differ from the dense one?"]
     report = with_task(report, 0, models={"sparse": report.tasks[0].models["sparse"]})
     assert list(answers(report)) == ["What does it decide?"]
+
+
+def test_a_ratio_of_one_task_is_not_said_to_be_a_mean(report: Report) -> None:
+    (name,) = report.means.tasks
+    words = re.sub(r"<[^>]+>", "", ratio_sentence(report))
+    assert words.startswith(f"{name} is the only task that both whole models do; its circuits have ")
+    assert "geometric" not in words
+    several = replace(report, means=replace(report.means, tasks=[name, "else_elif"]))
+    words = re.sub(r"<[^>]+>", "", ratio_sentence(several)).replace("\u00a0", " ")
+    assert words.startswith(f"Over 2 tasks ({name} and else_elif), circuits have ") and "(geometric means)" in words
 
 
 def test_a_larger_sparse_circuit_is_said_to_be_larger(report: Report) -> None:

@@ -136,11 +136,12 @@ def ratio_sentence(report: Report) -> Markup:
     if sizes.ratio is None or not names:
         return Markup("There is no task to compare both models on, so no ratio can be given. ")
     sparse, dense = (ratio(sizes.means[side] or 0) for side in sides)
-    return join([
-        f"Over {tasks} ({listing(names)}), circuits have {sparse} edges in the sparse model and {dense} in the dense "
-        "twin (geometric means): ", _strong(f"{ratio(sizes.ratio)} times"), " as many in the dense twin. ",
-        _ratio_verdict(sizes.ratio),
-    ])  # fmt: skip
+    edges = f"{sparse} edges in the sparse model and {dense} in the dense twin"
+    lead = f"{names[0]} is the only task that both whole models do; its circuits have {edges}: "
+    if len(names) > 1:
+        lead = f"Over {tasks} ({listing(names)}), circuits have {edges} (geometric means): "
+    times = _strong(f"{ratio(sizes.ratio)} times")
+    return join([lead, times, " as many in the dense twin. ", _ratio_verdict(sizes.ratio)])
 
 
 def loss_sentence(report: Report) -> Markup:
