@@ -68,7 +68,7 @@ def test_every_circuit_gives_the_loss_that_it_states_and_was_verified(model: Tra
 
 
 def test_the_demo_needs_no_training_and_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One circuit of it: the whole page is made below a minute on two idle cores (docs/log.md)."""
+    """One circuit of it: the whole page takes about a minute on two cores (docs/log.md)."""
     import thinwire.workflows.pretrained as pretrained
     from thinwire.runs import shipped
 
@@ -80,3 +80,15 @@ def test_the_demo_needs_no_training_and_no_network(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(shipped, "SHIPPED", folder)
     assert main(["demo", "--pretrained", "--out", str(tmp_path / "out")]) == 0
     assert "</html>" in (tmp_path / "out" / "view.html").read_text(encoding="utf-8")
+
+
+def test_what_stands_best_comes_first_and_each_task_once() -> None:
+    from thinwire.circuits.artefact import load_circuit
+    from thinwire.workflows.pretrained import MODEL, best_standing
+
+    circuits = {path: load_circuit(path).circuit for path in load(SHIPPED / MODEL, "cpu").circuit_directories()}
+    shown = best_standing(circuits)
+    assert sorted(circuits[path].task for path in shown) == sorted({circuit.task for circuit in circuits.values()})
+    levels = ["faithful", "sufficient only", "not supported"]
+    places = [levels.index(found.judged.verdict) for path in shown if (found := stored_verification(path))]
+    assert len(places) == len(shown) and places == sorted(places)

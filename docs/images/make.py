@@ -1,4 +1,4 @@
-"""The README's two screenshots, of a finished demo: python docs/images/make.py runs/demo"""
+"""The README's two screenshots: python docs/images/make.py runs/demo runs/pretrained"""
 
 import sys
 from pathlib import Path
@@ -18,14 +18,14 @@ def shoot(page: Page, source: Path, name: str) -> None:
     page.screenshot(path=HERE / f"{name}.png")
 
 
-def main(demo: Path) -> None:
+def main(demo: Path, pretrained: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1280, "height": 860}, color_scheme="light")
         shoot(page, demo / "report.html", "report")
-        shoot(page, demo / "view.html", "viewer")
+        shoot(page, pretrained / "view.html", "viewer")
         browser.close()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:]))

@@ -52,10 +52,10 @@ def test_a_packed_model_is_small_and_nearly_the_one_it_was(packed: Path, tiny_ru
     assert (packed / "model.safetensors").stat().st_size < 6 * n_nonzero + 8192
     assert found.heldout_loss() == pytest.approx(tiny_run.heldout_loss(), abs=0.01)
     assert len(found.heldout) <= PACKED_TOKENS
-    assert found.origin and "rounded to half precision: held-out loss" in found.origin.remarks[1]
+    assert found.origin and "rounded to half precision: loss on the text that travels" in found.origin.remarks[1]
     assert read_sealed(packed, "training.yaml") == read_sealed(tiny_run.path, "config.yaml")
     corpus = read_sealed_record(CorpusManifest, packed, "corpus.json")
-    assert corpus == replace(tiny_run.corpus, files=[]) != tiny_run.corpus  # what it learnt from, but for the list
+    assert corpus == replace(tiny_run.corpus, files=()) != tiny_run.corpus  # what it learnt from, but for the list
 
 
 def test_an_imported_model_is_packed_too(tiny_run: Run, tmp_path: Path, packed: Path) -> None:

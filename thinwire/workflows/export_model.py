@@ -4,6 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
+
+from thinwire.data.batches import heldout_windows
 from thinwire.errors import UserError
 from thinwire.interop.hugging_face_export import Card, write_hugging_face
 from thinwire.interop.openai_export import write_openai
@@ -61,21 +64,22 @@ def write_packed(directory: Path, trained: Trained, progress: Progress = silent)
     It is another model than the one that was trained, with a fingerprint of its own: circuits are found in it after.
     Raises `UserError` for weights that half precision cannot hold.
     """
-    model = rounded(trained.model, str(trained.path))
-    windows = trained.windows(FINAL_TOKENS)
+    model, heldout = rounded(trained.model, str(trained.path)), trained.heldout[:PACKED_TOKENS]
+    context = trained.context
+    windows = torch.from_numpy(heldout_windows(heldout, max(FINAL_TOKENS, context), context))
     before, after = (heldout_loss(one, windows, progress) for one in (trained.model, model))
     remarks = [
         f"Trained by thinwire {__version__}." if isinstance(trained, Run) else "Imported, then packed.",
-        f"Weights are rounded to half precision: held-out loss {after:.4f}, before it {before:.4f}.",
+        f"Weights are rounded to half precision: loss on the text that travels {after:.4f}, before it {before:.4f}.",
         *(trained.origin.remarks if trained.origin else ()),
     ]
     origin = Origin("thinwire", trained.name, remarks=remarks)
-    write_trained(directory, model, trained.tokenizer, origin, trained.heldout[:PACKED_TOKENS])
+    write_trained(directory, model, trained.tokenizer, origin, heldout)
     write_atomic(directory / FINAL, record_json(Final(fingerprint(model), after, windows[:, 1:].numel())))
     if isinstance(trained, Run):
         for name, packed in TRAINING.items():
             write_atomic(directory / packed, read_sealed(trained.path, name))
-        write_atomic(directory / "corpus.json", record_json(replace(trained.corpus, files=[])))
+        write_atomic(directory / "corpus.json", record_json(replace(trained.corpus, files=())))
 
 
 def rounded(model: GPT, where: str) -> GPT:

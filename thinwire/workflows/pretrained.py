@@ -61,10 +61,14 @@ def pretrained(out: str | Path, *, device: str = "auto", progress: Progress = si
 
 
 def best_standing(circuits: Mapping[Path, Circuit]) -> list[Path]:
-    """Of each task the circuit of the best verdict, by the strict one first; of equal ones that of the fewest edges."""
-    ranked = sorted(circuits, key=lambda path: (*_standing(path), circuits[path].n_edges))
-    best = {circuits[path].task: path for path in reversed(ranked)}
-    return [best[task] for task in dict.fromkeys(circuit.task for circuit in circuits.values())]
+    """Of each task the circuit of the best verdict, by the strict one first; of equal ones that of the fewest edges.
+
+    What stands best comes first.
+    """
+    best: dict[str, Path] = {}
+    for path in sorted(circuits, key=lambda path: (*_standing(path), circuits[path].n_edges)):
+        best.setdefault(circuits[path].task, path)
+    return list(best.values())
 
 
 def _standing(path: Path) -> tuple[int, int]:

@@ -26,7 +26,7 @@ def _arguments(parser: Parser, argv: list[str]) -> None:
     parser.add_argument(
         "--pretrained",
         action="store_true",
-        help="Train nothing: write the page of the model that comes with the package, in under a minute, offline.",
+        help="Train nothing: write the page of the model that comes with the package, in about a minute, offline.",
     )
     parser.add_argument("--seed", type=int, default=0, help="Seed of everything that is drawn at random.")
     add_resume(parser, "This verb does so by itself; the option is for scripts that give it everywhere.")
