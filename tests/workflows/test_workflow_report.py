@@ -1,5 +1,6 @@
 """One run's report: one HTML file that needs nothing else."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -59,6 +60,18 @@ def test_a_circuit_that_does_not_give_its_stated_loss_is_not_shown(pruned_path: 
         with pytest.raises(CorruptFile, match="does not give the test loss that its circuit.json states"):
             show(path)
     assert not list(path.glob("*.html"))
+
+
+@pytest.mark.parametrize("stated", [0.0, 3.0])
+def test_a_run_that_does_not_have_its_stated_loss_is_not_reported(
+    pruned_path: Path, tmp_path: Path, stated: float
+) -> None:
+    path = shutil.copytree(pruned_path, tmp_path / "run")
+    final = json.loads(read_sealed(path, "final.json"))
+    add_sealed(path, "final.json", json.dumps(final | {"heldout_loss": stated}))
+    with pytest.raises(CorruptFile, match=f"states a held-out loss of {stated:g} and the model has"):
+        report_run(path)
+    assert not (path / "report.html").exists()
 
 
 def test_the_page_can_go_elsewhere_and_leaves_the_run_alone(pruned_path: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from thinwire.data.batches import heldout_windows
 from thinwire.data.tokenizer import Tokenizer
-from thinwire.errors import MissingFile
+from thinwire.errors import CorruptFile, MissingFile
 from thinwire.model.checkpoint import fingerprint, load_model
 from thinwire.model.config import ModelConfig
 from thinwire.model.gpt import GPT
@@ -49,6 +49,8 @@ HELDOUT_TOKENS = 1 << 19
 """Held-out tokens that travel with a model (1 MiB): means, losses and statistics need no corpus."""
 FINAL_TOKENS = 1 << 17
 """Held-out tokens behind the loss that is reported."""
+STATED_WITHIN = 0.01
+"""Nats by which a loss may differ on another machine from the one that is stated."""
 ORIGIN = "origin.json"
 FINAL = "final.json"
 COSTS = "costs.json"
@@ -169,6 +171,18 @@ class Trained:
             if final.fingerprint == self.fingerprint:
                 return final.heldout_loss
         return heldout_loss(self.model, self.windows(FINAL_TOKENS), progress)
+
+    def measured_heldout_loss(self, progress: Progress = silent) -> float:
+        """The same, measured now. Raises `CorruptFile` where final.json states another loss than the model has."""
+        stated = self.heldout_loss(progress)
+        if is_sealed(self.path, FINAL):
+            found = heldout_loss(self.model, self.windows(FINAL_TOKENS), progress)
+            if abs(found - stated) > STATED_WITHIN:
+                raise CorruptFile(
+                    f"{self.path / FINAL} states a held-out loss of {stated:.4g} and the model has {found:.4g}: one of "
+                    f"its files was changed; restore it or train again"
+                )
+        return stated
 
     def windows(self, n_tokens: int) -> Tensor:
         """Held-out windows (N, T+1) that hold up to `n_tokens` tokens, at least one, on `device`."""
