@@ -170,7 +170,7 @@ def retensor(path: Path, random: Random) -> str:
     ways = {
         "not a number": lambda: np.full_like(tensor, np.nan, dtype=np.float32),
         "infinite": lambda: np.full_like(tensor, np.inf, dtype=np.float32),
-        "negative": lambda: np.full_like(tensor, -3),
+        "negative": lambda: np.full_like(tensor, np.array(-3).astype(tensor.dtype)),
         "large": lambda: np.full_like(
             tensor, min(10**6, np.iinfo(tensor.dtype).max) if tensor.dtype.kind == "i" else 100
         ),
