@@ -245,6 +245,7 @@ def test_arrays_come_back_as_they_were():
         ("answers", lambda a: np.array([1.5, 2.5]), "answers holds no integers"),
         ("answer_text", lambda a: np.array([255], np.uint8), "answer_text is no text"),
         ("answer_text", lambda a: a[:0], "answer_text is no text"),
+        ("other_text", lambda a: a[None], "other_text has shape"),
         ("further", lambda a: np.zeros(3), "further has no place in it"),
     ],
 )

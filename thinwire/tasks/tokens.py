@@ -198,6 +198,7 @@ def _problems(arrays: Mapping[str, np.ndarray], expected: set[str]) -> Iterator[
     yield from (f"{name} has no place in it" for name in sorted(arrays.keys() - expected))
     yield from (f"{name} holds no integers" for name in shapes if arrays[name].dtype not in _INTEGERS)
     yield from (f"{name} is not uint8" for name in _TEXTS if arrays[name].dtype != np.uint8)
+    yield from (f"{name} has shape {arrays[name].shape}" for name in _TEXTS if arrays[name].ndim != 1)
     if not n_pairs or not width:
         yield "clean holds no prompts"
     yield from (
