@@ -1,7 +1,9 @@
 """The interactive page's data made by hand, shaped like what `thinwire/workflows/view.py` gathers."""
 
 import random
+from typing import Any
 
+from playwright.sync_api import Page
 from report_fixture import (
     CLEAN,
     CORRUPT,
@@ -116,3 +118,22 @@ def large_view(n_nodes: int, n_edges: int, n_layer: int = 8, width: int = 0) -> 
 
 
 __all__ = ["QUOTE_EDGES", "QUOTE_NODES", "entry", "large_view", "live_view", "quote_view"]
+
+
+# --- the page in a browser ------------------------------------------------------------------------------------------
+
+V49 = "1.attn.v:49"
+
+
+def edges_of(page: Page, which: str = "") -> list[list[str]]:
+    found = page.locator(f"#drawing .tw-edge[data-target]{which}")
+    return sorted(found.evaluate_all("es => es.map(e => [e.dataset.source, e.dataset.target])"))
+
+
+def named(edges: list[Any]) -> list[list[str]]:
+    return sorted([f"{a}:{s}", f"{b}:{t}"] for a, s, b, t, _ in edges)
+
+
+def tab(page: Page, name: str) -> str:
+    page.get_by_role("tab", name=name).click()
+    return page.locator("#panel").inner_text()

@@ -11,6 +11,7 @@ much. CMD is the area between f and 1: 0 where every size does as the whole mode
 
 from collections.abc import Hashable, Sequence, Set
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float
@@ -63,5 +64,5 @@ def areas(kept: Sequence[float], nothing: float, everything: float) -> Areas:
 
 
 def _trapezoids(heights: Sequence[float]) -> float:
-    steps = zip(FRACTIONS, FRACTIONS[1:], heights, heights[1:], strict=False)
-    return sum((right - left) * (a + b) / 2 for left, right, a, b in steps)
+    steps = zip(pairwise(FRACTIONS), pairwise(heights), strict=True)
+    return sum((right - left) * (a + b) / 2 for (left, right), (a, b) in steps)

@@ -63,7 +63,7 @@ class Sketch:
         width = max(len(names) + 1 + n_spare, n_heads * SIZES[size].d_head)
         self.config = _config(size, n_layer, width, self._vocabulary(tokens, n_answers), context, places)
         order = self._shuffled(self.config.d_model)
-        self.channels = dict(zip(names, order, strict=False))
+        self.channels = dict(zip(names, order[: len(names)], strict=True))
         self.constant = order[len(names)]
         self.spare = sorted(order[len(names) + 1 :])
         """Residual channels of the decoys."""
@@ -112,7 +112,7 @@ class Sketch:
 
     def final(self, channel: str, weights: Sequence[float]) -> Parts:
         """The unembedding of the answers reads `channel`: one weight for each answer token, from the first on."""
-        for token, weight in zip(self.answers, weights, strict=False):
+        for token, weight in zip(self.answers[: len(weights)], weights, strict=True):
             self.model.unembed.weight[token, self.channels[channel]] = weight
         return self._parts([], [(FINAL, self.channels[channel])])
 
@@ -134,10 +134,10 @@ class Sketch:
         channels = [first + i for i in self._shuffled(self.config.d_head)]
         weight = math.sqrt(sharpness * math.sqrt(self.config.d_head))
         site, wires = f"{layer}.attn", []
-        for asked, found, channel in zip(query, key, channels, strict=False):
+        for asked, found, channel in zip(query, key, channels[: len(query)], strict=True):
             wires.append(self._wire(f"{site}.in", self.channels[asked], f"{site}.q", channel, weight))
             wires.append(self._wire(f"{site}.in", self.channels[found], f"{site}.k", channel, weight))
-        for (read, (written, gain)), channel in zip(copies.items(), channels, strict=False):
+        for (read, (written, gain)), channel in zip(copies.items(), channels[: len(copies)], strict=True):
             wires.append(self._wire(f"{site}.in", self.channels[read], f"{site}.v", channel, VALUE))
             wires.append(self._wire(f"{site}.v", channel, f"{site}.out", self.channels[written], gain / VALUE))
         if not query:

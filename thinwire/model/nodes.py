@@ -45,8 +45,8 @@ class NodeSpace:
     @cached_property
     def offsets(self) -> dict[str, int]:
         """Node site -> place of its channel 0 in a vector over all nodes."""
-        starts = accumulate(self.widths.values(), initial=0)
-        return dict(zip(self.widths, starts, strict=False))
+        *starts, _ = accumulate(self.widths.values(), initial=0)
+        return dict(zip(self.widths, starts, strict=True))
 
     @cached_property
     def matrices(self) -> dict[str, tuple[str, str]]:

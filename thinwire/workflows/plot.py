@@ -269,8 +269,8 @@ def circuit_figure(
 def _draw_answers(axes: "Axes", place: Layout, answers: Mapping[str, tuple[float, float]]) -> None:
     """Lines from the final channels to the answers, thinner than edges: these weights are not counted as such."""
     widest = max((abs(weight) for weights in answers.values() for weight in weights), default=1.0) or 1.0
-    for node in place.nodes:
-        for answer, weight in zip(place.answers, answers.get(node.key, ()), strict=False):
+    for node in (node for node in place.nodes if node.key in answers):
+        for answer, weight in zip(place.answers, answers[node.key], strict=True):
             if weight:
                 _line(axes, (node.x, answer.x), (node.y, answer.y), weight, max(1.2 * abs(weight) / widest, 0.2), 0.5)
 
