@@ -105,11 +105,19 @@ def test_the_demo_shows_it_without_training(
     found = json.loads(capsys.readouterr().out)
     assert found["view"] == str(out / "view.html") and "</html>" in (out / "view.html").read_text(encoding="utf-8")
     (circuit,) = found["circuits"]
+    assert found["shown"] == [circuit["path"]]
     assert circuit["verdict"] is None and circuit["path"].startswith(str(out / "headline" / "circuits"))
     assert found["density"] == pytest.approx(0.3, abs=0.01)
     assert main(["demo", "--pretrained", "--out", str(out)]) == 0  # again: the same page, nothing in the way
     shown = capsys.readouterr().out
     assert "circuits of the model that comes with the package" in shown and "unverified" in shown
+
+
+def test_what_it_has_no_use_for_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--dry_run", "--seed=3"):
+        assert main(["demo", "--pretrained", "--out", str(tmp_path / "out"), option]) == 2
+        assert "--pretrained trains nothing and draws nothing" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_version_without_a_model_says_what_to_do(

@@ -166,23 +166,28 @@ class Trained:
 
     def heldout_loss(self, progress: Progress = silent) -> float:
         """Held-out loss, nats per token: as measured when training or import ended, else now."""
-        if is_sealed(self.path, FINAL):
-            final = read_sealed_record(Final, self.path, FINAL)
-            if final.fingerprint == self.fingerprint:
-                return final.heldout_loss
-        return heldout_loss(self.model, self.windows(FINAL_TOKENS), progress)
+        final = self._final()
+        return final.heldout_loss if final else self._measured_loss(progress)
 
-    def measured_heldout_loss(self, progress: Progress = silent) -> float:
-        """The same, measured now. Raises `CorruptFile` where final.json states another loss than the model has."""
-        stated = self.heldout_loss(progress)
-        if is_sealed(self.path, FINAL):
-            found = heldout_loss(self.model, self.windows(FINAL_TOKENS), progress)
-            if abs(found - stated) > STATED_WITHIN:
-                raise CorruptFile(
-                    f"{self.path / FINAL} states a held-out loss of {stated:.4g} and the model has {found:.4g}: one of "
-                    f"its files was changed; restore it or train again"
-                )
-        return stated
+    def checked_heldout_loss(self, progress: Progress = silent) -> float:
+        """The same, measured now too. Raises `CorruptFile` where final.json states another loss than the model has."""
+        found, final = self._measured_loss(progress), self._final()
+        if final and abs(found - final.heldout_loss) > STATED_WITHIN:
+            raise CorruptFile(
+                f"{self.path / FINAL} states a held-out loss of {final.heldout_loss:.4g} and the model has "
+                f"{found:.4g}: one of its files was changed; restore it or train again"
+            )
+        return final.heldout_loss if final else found
+
+    def _final(self) -> Final | None:
+        """What was measured of this very model when its training or import ended."""
+        if not is_sealed(self.path, FINAL):
+            return None
+        final = read_sealed_record(Final, self.path, FINAL)
+        return final if final.fingerprint == self.fingerprint else None
+
+    def _measured_loss(self, progress: Progress) -> float:
+        return heldout_loss(self.model, self.windows(FINAL_TOKENS), progress)
 
     def windows(self, n_tokens: int) -> Tensor:
         """Held-out windows (N, T+1) that hold up to `n_tokens` tokens, at least one, on `device`."""

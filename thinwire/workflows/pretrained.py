@@ -33,6 +33,9 @@ class Pretrained:
     """Nats per token."""
     density: float
     circuits: tuple[PrunedCircuit, ...]
+    """All that come with it."""
+    shown: tuple[str, ...]
+    """Directories of those on the page."""
     seconds: float
 
 
@@ -49,13 +52,15 @@ def pretrained(out: str | Path, *, device: str = "auto", progress: Progress = si
         copy_shipped(MODEL, out / MODEL)
     run = open_run(out / MODEL, device)
     circuits = {path: load_circuit(path).circuit for path in run.circuit_directories()}
-    page = view(best_standing(circuits), out / "view.html", device=device, progress=progress)
+    shown = best_standing(circuits)
+    page = view(shown, out / "view.html", device=device, progress=progress)
     return Pretrained(
         model=str(out / MODEL),
         view=page.view,
         heldout_loss=run.heldout_loss(),
         density=run.density,
         circuits=prune_result(str(out / MODEL), circuits, {}, {}).circuits,
+        shown=tuple(map(str, shown)),
         seconds=time.monotonic() - began,
     )
 

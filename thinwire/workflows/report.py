@@ -280,7 +280,7 @@ def report_run(
     """
     run = take_threads(load_run(run_path, device))
     choice = choose_circuits(run, where)
-    loss = run.measured_heldout_loss(progress)
+    loss = run.checked_heldout_loss(progress)
     page = render_report(_run_report(run, choice, loss, where))
     if out is None:
         add_sealed(run.home, "report.html", page)

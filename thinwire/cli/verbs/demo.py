@@ -8,6 +8,7 @@ from thinwire.cli.arguments import Parser, add_device, add_dry_run, add_resume
 from thinwire.cli.console import RichProgress
 from thinwire.cli.tables import Row, fields, grid, plain, show_any, table
 from thinwire.cli.verb import Verb
+from thinwire.errors import UserError
 
 if TYPE_CHECKING:
     from thinwire.frontier.compare import Cell, Rung
@@ -39,6 +40,8 @@ def _run(arguments: Namespace) -> "DemoResult | DemoPlan | Pretrained":
     from thinwire.workflows.pretrained import pretrained
 
     if arguments.pretrained:
+        if arguments.dry_run or arguments.seed:
+            raise UserError("--pretrained trains nothing and draws nothing; drop --dry_run and --seed")
         return pretrained(arguments.out or "runs/pretrained", device=arguments.device, progress=RichProgress())
     if arguments.dry_run:
         return demo_plan()
@@ -60,7 +63,8 @@ def show(console: Console, result: "DemoResult | DemoPlan | Pretrained") -> None
     if isinstance(result, DemoPlan):
         show_any(console, result)
     elif isinstance(result, Pretrained):
-        console.print(table("circuits of the model that comes with the package", map(_pretrained, result.circuits)))
+        rows = [{**_pretrained(circuit), "on the page": circuit.path in result.shown} for circuit in result.circuits]
+        console.print(table("circuits of the model that comes with the package", rows))
         console.print(fields({name: getattr(result, name) for name in ("heldout_loss", "density", "model", "view")}))
     else:
         _show_demo(console, result)
