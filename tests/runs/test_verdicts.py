@@ -80,7 +80,7 @@ def test_a_verdict_that_its_tests_do_not_give_is_refused_by_every_verb(
         edit(verified, "verify.json", verdict=forged)
         for verb in (["eval", str(run), "--circuits"], ["report", str(run)], ["view", str(run)]):
             assert main(verb) == 2
-            (line,) = capsys.readouterr().err.splitlines()
+            line = capsys.readouterr().err.splitlines()[-1]  # on a slow machine bars stand above it
             assert "states a verdict that does not follow from its tests; verify the circuit again" in line
     assert not (run / "report.html").exists()
     assert main(["verify", str(run)]) == 0  # the remedy that the line names

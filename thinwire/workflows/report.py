@@ -280,8 +280,9 @@ def report_run(
     """
     run = take_threads(load_run(run_path, device))
     choice = choose_circuits(run, where)
+    judged = {name: verified(stored_verification(path)) for name, path in choice.circuits.items()}
     loss = run.checked_heldout_loss(progress)
-    page = render_report(_run_report(run, choice, loss, where))
+    page = render_report(_run_report(run, choice, judged, loss, where))
     if out is None:
         add_sealed(run.home, "report.html", page)
     else:
@@ -297,13 +298,12 @@ def report_run(
     )
 
 
-def _run_report(run: Run, choice: Choice, loss: float, where: Sequence[str]) -> Report:
+def _run_report(
+    run: Run, choice: Choice, judged: Mapping[str, Verified | None], loss: float, where: Sequence[str]
+) -> Report:
     side: Side = "sparse" if run.config.train.density < 1 else "dense"
     found = choice.circuits
-    cells = {
-        name: {side: cell(load_circuit(path).circuit, verified(stored_verification(path)))}
-        for name, path in found.items()
-    }
+    cells = {name: {side: cell(load_circuit(path).circuit, judged[name])} for name, path in found.items()}
     narrowed = f" --where {' '.join(where)}" if where else ""
     return compose(
         title=f"Circuits of {run.name}",
