@@ -34,7 +34,7 @@ IMPORTS = {
     "pruning": {"circuits", "errors", "kernels", "model", "progress", "ranges", "storage", "tasks", "version"},
     "verification": {"circuits", "errors", "model", "progress", "ranges", "storage", "tasks"},
     "frontier": {"circuits"},
-    "viewer": {"circuits", "errors", "evidence", "model"},
+    "viewer": {"circuits", "errors", "evidence", "model", "storage"},
     "interop": {"circuits", "data", "errors", "evidence", "model", "storage"},
     "runs": {
         *("circuits", "data", "errors", "frontier", "model", "progress", "pruning", "sparsity", "storage"),

@@ -21,11 +21,12 @@ from thinwire.circuits.agreement import (
     stated_edges,
 )
 from thinwire.circuits.anatomy import anatomy
-from thinwire.circuits.artefact import check_answers
+from thinwire.circuits.artefact import check_answers, split_pairs
 from thinwire.circuits.graph import Circuit, Edge
 from thinwire.circuits.stated import StatedCircuit, read_stated
 from thinwire.errors import CorruptFile, UserError
 from thinwire.model.checkpoint import load_model
+from thinwire.tasks.tokens import to_arrays
 from thinwire.verification.claim import Claim, claim_of
 
 EDGE = ["0.attn.v", 0, "0.attn.out", 1]
@@ -173,6 +174,14 @@ def test_pairs_are_the_models_to_read(hand: HandModel) -> None:
         check_answers(hand.circuit, with_test(answer=3), "here")
     with pytest.raises(CorruptFile, match="the answers of the test pairs are not those of circuit.json"):
         check_answers(hand.circuit, with_test(answer_texts=("x", "y")), "here")
+    for changes in ({"answer": 3}, {"answer_texts": ("x", "y")}):  # in files from elsewhere, which state no answers
+        stored = {
+            f"{split}.{name}": torch.tensor(array)
+            for split, tokens in with_test(**changes).items()
+            for name, array in to_arrays(tokens).items()
+        }
+        with pytest.raises(CorruptFile, match="^here: its splits have different answers; write it again"):
+            split_pairs(stored, "here")
 
 
 # What somebody else states.

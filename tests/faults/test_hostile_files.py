@@ -75,16 +75,21 @@ READ_BY = {
 FREE = (
     ("TASK", ""),
     ("config.yaml", " gone"),
+    ("circuit/manifest.json", "files.verify.json gone"),
+    ("env.json", "machine."),
+    ("env.json", "versions."),
     ("theirs/", "flip"),
     ("theirs/circuit.json", "gone"),
+    ("theirs/circuit.json", "= 'None'"),
     ("theirs/means.safetensors", "gone"),
     ("theirs/pairs.safetensors", "gone"),
     ("theirs/means.safetensors", "negative"),
     ("theirs/means.safetensors", "large"),
 )
 """(file, how): what nobody vouches for. A user's task is what the user wrote; a circuit from elsewhere may lack parts,
-for which others stand in, and state numbers of its own. A key that a config lacks has its default, as in runs from
-before there was the key."""
+for which others stand in or which are None, and state numbers of its own. What a machine was called, and what stood on
+it, only the machine knew. A verdict that the manifest does not list is one whose writing was cut short. A key that a
+config lacks has its default, as in runs from before there was the key."""
 OFTEN = {
     "theirs/circuit.json": 2,
     "circuit/circuit.json": 4,

@@ -73,6 +73,8 @@ def split_pairs(stored: Mapping[str, Tensor], where: Path | str) -> dict[Split, 
         arrays = {n.removeprefix(f"{split}."): t.numpy() for n, t in stored.items() if n.startswith(f"{split}.")}
         if arrays:
             pairs[split] = from_arrays(arrays, f"{where}, {split}")
+    if len({(tokens.answer, tokens.other, tokens.answer_texts) for tokens in pairs.values()}) > 1:
+        raise CorruptFile(f"{where}: its splits have different answers; write it again")
     return pairs
 
 

@@ -13,7 +13,19 @@ from msgspec import Meta
 
 from thinwire.circuits.anatomy import Anatomy, anatomy
 from thinwire.errors import CorruptFile
-from thinwire.storage.records import Count, Loss, Name, Seed, Sha256, Share, Text, convert, of_version
+from thinwire.storage.records import (
+    Count,
+    Divergence,
+    Loss,
+    Name,
+    Number,
+    Seed,
+    Sha256,
+    Share,
+    Text,
+    convert,
+    of_version,
+)
 from thinwire.tasks.task import SPLITS
 
 SCHEMA_VERSION = 1
@@ -34,7 +46,7 @@ class Edge(NamedTuple):
     source: Channel
     target_site: Text
     target: Channel
-    weight: float
+    weight: Number
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,7 @@ class Score:
     """Cross-entropy between the two answer tokens, nats, mean over both sides of all pairs."""
     accuracy: Share
     """Share of prompts on which the right answer token has the larger logit."""
-    kl: float
+    kl: Divergence
     """KL(full model || circuit) over the whole vocabulary at the last position, nats, mean; 0 for the model itself."""
     loss_error: Loss | None = None
     """Standard error of `loss`, pairs as the units; None in files from before it was kept."""
@@ -57,9 +69,9 @@ class Score:
 class Demand:
     """How a circuit stands to one thing that its pruning asked for, on validation pairs."""
 
-    value: float
+    value: Number
     """In the term's own unit (docs/pruning.md)."""
-    limit: float
+    limit: Number
     """The largest value that meets it."""
 
     @property
@@ -71,8 +83,8 @@ class Demand:
 class Calibration:
     """Scale and shift of the difference of the two answer logits, fitted on validation pairs."""
 
-    scale: float = 1.0
-    shift: float = 0.0
+    scale: Number = 1.0
+    shift: Number = 0.0
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from msgspec import Meta
 from thinwire.circuits.graph import Ablation, Channel, Circuit, Status
 from thinwire.circuits.isolated import NormScales
 from thinwire.errors import CorruptFile
-from thinwire.storage.records import Name, Sha256, Text, convert
+from thinwire.storage.records import Name, Number, Sha256, Text, convert
 
 TARGET_LOSS = 0.15
 """Loss that a circuit has to reach when its file does not say, nats (Gao et al. 2025, section 2.3)."""
@@ -23,7 +23,7 @@ class StatedEdge(NamedTuple):
     source: Channel
     target_site: Text
     target: Channel
-    weight: float | None = None
+    weight: Number | None = None
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class SourcePart:
 
     source: Text
     kind: Text
-    share: float | None
+    share: Share | None
     """Of the text; None where sources are taken whole."""
     versions: dict[Text, Text]
     n_skipped: Count

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from thinwire.ground_truth.sizes import SizeName
-from thinwire.storage.records import Count, Name, Seconds, Seed, Share, Text, convert, of_version
+from thinwire.storage.records import Count, Name, Number, Seconds, Seed, Share, Text, convert, of_version
 
 SCHEMA_VERSION = 1
 
@@ -22,9 +22,9 @@ class AgainstTruth:
     recall: Share
     exact: bool
     auroc: Share
-    cpr: float
-    cmd: float
-    faithfulness: list[float]
+    cpr: Number
+    cmd: Number
+    faithfulness: list[Number]
     """f at each of `scores.FRACTIONS`."""
 
 

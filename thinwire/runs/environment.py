@@ -6,11 +6,15 @@ import subprocess
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from thinwire.storage.records import Count, Seed, Text, Threads
 from thinwire.version import __version__
 
 PACKAGES = ("torch", "numpy", "numba", "tokenizers", "safetensors")
+Commit = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?(-modified)?\Z")]
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Environment:
     """The content of `env.json`; nothing in it depends on the clock."""
 
     versions: dict[Text, Text]
-    commit: Text | None
+    commit: Commit | None
     machine: Machine
     seed: Seed
     threads: Threads

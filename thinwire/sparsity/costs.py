@@ -126,16 +126,19 @@ def _seconds(action: Any) -> float:
     return perf_counter() - began
 
 
+Units = Annotated[float, Meta(ge=0, le=1e18)]
+
+
 @dataclass(frozen=True)
 class CostRow:
     """One shape of the table, as costs.json holds it."""
 
     rows: Annotated[int, Meta(ge=1, lt=1 << 31)]
     columns: Annotated[int, Meta(ge=1, lt=1 << 31)]
-    dense: Annotated[float, Meta(ge=0)]
-    sparse: Annotated[float, Meta(ge=0)]
-    per_nonzero: Annotated[float, Meta(ge=0)]
-    per_kept: Annotated[float, Meta(ge=0)] | None = None
+    dense: Units
+    sparse: Units
+    per_nonzero: Units
+    per_kept: Units | None = None
     """Tables of older versions lack it."""
 
 

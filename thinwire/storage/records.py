@@ -45,7 +45,14 @@ Name = Annotated[str, Meta(pattern=r"^\w[\w .-]*\Z", max_length=200)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Loss = Annotated[float, Meta(ge=0, le=1e6)]
 """Nats."""
-Seconds = Annotated[float, Meta(ge=0)]
+Divergence = Annotated[float, Meta(ge=-1e-3, le=1e6)]
+"""Nats; rounding leaves one of almost nothing below 0."""
+Correlation = Annotated[float, Meta(ge=-1 - 1e-6, le=1 + 1e-6)]
+Ratio = Annotated[float, Meta(ge=0, le=3.5e38)]
+"""Up to the largest float32."""
+Number = Annotated[float, Meta(ge=-3.5e38, le=3.5e38)]
+"""Of either sign: a weight, a logit difference, what is left of one."""
+Seconds = Annotated[float, Meta(ge=0, le=1e10)]
 
 T = TypeVar("T")
 

@@ -10,20 +10,16 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-from msgspec import Meta
+from typing import Any
 
 from thinwire.errors import CorruptFile, UserError
 from thinwire.storage.files import read_file, sha256
-from thinwire.storage.records import Count, Positive, Seconds, Share, convert, parse_json, plain
+from thinwire.storage.records import Count, Positive, Ratio, Seconds, Share, convert, parse_json, plain
 
 CLOCKED = ("seconds", "seconds_saved")
 """The fields of a row that the clock decides."""
 NO_ROWS = sha256(b"")
 """Checksum of no rows."""
-
-Nats = Annotated[float, Meta(ge=0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,22 +30,22 @@ class StepRow:
     """Steps done."""
     tokens: Positive
     """Tokens seen so far."""
-    loss: Nats
+    loss: Ratio
     """Of the step's batch, nats per token."""
     density: Share
-    learning_rate: Annotated[float, Meta(ge=0)]
-    grad_rms: Annotated[float, Meta(ge=0)]
+    learning_rate: Ratio
+    grad_rms: Ratio
     """Before normalisation."""
     spared_rows: Share | None = None
     """Modes other than exact: share of rows (columns of the matrices out of values and neurons) of which nonzero
     weights alone were computed."""
     exchanges: Count | None = None
     """... weights that came back; on steps that follow the nonzeros."""
-    norm_error: float | None = None
+    norm_error: Ratio | None = None
     """... relative error of the estimated gradient norm, where the true one is known."""
     seconds_saved: Seconds | None = None
     """... that the spared gradients of zeroed weights would have cost, of all steps so far."""
-    heldout_loss: Nats | None = None
+    heldout_loss: Ratio | None = None
     """Nats per token; on the steps where it was measured."""
     seconds: Seconds = 0.0
     """Wall time so far."""

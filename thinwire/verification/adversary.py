@@ -18,6 +18,7 @@ from thinwire.circuits.isolated import IsolatedCircuit
 from thinwire.circuits.prompts import logit_difference, task_loss
 from thinwire.model.hooks import compose
 from thinwire.progress import Progress, silent
+from thinwire.storage.records import Count, Loss, Share
 from thinwire.verification.budget import Budget
 from thinwire.verification.finding import Finding, NotRun
 from thinwire.verification.material import TaskMaterial
@@ -35,16 +36,16 @@ THRESHOLD = "the loss with the worst subset found is at most twice the target"
 
 @dataclass(frozen=True, kw_only=True)
 class Adversary(Finding):
-    worst: float
+    worst: Loss
     """Largest loss over restarts, nats, on test pairs."""
-    mean: float
-    lowest: float
+    mean: Loss
+    lowest: Loss
     """Over restarts: how much a single one depends on its start."""
-    losses: list[float]
+    losses: list[Loss]
     """One for each restart."""
-    opened: float
+    opened: Share
     """Share of the outside nodes in the worst subset."""
-    n_steps: int
+    n_steps: Count
 
 
 def adversary(

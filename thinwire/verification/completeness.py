@@ -13,6 +13,7 @@ import torch
 from thinwire.circuits.prompts import logit_difference
 from thinwire.model.nodes import list_nodes
 from thinwire.progress import Progress, silent
+from thinwire.storage.records import Count, Number, Ratio
 from thinwire.verification.budget import Budget
 from thinwire.verification.finding import Finding, NotRun
 from thinwire.verification.material import TaskMaterial
@@ -35,10 +36,10 @@ THRESHOLD = f"over single nodes and random sets the mean gap is at most {percent
 class RemovedSet:
     """A set of the circuit's nodes taken out of both."""
 
-    n_nodes: int
-    circuit: float
+    n_nodes: Count
+    circuit: Number
     """What is left of the circuit's difference without it, as a share."""
-    model: float
+    model: Number
     """What is left of the whole model's."""
 
     @property
@@ -48,9 +49,9 @@ class RemovedSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Completeness(Finding):
-    gap: float
+    gap: Ratio
     """Mean over all sets."""
-    worst: float
+    worst: Ratio
     sets: list[RemovedSet]
     """Single nodes and random sets of three sizes, largest gap first."""
 

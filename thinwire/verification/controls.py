@@ -14,6 +14,7 @@ from torch import Tensor
 from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy
 from thinwire.model.gpt import GPT
 from thinwire.progress import Progress, silent
+from thinwire.storage.records import Count, Loss, Share
 from thinwire.tasks.tokens import TaskTokens
 from thinwire.verification.budget import Budget
 from thinwire.verification.claim import Claim
@@ -32,19 +33,19 @@ class ControlCircuit:
     """What the pruning found in one control."""
 
     solved: bool
-    loss: float
+    loss: Loss
     """On the control's own test pairs, nats."""
-    n_nodes: int
-    n_edges: int
-    model_accuracy: float
+    n_nodes: Count
+    n_edges: Count
+    model_accuracy: Share
     """Of the control's whole model on its test prompts. A circuit of a task that the whole model does not do is never
     supported, let alone faithful."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Controls(Finding):
-    circuit_nodes: int
-    circuit_edges: int
+    circuit_nodes: Count
+    circuit_edges: Count
     controls: dict[str, ControlCircuit]
     """`permuted`, `unrelated`, `random`, `shuffled`."""
 

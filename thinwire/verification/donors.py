@@ -17,6 +17,7 @@ from torch import Tensor
 from thinwire.circuits.prompts import Prompts
 from thinwire.model.nodes import Nodes, list_nodes
 from thinwire.progress import Progress, silent
+from thinwire.storage.records import Count, Share
 from thinwire.verification.budget import Budget
 from thinwire.verification.finding import Finding, NotRun
 from thinwire.verification.material import TaskMaterial
@@ -48,14 +49,14 @@ class DonorsFinding(Finding):
     to_corrupt: Agreement
     """Of single nodes, over clean prompts that take from corrupt ones."""
     to_clean: Agreement
-    accuracy: float
+    accuracy: Share
     """Interchange intervention accuracy: share of (set of nodes, prompt) on which circuit and model, patched alike,
     prefer the same answer."""
-    moved_accuracy: float | None
+    moved_accuracy: Share | None
     """The same over those where the patch changes the answer of one of the two; None where it changes none."""
-    n_moved: int
-    n_sets: int
-    foreign: float
+    n_moved: Count
+    n_sets: Count
+    foreign: Share
     """Share of the prompts whose donor is from another pair; for the others there is none of their length."""
 
 

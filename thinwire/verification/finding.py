@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from thinwire.storage.records import Count
+
 Outcome = Literal["passed", "failed", "not run", "reported"]
 
 
@@ -16,7 +18,7 @@ class Finding:
     """When the test passes, in words with its numbers."""
     sentence: str
     """What was found, as one plain sentence with its numbers."""
-    n_pairs: int | None = None
+    n_pairs: Count | None = None
     """Pairs of prompts behind the numbers; None where there are none."""
 
     @property

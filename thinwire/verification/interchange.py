@@ -11,6 +11,7 @@ from thinwire.circuits.graph import Edge
 from thinwire.model.nodes import Nodes, list_nodes
 from thinwire.model.sites import node_key
 from thinwire.progress import Progress, silent
+from thinwire.storage.records import Correlation, Count, Number, Ratio, Share
 from thinwire.verification.budget import Budget
 from thinwire.verification.finding import Finding
 from thinwire.verification.material import TaskMaterial
@@ -28,9 +29,9 @@ class PatchEffect:
     """One node's, or one edge's two ends', effect as a share of the whole way."""
 
     name: str
-    circuit: float
-    model: float
-    prompt_correlation: float | None
+    circuit: Number
+    model: Number
+    prompt_correlation: Correlation | None
     """Correlation over prompts of the shift of the difference; None where one of the two does not vary."""
 
     @property
@@ -44,14 +45,14 @@ class Interchange(Finding):
     """Largest effect first."""
     pairs: list[PatchEffect]
     """Both ends of an edge patched together."""
-    n_matter: int
-    same_sign: float | None
+    n_matter: Count
+    same_sign: Share | None
     """Share of the nodes that matter; None when none does."""
-    correlation: float | None
-    error: float | None
+    correlation: Correlation | None
+    error: Ratio | None
     """Sum of |circuit - model| over sum of |model|, over the nodes that matter."""
-    pairs_error: float | None
-    carried: float
+    pairs_error: Ratio | None
+    carried: Number
     """Effect of all the circuit's nodes patched at once into the whole model."""
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from thinwire.model.nodes import list_nodes
 from thinwire.model.sites import node_key
 from thinwire.progress import Progress, silent
+from thinwire.storage.records import Count, Number
 from thinwire.verification.budget import Budget
 from thinwire.verification.finding import Finding, NotRun
 from thinwire.verification.material import TaskMaterial
@@ -33,16 +34,16 @@ THRESHOLD = (
 @dataclass(frozen=True, kw_only=True)
 class Minimality(Finding):
     idle_nodes: list[str]
-    n_nodes: int
+    n_nodes: Count
     """Nodes that were looked at."""
     idle_edges: list[str]
-    n_edges: int
+    n_edges: Count
     """Edges that were looked at."""
     edges_count: bool
     """Whether idle edges speak against the circuit: not where it states all weights between its nodes."""
-    smallest_node: float | None
+    smallest_node: Number | None
     """The least that removing a node moves the answers, as a share of the way between the sides."""
-    smallest_edge: float | None
+    smallest_edge: Number | None
 
 
 @torch.no_grad()

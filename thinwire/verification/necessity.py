@@ -20,6 +20,7 @@ from thinwire.model.hooks import Edges, Hook, identity
 from thinwire.model.nodes import Nodes, list_nodes
 from thinwire.model.sites import node_key
 from thinwire.progress import Progress, silent
+from thinwire.storage.records import Count, Loss, Number, Ratio, Share
 from thinwire.verification.budget import Budget
 from thinwire.verification.claim import Claim
 from thinwire.verification.finding import Finding
@@ -49,10 +50,10 @@ class Removal:
 
     name: str
     """`site:channel`, or `site:channel -> site:channel`."""
-    model_loss: float
+    model_loss: Loss
     """Loss of the whole model without it, nats."""
-    model_accuracy: float
-    circuit_loss: float | None
+    model_accuracy: Share
+    circuit_loss: Loss | None
     """Loss of the circuit without it; not measured for edges."""
     articulation: bool
     """Whether its removal from the whole model takes the accuracy to `ACCURACY` or less."""
@@ -60,41 +61,41 @@ class Removal:
 
 @dataclass(frozen=True, kw_only=True)
 class Necessity(Finding):
-    model_loss: float
+    model_loss: Loss
     """Task loss of the whole model, nats, on all test pairs."""
-    nodes_loss: float
+    nodes_loss: Loss
     """... with the circuit's nodes mean-ablated."""
-    nodes_accuracy: float
-    nodes_left: float
+    nodes_accuracy: Share
+    nodes_left: Number
     """Share of the whole model's mean difference in favour of the right answer that is left."""
-    edges_loss: float
+    edges_loss: Loss
     """... with all the circuit's edges removed."""
-    edges_accuracy: float
-    edges_left: float
-    n_null_pairs: int
+    edges_accuracy: Share
+    edges_left: Number
+    n_null_pairs: Count
     """Pairs on which removals are held against random ones, and single nodes and edges are removed."""
-    random_losses: list[float]
+    random_losses: list[Loss]
     """Task loss on these pairs with a random set outside the circuit mean-ablated, one loss per set."""
-    random_mean: float | None
-    random_largest: float | None
-    nodes_z: float | None
+    random_mean: Loss | None
+    random_largest: Loss | None
+    nodes_z: Number | None
     """(loss without the nodes - random_mean) / standard deviation of `random_losses`, all on the same pairs."""
-    nodes_p: float | None
+    nodes_p: Share | None
     """Exact: (1 + random sets that hurt at least as much) / (1 + random sets); None where the sets are too small."""
-    random_edges_losses: list[float]
-    edges_z: float | None
-    edges_p: float | None
+    random_edges_losses: list[Loss]
+    edges_z: Number | None
+    edges_p: Share | None
     """None when the circuit has no edges, or where the sets are too small."""
-    variance_ratio: float | None
+    variance_ratio: Ratio | None
     """Median over random sets of their nodes' summed variance over that of the circuit's nodes."""
-    n_missing: int
+    n_missing: Count
     """Nodes that the random sets lack because a site has too few outside the circuit."""
-    n_missing_edges: int
+    n_missing_edges: Count
     nodes: list[Removal]
     """Single nodes, those that hurt the whole model most first."""
     edges: list[Removal]
-    n_articulation_nodes: int
-    n_articulation_edges: int
+    n_articulation_nodes: Count
+    n_articulation_edges: Count
 
 
 @torch.no_grad()

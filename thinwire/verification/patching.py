@@ -17,6 +17,7 @@ from thinwire.circuits.patching import record
 from thinwire.circuits.prompts import Prompts
 from thinwire.model.gpt import GPT
 from thinwire.model.nodes import Nodes
+from thinwire.storage.records import Correlation, Count, Ratio, Share
 from thinwire.verification.finding import NotRun
 from thinwire.verification.measures import correlation, normalised_error, percent
 from thinwire.verification.variants import replace_in_circuit, replace_in_model
@@ -90,12 +91,12 @@ def require_aligned(prompts: Prompts, task: str) -> None:
 class Agreement:
     """How alike two lists of effects are, over those that matter in one of the two."""
 
-    n_matter: int
-    same_sign: float | None
+    n_matter: Count
+    same_sign: Share | None
     """Share of those that matter; None when none does."""
-    correlation: float | None
+    correlation: Correlation | None
     """None where the effects hardly differ, or are fewer than three."""
-    error: float | None
+    error: Ratio | None
     """Sum of |circuit - model| over sum of |model|; None without effects in the model."""
 
     @classmethod

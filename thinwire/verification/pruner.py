@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from thinwire.model.gpt import GPT
 from thinwire.model.nodes import Nodes
+from thinwire.storage.records import Count, Loss
 from thinwire.tasks.task import Split
 from thinwire.tasks.tokens import TaskTokens
 
@@ -19,9 +20,9 @@ class Pruned:
     nodes: dict[str, list[int]]
     solved: bool
     """Whether it reached its target on validation pairs."""
-    loss: float
+    loss: Loss
     """Task loss on test pairs, nats."""
-    n_edges: int
+    n_edges: Count
 
     @property
     def n_nodes(self) -> int:

@@ -13,6 +13,7 @@ import torch
 
 from thinwire.circuits.patching import record, token_rows
 from thinwire.progress import Progress, silent
+from thinwire.storage.records import Ratio, Text
 from thinwire.verification.budget import Budget
 from thinwire.verification.finding import Report
 from thinwire.verification.material import TaskMaterial
@@ -22,9 +23,9 @@ from thinwire.verification.subject import Subject
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruction(Report):
-    unexplained: dict[str, float]
+    unexplained: dict[Text, Ratio]
     """Site -> fraction of variance unexplained; sites whose nodes do not vary are left out."""
-    worst: float | None
+    worst: Ratio | None
     """Largest of them."""
 
 

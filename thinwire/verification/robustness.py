@@ -12,6 +12,7 @@ import torch
 
 from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy
 from thinwire.progress import Progress, silent
+from thinwire.storage.records import Correlation, Count, Share
 from thinwire.verification.budget import Budget
 from thinwire.verification.finding import Finding, Outcome
 from thinwire.verification.material import PAIRS_SEED, TaskMaterial
@@ -32,13 +33,13 @@ THRESHOLD = (
 class ShiftAgreement:
     """One kind of shifted prompts."""
 
-    model_accuracy: float
-    circuit_accuracy: float
-    agreement: float
+    model_accuracy: Share
+    circuit_accuracy: Share
+    agreement: Share
     """Share of prompts on which circuit and model prefer the same answer."""
-    correlation: float | None
+    correlation: Correlation | None
     """Of their logit differences over prompts."""
-    n_prompts: int
+    n_prompts: Count
 
     @property
     def holds(self) -> bool:

@@ -14,11 +14,13 @@ from itertools import combinations
 from torch import Tensor
 
 from thinwire.circuits.ablation import isolate
+from thinwire.circuits.graph import Channel
 from thinwire.circuits.overlap import node_overlap
 from thinwire.circuits.prompts import logit_difference, task_loss
 from thinwire.model.nodes import Nodes, gathered, list_nodes
 from thinwire.model.sites import EMBED, FINAL
 from thinwire.progress import Progress, silent
+from thinwire.storage.records import Correlation, Count, Loss, Share, Text
 from thinwire.verification.budget import Budget
 from thinwire.verification.finding import Finding
 from thinwire.verification.material import TaskMaterial
@@ -36,9 +38,9 @@ class FurtherCircuit:
     """One more circuit of the task."""
 
     solved: bool
-    loss: float
-    n_nodes: int
-    n_edges: int
+    loss: Loss
+    n_nodes: Count
+    n_edges: Count
 
     @classmethod
     def of(cls, pruned: Pruned) -> "FurtherCircuit":
@@ -49,21 +51,21 @@ class FurtherCircuit:
 class Seeds(Finding):
     circuits: list[FurtherCircuit]
     """With other seeds; the claimed circuit is not among them."""
-    node_overlap: float | None
+    node_overlap: Share | None
     """Mean intersection over union of the nodes, over pairs of circuits, the claimed one among them."""
-    same_answer: float | None
+    same_answer: Share | None
     """Mean share of prompts on which two circuits prefer the same answer."""
-    correlation: float | None
+    correlation: Correlation | None
     """Mean correlation of two circuits' logit differences, after the mean of each side is taken off."""
-    core: dict[str, list[int]]
+    core: dict[Text, list[Channel]]
     """Nodes that all circuits share."""
-    core_loss: float
+    core_loss: Loss
     """Loss with the core alone."""
     exhausted: list[FurtherCircuit]
     """Rounds of exhaustion in order, ending with the first that is not solved."""
-    n_forbidden: list[int]
+    n_forbidden: list[Count]
     """Interior nodes forbidden in each round."""
-    n_circuits: int
+    n_circuits: Count
     """Circuits one after the other, the claimed one among them; a lower bound when the last round was solved."""
 
 

@@ -17,6 +17,7 @@ from thinwire.circuits.prompts import Prompts, logit_difference, task_accuracy, 
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Hook, identity
 from thinwire.progress import Progress, silent
+from thinwire.storage.records import Count, Loss
 from thinwire.verification.budget import Budget
 from thinwire.verification.finding import Finding
 from thinwire.verification.material import PAIRS_SEED, TaskMaterial
@@ -36,8 +37,8 @@ THRESHOLD = (
 class LossChange:
     """Loss in nats before and after the circuit's nodes are taken out."""
 
-    before: float
-    after: float
+    before: Loss
+    after: Loss
 
     @property
     def rise(self) -> float:
@@ -51,7 +52,7 @@ class Selectivity(Finding):
     """Task -> change, for other tasks that the whole model does."""
     text: LossChange | None
     """Next-token loss on held-out text."""
-    n_tokens: int
+    n_tokens: Count
     """Predicted tokens of held-out text."""
 
 

@@ -19,6 +19,7 @@ from thinwire.model.hooks import Hook, compose
 from thinwire.model.nodes import Nodes, list_nodes
 from thinwire.model.sites import node_key
 from thinwire.progress import Progress, silent
+from thinwire.storage.records import Count, Loss, Number, Share
 from thinwire.verification.budget import Budget
 from thinwire.verification.finding import Finding
 from thinwire.verification.material import TaskMaterial
@@ -43,29 +44,29 @@ THRESHOLD = f"at least {percent(SHARE)} of the nodes are binary"
 class StepFunction:
     """Activations below `threshold` become `low`, the others `high`."""
 
-    threshold: float
-    low: float
-    high: float
+    threshold: Number
+    low: Number
+    high: Number
 
 
 @dataclass(frozen=True)
 class NodeStep:
     name: str
     step: StepFunction
-    loss: float
+    loss: Loss
     """Loss of the circuit with this node alone replaced, nats."""
     binary: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Simplicity(Finding):
-    circuit_loss: float
+    circuit_loss: Loss
     nodes: list[NodeStep]
-    n_binary: int
-    n_looked_at: int
-    all_loss: float
+    n_binary: Count
+    n_looked_at: Count
+    all_loss: Loss
     """Loss with every node of the circuit replaced at once."""
-    all_accuracy: float
+    all_accuracy: Share
 
 
 Steps = dict[str, dict[int, StepFunction]]

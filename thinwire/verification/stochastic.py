@@ -12,6 +12,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from thinwire.progress import Progress, silent
+from thinwire.storage.records import Count, Loss, Share
 from thinwire.verification.budget import Budget
 from thinwire.verification.finding import Finding
 from thinwire.verification.material import TaskMaterial
@@ -27,18 +28,18 @@ FACTOR = 2.0
 class OpenedShare:
     """Losses with one share of the outside nodes opened again."""
 
-    fraction: float
-    mean: float
-    lowest: float
-    highest: float
+    fraction: Share
+    mean: Loss
+    lowest: Loss
+    highest: Loss
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stochastic(Finding):
     curve: list[OpenedShare]
-    n_draws: int
+    n_draws: Count
     """Random subsets per share (one where there is only one)."""
-    worst: float
+    worst: Loss
     """Largest mean loss over shares, nats."""
 
 

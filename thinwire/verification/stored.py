@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from thinwire.errors import CorruptFile
 from thinwire.storage.records import Count, Name, Seed, Sha256, Text, convert, of_version
-from thinwire.verification.budget import BudgetName
+from thinwire.verification.budget import Budget, BudgetName
 from thinwire.verification.finding import HEAD, Finding
 from thinwire.verification.registry import TESTS
 from thinwire.verification.result import SCHEMA_VERSION, Examined
@@ -43,7 +43,7 @@ class Judged:
     model_fingerprint: Sha256
     seed: Seed
     budget: BudgetName
-    counts: dict[Text, Annotated[int, Meta(ge=0)] | bool]
+    counts: Budget
     verdict: Level
     paper_verdict: PaperLevel
     scope: StoredScope

@@ -23,6 +23,7 @@ from thinwire.circuits.score import difference_of, last_logits, score
 from thinwire.circuits.solved import CIRCUIT_ACCURACY, STANDARD_ERRORS
 from thinwire.model.hooks import Hook, compose
 from thinwire.progress import Progress, silent
+from thinwire.storage.records import Count, Divergence, Loss, Number, Share
 from thinwire.verification.budget import Budget
 from thinwire.verification.finding import Finding
 from thinwire.verification.material import TaskMaterial
@@ -39,33 +40,33 @@ RECOVERED = (0.5, 2.0)
 class AloneScore:
     """The circuit alone, under one way to silence everything else."""
 
-    loss: float
-    accuracy: float
-    kl: float
+    loss: Loss
+    accuracy: Share
+    kl: Divergence
     """KL(full model || circuit) over the whole vocabulary, nats."""
-    recovered: float
+    recovered: Number
     """Share of the model's mean logit difference in favour of the right answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sufficiency(Finding):
-    loss: float
+    loss: Loss
     """Task loss with only the circuit's nodes and stated edges kept, nats, on test pairs, uncalibrated."""
-    loss_error: float
+    loss_error: Loss
     """Standard error of `loss` over pairs."""
-    accuracy: float
-    kl: float
+    accuracy: Share
+    kl: Divergence
     """KL(full model || circuit) over the whole vocabulary, nats."""
-    kl_nothing_kept: float
+    kl_nothing_kept: Divergence
     """The same with every node removed: the scale of `kl`."""
-    model_loss: float
-    model_accuracy: float
-    recovered: float
+    model_loss: Loss
+    model_accuracy: Share
+    recovered: Number
     """Share of the model's mean logit difference in favour of the right answer that the circuit reproduces."""
-    target_loss: float
+    target_loss: Loss
     all_edges: AloneScore | None
     """The same nodes with every nonzero weight between them; None where the circuit states all of these."""
-    n_harsh_pairs: int
+    n_harsh_pairs: Count
     """Pairs behind the harsher worlds."""
     zero: AloneScore
     """Nodes outside at zero instead of their means."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from thinwire.circuits.ablation import isolate
 from thinwire.circuits.prompts import Prompts
 from thinwire.progress import Progress, silent
+from thinwire.storage.records import Count, Divergence
 from thinwire.verification.budget import Budget
 from thinwire.verification.finding import NotRun, Report
 from thinwire.verification.material import TaskMaterial
@@ -25,11 +26,11 @@ BATCH = 32
 
 @dataclass(frozen=True, kw_only=True)
 class TextKL(Report):
-    kl: float
+    kl: Divergence
     """KL(whole model || circuit), nats per token, at tokens that one of the answers follows."""
-    kl_nothing_kept: float
+    kl_nothing_kept: Divergence
     """The same with every node removed."""
-    n_tokens: int
+    n_tokens: Count
     """Such tokens."""
 
 

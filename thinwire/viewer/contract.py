@@ -12,6 +12,7 @@ from typing import Any, Literal
 from thinwire.circuits.graph import Circuit
 from thinwire.circuits.solved import Standing
 from thinwire.evidence.records import Evidence
+from thinwire.storage.records import Loss, Positive, Seconds, Share, Text
 from thinwire.viewer.constants import NOT_VERIFIED
 
 Side = Literal["sparse", "dense"]
@@ -218,10 +219,10 @@ class Corpus:
 
 @dataclass(frozen=True)
 class TwinTried:
-    d_model: int
-    tokens_frac: float
+    d_model: Positive
+    tokens_frac: Share
     """Share of the training tokens that it saw."""
-    heldout_loss: float
+    heldout_loss: Loss
     chosen: bool
 
 
@@ -240,10 +241,10 @@ class TaskSelection:
     name: str
     solved: bool
     selected: bool
-    sparse_accuracy: float | None = None
-    sparse_loss: float | None = None
-    dense_accuracy: float | None = None
-    dense_loss: float | None = None
+    sparse_accuracy: Share | None = None
+    sparse_loss: Loss | None = None
+    dense_accuracy: Share | None = None
+    dense_loss: Loss | None = None
     unavailable: str | None = None
 
 
@@ -278,9 +279,9 @@ class Means:
 
 @dataclass(frozen=True)
 class Stage:
-    name: str
-    budget_seconds: float
-    seconds: float
+    name: Text
+    budget_seconds: Seconds
+    seconds: Seconds
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from thinwire.runs.settings import settings_name
 from thinwire.runs.stored import open_circuit
 from thinwire.runs.trained import Trained
 from thinwire.storage.files import add_sealed, is_sealed, read_sealed_record, record_json
-from thinwire.storage.records import Count, Loss, Name, Seed, Share, Text
+from thinwire.storage.records import Count, Loss, Name, Number, Seed, Share, Text
 
 LEARNED = "gates and sweep"
 """How the table calls the learned circuit itself."""
@@ -67,7 +67,7 @@ class Comparison:
     settings: Text = ""
     """Of the learned circuit: what differs from the defaults."""
     n_test_pairs: Count | None = None
-    completeness_gap: float | None = None
+    completeness_gap: Number | None = None
     """Share of the loss between all nodes removed and none that the integrated gradients miss."""
 
 
