@@ -1,9 +1,9 @@
 """Capability against circuit size, and how many times smaller sparse circuits are at the same held-out loss.
 
 Source: Gao et al. 2025, section 3.2 and figure 3: geometric means of edges over tasks, sparse against dense at matched
-pretraining loss. Here task by task: the sizes of one task's circuits in the dense models make a curve over held-out
-loss, and a sparse model's circuit is set against that curve at its own loss. A task enters where both sides do it: the
-sparse model, and the two dense models that are next to it in loss. Nothing is extrapolated.
+pretraining loss. Here task by task: the sizes of one task's circuits in the dense models that do it make a curve over
+held-out loss, and a sparse model's circuit is set against that curve at its own loss. A task enters where the sparse
+model does it, and a dense one of a loss as low, and one of a loss as high. Nothing is extrapolated.
 """
 
 import math
@@ -58,6 +58,8 @@ class TaskRatio:
     task: str
     sparse: float
     dense: float
+    between: tuple[str, str]
+    """The dense models that the size at that loss lies between, the lower loss first; twice one of just that loss."""
 
     @property
     def ratio(self) -> float:
@@ -124,17 +126,17 @@ def _against(model: ModelPoint, task: str, rivals: Sequence[ModelPoint], found: 
     size = found.get((model.name, task))
     if size is None:
         return f"{model.name} has no circuit that meets what was asked"
-    below = [rival for rival in rivals if rival.heldout_loss <= model.heldout_loss]
-    above = [rival for rival in rivals if rival.heldout_loss >= model.heldout_loss]
+    able = [rival for rival in rivals if (rival.name, task) in found]
+    below = [rival for rival in able if rival.heldout_loss <= model.heldout_loss]
+    above = [rival for rival in able if rival.heldout_loss >= model.heldout_loss]
     if not below or not above:
-        return f"no dense model has a {'lower' if not below else 'higher'} held-out loss than {model.name}"
-    beside = [max(below, key=lambda m: m.heldout_loss), min(above, key=lambda m: m.heldout_loss)]
-    if missing := sorted({rival.name for rival in beside if (rival.name, task) not in found}):
-        return f"{' and '.join(missing)}, next in loss, do not do it or have no circuit that meets what was asked"
-    curve = [(rival.heldout_loss, found[rival.name, task]) for rival in beside]
+        side = "low" if not below else "high"
+        return f"no dense model of a loss as {side} as {model.name}'s does it, with a circuit that meets what was asked"
+    lower, higher = max(below, key=lambda m: m.heldout_loss), min(above, key=lambda m: m.heldout_loss)
+    curve = [(rival.heldout_loss, found[rival.name, task]) for rival in (lower, higher)]
     dense = interpolated(curve, model.heldout_loss)
     assert dense is not None
-    return TaskRatio(model.name, task, size, dense)
+    return TaskRatio(model.name, task, size, dense, (lower.name, higher.name))
 
 
 def _mean_ratio(rows: Sequence[TaskRatio]) -> float | None:

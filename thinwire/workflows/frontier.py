@@ -2,7 +2,7 @@
 
 out/models/NAME    the members of the family, run directories; circuits lie in them, and in the runs that are reused
 out/frontier.json  models, circuits, ratios
-out/frontier.svg   out/ratios.svg, where matplotlib is installed
+out/frontier.svg  out/tasks.svg  out/ratios.svg, where matplotlib is installed
 
 Every step is kept as it is done: the same call, made again, goes on where it was stopped.
 """
@@ -36,9 +36,9 @@ from thinwire.workflows.train import dry_run, resolve, timed_dry_run, train
 
 FRONTIER_FILE = "frontier.json"
 RULE = (
-    "A task enters where both sides do it on held-out pairs: the sparse model, and the two dense models next to it in "
-    "held-out loss, each with circuits that met what was asked. The dense size at the sparse model's loss lies on the "
-    "straight line between these two, in the logarithm of edges. Nothing is extrapolated."
+    "A task enters where the sparse model does it on held-out pairs, and so do a dense model of a held-out loss as low "
+    "and one of a loss as high, each with circuits that met what was asked. The dense size at the sparse model's loss "
+    "lies on the straight line between the nearest two, in the logarithm of edges. Nothing is extrapolated."
 )
 
 
