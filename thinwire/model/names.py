@@ -34,6 +34,8 @@ _LENS = {
     "resid.post": "hook_resid_post",
 }
 _LENS_OUTSIDE = {EMBED: "hook_embed", f"{FINAL}{SCALE}": "ln_final.hook_scale", FINAL: "ln_final.hook_normalized"}
+_SITES = {lens: place for place, lens in _LENS.items()}
+_SITES_OUTSIDE = {lens: place for place, lens in _LENS_OUTSIDE.items()}
 _MODULES_OUTSIDE = {EMBED: "hook_embed", f"{FINAL}{SCALE}": "norm.hook_scale", FINAL: "hook_final"}
 
 
@@ -75,6 +77,14 @@ def named_places(space: NodeSpace, names: Names | None) -> list[str]:
             raise UserError(f"{name!r} names no place of this model; {hint}")
         meant.update(found)
     return [place for place in places if place in meant]
+
+
+def site_named(name: str) -> str:
+    """Our name of a place that is given by ours or TransformerLens'; any other name comes back as it is."""
+    if name in _SITES_OUTSIDE:
+        return _SITES_OUTSIDE[name]
+    found = re.fullmatch(r"blocks\.(\d+)\.(.+)", name)
+    return f"{found[1]}.{_SITES[found[2]]}" if found and found[2] in _SITES else name
 
 
 def _known(names: Iterable[str]) -> str:
