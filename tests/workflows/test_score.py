@@ -33,8 +33,8 @@ def write(path: Path, values: object) -> Path:
     return path
 
 
-def scored(run: Run, folder: Path, **settings: float) -> list[ScoredCircuit]:
-    return list(score_circuits(run.path, folder, device="cpu", **settings).circuits)
+def scored(run: Run, folder: Path, target_loss: float = 0.15) -> list[ScoredCircuit]:
+    return list(score_circuits(run.path, folder, target_loss=target_loss, device="cpu").circuits)
 
 
 def test_the_whole_model_is_a_circuit_that_does_what_the_model_does(tiny_run: Run, tmp_path: Path) -> None:

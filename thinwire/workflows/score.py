@@ -122,10 +122,10 @@ def score_circuits(
             advance(1)
     if all(row.reason for row in rows):
         raise UserError("; ".join(row.reason or "" for row in rows))
-    sizes: dict[str, int] = {}
+    sizes: dict[str, list[int]] = {}
     for row in rows:
         if row.solved and row.n_edges is not None:
-            sizes[row.task] = min(row.n_edges, sizes.get(row.task, row.n_edges))
+            sizes.setdefault(row.task, []).append(row.n_edges)
     return Scores(
         run=str(run_path),
         fingerprint=run.fingerprint,
@@ -135,7 +135,7 @@ def score_circuits(
         circuits=tuple(rows),
         n_tasks=len({row.task for row in rows if not row.reason}),
         n_tasks_solved=len(sizes),
-        geomean_edges=geometric_mean(list(sizes.values())),
+        geomean_edges=geometric_mean([min(found) for found in sizes.values()]),
     )
 
 
