@@ -37,6 +37,10 @@ def bent(x: Tensor) -> Tensor:
     return 0.5 * x + torch.linspace(0, 1, x.shape[-1])
 
 
+def instead(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+    return bent(output)
+
+
 def watched(model: GPT, x: Tensor, hook: Hook = identity) -> tuple[dict[str, Tensor], Tensor]:
     """(what torch's forward hooks see at every site, logits)."""
     seen: dict[str, Tensor] = {}
@@ -76,7 +80,7 @@ def test_a_module_that_is_replaced_by_torch_s_hook_is_one_that_ours_replaces(con
     model, x = lively(config), tokens()
     for site in model.space.hook_sites:
         module = model.get_submodule(module_name(site))
-        handle = module.register_forward_hook(lambda _module, _inputs, output: bent(output))
+        handle = module.register_forward_hook(instead)
         patched = model(x)
         handle.remove()
         ours = model(x, hooks_at(model.space, {site: bent}))

@@ -104,7 +104,7 @@ def connect(
         *_embedded(model, circuit.nodes, sorted(tokens.unique().tolist()), longest),
         *(Link(node_key(e.source_site, e.source), node_key(e.target_site, e.target), "edge", e.weight) for e in edges),
         *_through_patterns(space, circuit.nodes, edges),
-        *_along_the_stream(space, circuit.nodes),
+        *stream_links(space.sites, circuit.nodes),
         *_unembedded(model, circuit),
     ]
     sources = dict.fromkeys(link.source for link in links if link.kind in ("embed", "position"))
@@ -162,9 +162,10 @@ def _through_patterns(space: NodeSpace, nodes: Nodes, edges: Iterable[Edge]) -> 
                 yield Link(node_key(site, channel), target, "attention")
 
 
-def _along_the_stream(space: NodeSpace, nodes: Nodes) -> Iterator[Link]:
+def stream_links(sites: Iterable[str], nodes: Nodes) -> Iterator[Link]:
+    """Channels of the residual stream, each write with every later read; `sites` in the order of the forward pass."""
     written: dict[int, list[str]] = defaultdict(list)
-    for site in space.sites:
+    for site in sites:
         stays = part_of(site) in RESIDUAL_SITES
         for channel in nodes.get(site, ()):
             if stays or is_read(site):
