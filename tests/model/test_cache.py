@@ -116,7 +116,7 @@ def test_a_run_takes_texts_ids_and_tensors(tiny_run: Run) -> None:
     text = "while True:\n    return"
     ids = tiny_run.tokenizer.encode(text)
     expected = tiny_run.model(torch.tensor([ids]))
-    for prompts in (text, [text], [ids], torch.tensor([ids])):
+    for prompts in (text, [text], [ids], torch.tensor([ids]), torch.tensor(ids)):
         torch.testing.assert_close(tiny_run.cache(prompts).logits, expected, atol=1e-4, rtol=1e-4)
     both = tiny_run.cache([text, "x"], names="blocks.0.mlp.hook_post")
     assert both.lengths.tolist() == [len(ids), 1] and list(both) == ["blocks.0.mlp.hook_post"]

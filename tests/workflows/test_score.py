@@ -33,7 +33,7 @@ def write(path: Path, values: object) -> Path:
     return path
 
 
-def scored(run: Run, folder: Path, target_loss: float = 0.15) -> list[ScoredCircuit]:
+def scored(run: Run, folder: Path, target_loss: float | None = None) -> list[ScoredCircuit]:
     return list(score_circuits(run.path, folder, target_loss=target_loss, device="cpu").circuits)
 
 
@@ -111,10 +111,14 @@ def test_files_that_are_wrong_cost_the_others_nothing(
     write(tmp_path / "with_as.json", {"nodes": nodes, "model_fingerprint": "0" * 64})
     write(tmp_path / "with_open.json", {"nodes": nodes, "task": SOLVED})
     write(tmp_path / "var_if.json", {"nodes": nodes, "edges": [["0.mlp.in", 0, "0.mlp.neuron", 1]]})
+    write(tmp_path / "class_init.json", {"nodes": nodes, "edges": [3]})
+    write(tmp_path / "lambda_func.json", {"nodes": {"0.mlp.in": [1], "blocks.0.ln2.hook_normalized": [1]}})
     write(tmp_path / "tasks.json", {"tasks": []})
     assert main(["score", str(tiny_run.path), str(tmp_path), "--device", "cpu", "--json"]) == 2
     rows = {row["task"]: row["reason"] or "" for row in json.loads(capsys.readouterr().out)["circuits"]}
-    assert rows.keys() == {SOLVED, "no_such_task", "if_equals", "with_as", "with_open", "var_if"} and not rows[SOLVED]
+    wrong = {"no_such_task", "if_equals", "with_as", "with_open", "var_if", "class_init", "lambda_func"}
+    assert rows.keys() == {SOLVED, *wrong} and not rows[SOLVED] and all(rows[task] for task in wrong)
+    assert "edges" in rows["class_init"] and "named twice" in rows["lambda_func"]
     assert "no_such_task" in rows["no_such_task"] and "has no channel 1000000" in rows["if_equals"]
     assert "belongs to model 000000000000" in rows["with_as"] and "is said to be of task" in rows["with_open"]
     assert "not kept" in rows["var_if"]

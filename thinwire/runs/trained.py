@@ -168,7 +168,7 @@ class Trained:
     ) -> Cache:
         """Activations on prompts (texts, or token ids) by TransformerLens' names; see `model.cache.cache`."""
         if isinstance(prompts, Tensor):
-            rows = prompts.tolist()
+            rows = torch.atleast_2d(prompts).tolist()
         else:
             given = [prompts] if isinstance(prompts, str) else prompts
             rows = [self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt for prompt in given]

@@ -96,15 +96,17 @@ def score_circuits(
     run_path: str | Path,
     directory: str | Path,
     *,
-    target_loss: float = TARGET_LOSS,
+    target_loss: float | None = None,
     device: str = "auto",
     progress: Progress = silent,
 ) -> Scores:
     """Measure every circuit in `directory`, found by whomever for the model of `run_path`.
 
+    Without a `target_loss` it is the paper's (`circuits.stated`), for all of them.
     A circuit that cannot be measured costs the others nothing: it is a row with its reason. Raises `UserError` where
     there are no others.
     """
+    target_loss = TARGET_LOSS if target_loss is None else target_loss
     check_range("target_loss", target_loss, "(0, 100]")
     directory = Path(directory)
     paths = _circuit_files(directory)
@@ -174,8 +176,12 @@ def _in_our_names(values: Mapping[str, Any]) -> dict[str, Any]:
             raise UserError("a site is named twice among the nodes, by two of its names; keep one")
     for key in ("edges", "minimal_edges"):
         if isinstance(edges := values.get(key), list):
-            ours[key] = [[site_named(x) if isinstance(x, str) else x for x in edge] for edge in edges]
+            ours[key] = [[_renamed(end) for end in edge] if isinstance(edge, list) else edge for edge in edges]
     return ours
+
+
+def _renamed(end: Any) -> Any:
+    return site_named(end) if isinstance(end, str) else end
 
 
 def _measured(run: Trained, claim: Claim, path: Path, means: Mapping[str, Tensor], target_loss: float) -> ScoredCircuit:

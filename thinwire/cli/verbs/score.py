@@ -20,9 +20,9 @@ def _arguments(parser: Parser, argv: list[str]) -> None:
     )
     parser.add_argument(
         "--target_loss",
-        type=float,
-        default=0.15,
-        help="Loss that a circuit has to reach, nats, whatever its file says.",
+        type=float | None,
+        default=None,
+        help="Loss that a circuit has to reach, nats, whatever its file says; without it, the paper's 0.15.",
     )
 
 
