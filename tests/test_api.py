@@ -32,7 +32,8 @@ def test_a_path_that_holds_no_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_public_names_are_listed_and_there() -> None:
-    names = {"load", "train", "prune", "verify", "show", "record", "PruneConfig", "Task", "Pair", "Circuit", "load_run"}
+    names = {"load", "train", "prune", "verify", "show", "record", "graph", "load_run"}
+    names |= {"PruneConfig", "Task", "Pair", "Circuit"}
     assert names | {"__version__"} == set(thinwire.__all__) <= set(dir(thinwire))
     assert all(getattr(thinwire, name) is not None for name in thinwire.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):

@@ -35,7 +35,7 @@ IMPORTS = {
     "verification": {"circuits", "errors", "model", "progress", "ranges", "storage", "tasks"},
     "frontier": {"circuits"},
     "viewer": {"circuits", "errors", "evidence", "model", "storage"},
-    "interop": {"circuits", "data", "errors", "evidence", "model", "storage"},
+    "interop": {"circuits", "data", "errors", "evidence", "model", "storage", "version"},
     "runs": {
         *("circuits", "data", "errors", "frontier", "model", "progress", "pruning", "sparsity", "storage"),
         *("tasks", "training", "verification", "version"),

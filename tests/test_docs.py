@@ -33,7 +33,7 @@ def test_every_block_runs_in_order(
         lines = [line for line in block.splitlines() if line and not line.startswith(("import ", "from "))]
         assert len(lines) <= LONGEST, f"block {number}"
     said = capsys.readouterr().out
-    assert "'0.attn.pattern': (1, 4, " in said and "solved " in said and "\nown " in said
+    assert "'blocks.0.attn.hook_pattern': (2, 4, " in said and "solved " in said and "\nown " in said
 
 
 def test_paths_may_be_texts_everywhere(

@@ -2,12 +2,15 @@
 
 import shutil
 import tomllib
+from collections import Counter
 from pathlib import Path
 
+import networkx
 import pytest
 from model_card import BLOCK, CARD, generated
 
-from thinwire.circuits.artefact import evaluate_circuit
+from thinwire.circuits.artefact import evaluate_circuit, load_circuit
+from thinwire.circuits.connections import SOURCES
 from thinwire.cli.main import main
 from thinwire.runs.run import load
 from thinwire.runs.shipped import SHIPPED, shipped_models
@@ -16,6 +19,7 @@ from thinwire.runs.trained import Trained
 from thinwire.runs.verdicts import stored_verification
 from thinwire.storage.files import is_sealed, read_manifest, read_sealed
 from thinwire.training.evaluate import heldout_loss
+from thinwire.workflows.graph import graph
 
 MOST_BYTES = 8_000_000
 """Of all models together."""
@@ -67,6 +71,27 @@ def test_every_circuit_gives_the_loss_that_it_states_and_was_verified(model: Tra
         assert judged is not None and judged.verdict in ("faithful", "sufficient only", "not supported")
 
 
+def test_every_circuit_is_a_graph_that_leads_from_tokens_to_answers(model: Trained) -> None:
+    """Of its weights every one; in one piece, but for the nodes that it names as idle."""
+    for path in model.circuit_directories():
+        circuit, found = load_circuit(path).circuit, graph(model, path)
+        kinds = Counter(link.kind for link in found.links)
+        assert kinds["edge"] == circuit.n_edges == len(circuit.edges)
+        assert (kinds["embed"], kinds["unembed"]) == (circuit.embed_edges, circuit.unembed_edges)
+        assert kinds["residual"] == circuit.residual_links
+        minimal = [link for link in graph(model, path, "minimal").links if link.kind == "edge"]
+        assert len(minimal) == circuit.n_minimal_edges
+        drawn = found.networkx()
+        starts = [node.id for node in found.nodes if node.kind in SOURCES]
+        ends = [node.id for node in found.nodes if node.kind == "answer"]
+        down = set(starts).union(*(networkx.descendants(drawn, node) for node in starts))
+        up = set(ends).union(*(networkx.ancestors(drawn, node) for node in ends))
+        assert {node.id for node in found.nodes} - set(found.idle) == down & up
+        assert networkx.is_weakly_connected(drawn.subgraph(down & up)) and set(ends) <= down
+        kept = [node.id for node in found.nodes if node.kind == "node"]
+        assert len(kept) == circuit.n_nodes and len(set(kept) & set(found.idle)) < 0.2 * circuit.n_nodes
+
+
 def test_the_demo_needs_no_training_and_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One circuit of it: the whole page takes about a minute on two cores (docs/log.md)."""
     import thinwire.workflows.pretrained as pretrained
@@ -83,7 +108,6 @@ def test_the_demo_needs_no_training_and_no_network(tmp_path: Path, monkeypatch: 
 
 
 def test_what_stands_best_comes_first_and_each_task_once() -> None:
-    from thinwire.circuits.artefact import load_circuit
     from thinwire.workflows.pretrained import MODEL, best_standing
 
     circuits = {path: load_circuit(path).circuit for path in load(SHIPPED / MODEL, "cpu").circuit_directories()}

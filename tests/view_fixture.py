@@ -83,7 +83,7 @@ def entry(
             Rung("sufficient", True, [], circuit.n_nodes, circuit.n_edges, "sufficient only"),
             Rung("faithful", False, ["interchange"], 90, 1234, ""),
         ],
-        graph=neuronpedia_graph(circuit, pairs[0], 2, model) if circuit.n_edges <= 1000 else None,
+        graph=neuronpedia_graph(circuit, pairs[0], 2, 16, model) if circuit.n_edges <= 1000 else None,
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from thinwire.pruning.config import PruneConfig
     from thinwire.runs.run import load, load_run
     from thinwire.tasks.task import Pair, Task
+    from thinwire.workflows.graph import graph
     from thinwire.workflows.prune import prune
     from thinwire.workflows.train import train
     from thinwire.workflows.verify import verify
@@ -35,6 +36,7 @@ __all__ = [
     "PruneConfig",
     "Task",
     "__version__",
+    "graph",
     "load",
     "load_run",
     "prune",
@@ -49,6 +51,7 @@ _HOME = {
     "Pair": "thinwire.tasks.task",
     "PruneConfig": "thinwire.pruning.config",
     "Task": "thinwire.tasks.task",
+    "graph": "thinwire.workflows.graph",
     "load": "thinwire.runs.run",
     "load_run": "thinwire.runs.run",
     "prune": "thinwire.workflows.prune",

@@ -54,7 +54,7 @@ def test_every_seam_is_tapped_once_in_the_order_of_the_forward(sink: bool) -> No
     nodes = [site for site in seen if site in node_sites(2)]
     assert nodes == list(node_sites(2))
     others = [site for site in seen if site not in node_sites(2)]
-    layer = ["attn.scale", "attn.pattern", "mlp.scale"]
+    layer = ["resid.pre", "attn.scale", "attn.pattern", "resid.mid", "mlp.scale", "resid.post"]
     assert others == [f"{n}.{name}" for n in (0, 1) for name in layer] + ["final.scale"]
 
 

@@ -367,4 +367,4 @@ def test_a_taken_port_is_said_at_once(pruned_path: Path, server: LiveServer) -> 
 
 def test_a_live_page_takes_no_file_to_write(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["view", "runs/x", "--live", "--out", "page.html"]) == 2
-    assert "--live writes no files; drop --out and --graph" in capsys.readouterr().err
+    assert "--live writes no files; drop --out, --graph and --examples" in capsys.readouterr().err

@@ -147,12 +147,21 @@ def test_a_circuit_is_shown_in_a_notebook(pruned_path: Path, monkeypatch: pytest
         show(run, replace(circuit, seed=99))
 
 
-def test_the_graph_is_written_beside(pruned_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graph_and_examples_are_written_beside(
+    pruned_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(viewing, "NODE_EFFECTS", 0)
-    result = view([pruned_path], tmp_path / "v.html", graph=tmp_path / "g.json", device="cpu")
+    file, folder = tmp_path / "g.json", tmp_path / "examples"
+    result = view([pruned_path], tmp_path / "v.html", graph=file, examples=folder, device="cpu")
     graph = json.loads((tmp_path / "g.json").read_text())
     assert result.graph == str(tmp_path / "g.json")
-    assert graph["metadata"]["scan"] == pruned_path.name and graph["links"]
+    assert graph["metadata"]["scan"] == pruned_path.name and graph["links"] and graph["qParams"]["supernodes"]
+    (directory,) = thinwire.load_run(pruned_path).circuit_directories()
+    nodes = load_circuit(directory).circuit.nodes
+    batches = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    del batches["manifest"]
+    assert {site: [f["feature_index"] for f in batch["features"]] for site, batch in batches.items()} == nodes
+    assert any(f["activations"][0]["tokens"] for batch in batches.values() for f in batch["features"])
 
 
 # --- figures --------------------------------------------------------------------------------------------------------

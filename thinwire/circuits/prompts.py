@@ -11,7 +11,6 @@ from torch import Tensor
 
 from thinwire.model.gpt import GPT, Entry
 from thinwire.model.hooks import Edges, Hook, identity
-from thinwire.model.sites import FINAL
 from thinwire.tasks.tokens import TaskTokens
 
 
@@ -79,7 +78,7 @@ def logit_difference(
     rows = torch.arange(len(prompts.lengths), device=prompts.lengths.device)
     last = prompts.lengths - 1
     x = model.residual(prompts.tokens, hook, edges or {}, start)[rows, last]
-    x = hook(FINAL, model.norm(x, FINAL, hook))
+    x = model.hook_final(model.norm(x, hook), hook)
     difference = x @ (model.unembed.weight[prompts.answer] - model.unembed.weight[prompts.other])
     if model.bigram is not None:
         table = model.bigram[prompts.tokens[rows, last]]

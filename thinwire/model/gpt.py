@@ -24,10 +24,10 @@ from torch import Tensor, nn
 
 from thinwire.model.attention import attention_pattern, causal_attention, heads
 from thinwire.model.config import ModelConfig
-from thinwire.model.hooks import Edges, Hook, edge_linear, identity
+from thinwire.model.hooks import Edges, Hook, Site, edge_linear, identity
 from thinwire.model.nodes import NodeSpace, node_space
 from thinwire.model.norm import NORMS
-from thinwire.model.sites import EMBED, FINAL
+from thinwire.model.sites import EMBED, FINAL, PATTERN, RESIDUAL_SITES
 from thinwire.sparsity.costs import CostTable, default_costs
 from thinwire.sparsity.linear import linear, support_linear
 from thinwire.sparsity.support import SupportMatrix
@@ -67,12 +67,15 @@ class Reader(nn.Module):
         sites = [site for site in space.sites if site.startswith(f"{self.site}.")]
         self.n_kept = {site.rpartition(".")[2]: space.n_kept(site) for site in sites}
         self.shares = {site.rpartition(".")[2]: space.n_kept(site) / space.widths[site] for site in sites}
-        self.norm = norm(config.d_model)
-        self.position_norm = norm(config.variant.d_positions) if config.variant.d_positions else None
+        self.norm = norm(config.d_model, self.site)
+        d_positions = config.variant.d_positions
+        self.position_norm = norm(d_positions, f"{self.site}.positions") if d_positions else None
+        for name in self.n_kept:
+            self.add_module(f"hook_{name}", Site(f"{self.site}.{name}"))
 
     def read(self, x: Float[Tensor, "B T D"], beside: Tensor | None, hook: Hook) -> Float[Tensor, "B T R"]:
         """The normed residual stream, and behind it the normed positions `beside` it, where there are some."""
-        h = self.norm(x, self.site, hook)  # (B, T, D)
+        h = self.norm(x, hook)  # (B, T, D)
         if beside is not None:
             h = torch.cat([h, self.positions_beside(beside).expand(*h.shape[:-1], -1)], dim=-1)  # (B, T, R = D + P)
         return self.node("in", h, hook)
@@ -80,10 +83,14 @@ class Reader(nn.Module):
     def positions_beside(self, table: Float[Tensor, "T P"]) -> Float[Tensor, "T P"]:
         """Positional embeddings as they are concatenated: normed, by a norm of this block's own."""
         assert self.position_norm is not None
-        return self.position_norm(table, self.site, identity)
+        return self.position_norm(table, identity)
 
     def node(self, name: str, x: Float[Tensor, "B T W"], hook: Hook) -> Float[Tensor, "B T W"]:
-        return hook(f"{self.site}.{name}", abs_topk(x, self.n_kept[name]))
+        return self.at(name, abs_topk(x, self.n_kept[name]), hook)
+
+    def at(self, name: str, x: Float[Tensor, "B T W"], hook: Hook) -> Float[Tensor, "B T W"]:
+        """What the model goes on with at one of its sites."""
+        return getattr(self, f"hook_{name}")(x, hook)
 
 
 class Attention(Reader):
@@ -96,6 +103,7 @@ class Attention(Reader):
         self.q, self.k, self.v = (Linear(source, width, shares=(self.shares["in"], self.shares[x])) for x in "qkv")
         self.out = Linear(width, config.d_model, shares=(1.0, self.shares["out"]))
         self.sink = nn.Parameter(torch.zeros(config.n_head)) if config.sink else None
+        self.hook_pattern = Site(f"{self.site}{PATTERN}")
 
     def forward(
         self, x: Float[Tensor, "B T D"], beside: Tensor | None, hook: Hook, edges: Edges
@@ -106,10 +114,11 @@ class Attention(Reader):
         k = self.node("k", edge_linear(self.k, h, edges.get(f"{matrix}.k.weight")), hook)
         v = self.node("v", edge_linear(self.v, h, edges.get(f"{matrix}.v.weight")), hook)
         out_mask = edges.get(f"{matrix}.out.weight")
-        if hook is identity and (out_mask is None or (self.sink is None and not out_mask.varies)):
+        plain = hook is identity and not self.hook_pattern.watched
+        if plain and (out_mask is None or (self.sink is None and not out_mask.varies)):
             mixed = causal_attention(q, k, v, self.sink, self.n_head)  # (B, T, H K)
             return self.node("out", edge_linear(self.out, mixed, out_mask), hook)  # (B, T, D)
-        pattern = hook(f"{self.site}.pattern", attention_pattern(q, k, self.sink, self.n_head))  # (B, H, T, T)
+        pattern = self.hook_pattern(attention_pattern(q, k, self.sink, self.n_head), hook)  # (B, H, T, T)
         gain = None
         if out_mask is not None and out_mask.varies:
             out_mask = replace(out_mask, mean=self._mix(pattern, out_mask.mean))
@@ -138,7 +147,7 @@ class MLP(Reader):
         h = edge_linear(self.neuron, h, edges.get(f"{self.matrix}.neuron.weight"))  # (B, T, N)
         n_kept = self.n_kept["neuron"]
         h = gelu_topk(h, n_kept) if self.activate is F.gelu else abs_topk(self.activate(h), n_kept)
-        h = hook(f"{self.site}.neuron", h)
+        h = self.at("neuron", h, hook)
         return self.node("out", edge_linear(self.out, h, edges.get(f"{self.matrix}.out.weight")), hook)  # (B, T, D)
 
 
@@ -158,19 +167,19 @@ class Block(nn.Module):
 
 
 class Stream(nn.Module):
-    """What a variant does to the residual stream itself; in the paper's models, nothing."""
+    """The residual stream around attention and MLP, and what a variant does to it; in the paper's models, nothing."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         self.bends = config.variant.residual == "relu"
         sites = {site.removeprefix("resid."): f"{layer}.{site}" for site in config.variant.residual_sites}
-        self.sites = {name: (site, node_space(config).n_kept(site)) for name, site in sites.items()}
+        self.n_kept = {name: node_space(config).n_kept(site) for name, site in sites.items()}
+        self.hook_pre, self.hook_mid, self.hook_post = (Site(f"{layer}.{place}") for place in RESIDUAL_SITES)
 
     def forward(self, x: Float[Tensor, "B T D"], name: str, hook: Hook) -> Float[Tensor, "B T D"]:
-        if name not in self.sites:
-            return x
-        site, n_kept = self.sites[name]
-        return hook(site, abs_topk(torch.relu(x) if self.bends and name != "pre" else x, n_kept))
+        if name in self.n_kept:
+            x = abs_topk(torch.relu(x) if self.bends and name != "pre" else x, self.n_kept[name])
+        return getattr(self, f"hook_{name}")(x, hook)
 
 
 class Entry(NamedTuple):
@@ -191,7 +200,8 @@ class GPT(nn.Module):
         width = config.variant.d_positions or config.d_model
         self.positions = nn.Embedding(config.context, width) if config.positions == "learned" else None
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
-        self.norm = NORMS[config.variant.norm](config.d_model)
+        self.norm = NORMS[config.variant.norm](config.d_model, FINAL)
+        self.hook_embed, self.hook_final = Site(EMBED), Site(FINAL)
         self.unembed = Linear(config.d_model, config.vocab_size, bias=False)
         self.bigram = nn.Parameter(torch.empty(config.vocab_size, config.vocab_size)) if config.bigram else None
         self._initialise()
@@ -284,19 +294,19 @@ class GPT(nn.Module):
         x, beside = self.embed(tokens), self._beside(tokens)  # (B, T, D), (T, P)
         if self.positions is not None and beside is None:
             x = x + self.positions.weight[: tokens.shape[1]]
-        return hook(EMBED, x), beside
+        return self.hook_embed(x, hook), beside
 
     def final(
         self, tokens: Int[Tensor, "B T"], hook: Hook = identity, edges: Edges | None = None
     ) -> Float[Tensor, "B T D"]:
         """What the unembedding reads at every position: the forward pass up to its last node site."""
-        return hook(FINAL, self.norm(self.residual(tokens, hook, edges or {}), FINAL, hook))
+        return self.hook_final(self.norm(self.residual(tokens, hook, edges or {}), hook), hook)
 
     def logits(
         self, x: Float[Tensor, "*batch D"], tokens: Int[Tensor, "*batch"], hook: Hook = identity
     ) -> Float[Tensor, "*batch V"]:
         """Logits after residual stream `x` at the positions of `tokens`."""
-        logits = self.unembed(hook(FINAL, self.norm(x, FINAL, hook)))  # (*batch, V)
+        logits = self.unembed(self.hook_final(self.norm(x, hook), hook))  # (*batch, V)
         return logits if self.bigram is None else logits + F.embedding(tokens, self.bigram)
 
     def last_logits(

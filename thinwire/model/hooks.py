@@ -1,8 +1,12 @@
 """The two arguments through which every intervention enters a forward pass.
 
-A `Hook` is called at each node site (after AbsTopK), at each RMSNorm scale (`0.attn.scale`, `final.scale`)
-and at each attention pattern (`0.attn.pattern`); it returns the value to go on with. An `EdgeMask` removes
-single weights of one matrix. Both are arguments of the forward, so nothing has to be undone afterwards.
+A `Hook` is called at each node site (after AbsTopK), at each RMSNorm scale (`0.attn.scale`, `final.scale`), at each
+attention pattern (`0.attn.pattern`) and on the residual stream (`0.resid.pre`); it returns the value to go on with.
+An `EdgeMask` removes single weights of one matrix. Both are arguments of the forward, so nothing has to be undone
+afterwards.
+
+Each of these places is a module as well, a `Site` whose output is what the hook returned, for torch's own forward hooks
+and for tools that wrap modules.
 """
 
 from collections.abc import Callable, Mapping
@@ -44,6 +48,23 @@ def compose(*hooks: Hook) -> Hook:
         return x
 
     return hook
+
+
+class Site(nn.Module):
+    """A place where hooks are called, as a module without parameters: its output is what the model goes on with."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody looks: a hook of torch's, or a tool that put its own `forward` in place (nnsight does)."""
+        hooks = self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks
+        return bool(hooks) or "forward" in vars(self)
+
+    def forward(self, x: Tensor, hook: Hook) -> Tensor:
+        return hook(self.name, x)
 
 
 @dataclass(frozen=True)

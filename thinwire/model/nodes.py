@@ -66,6 +66,11 @@ class NodeSpace:
         """Node sites in the order of the forward pass."""
         return tuple(self.widths)
 
+    @property
+    def hook_sites(self) -> tuple[str, ...]:
+        """Where hooks are called: node sites, then the places that carry no nodes."""
+        return (*self.widths, *other_sites(self.config.n_layer, self.config.variant.residual_sites))
+
     def everything(self) -> dict[str, range]:
         """All nodes."""
         return {site: range(width) for site, width in self.widths.items()}
@@ -148,7 +153,7 @@ class NodeSpace:
 
     def check_hook_sites(self, names: Iterable[str]) -> None:
         """Raises `UserError` when hooks are never called at one of these places."""
-        known = [*self.widths, *other_sites(self.config.n_layer)]
+        known = self.hook_sites
         for name in names:
             if name not in known:
                 raise UserError(f"hooks are never called at {name!r}; {_known(name, known)}")

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from thinwire.model.hooks import Hook, identity
+from thinwire.model.hooks import Hook, Site, identity
+from thinwire.model.sites import SCALE
 
 LAYER_NORM_EPS = 1e-5
 
@@ -41,31 +42,35 @@ def rms_norm(x: Float[Tensor, "*batch D"], gain: Float[Tensor, " D"]) -> Float[T
 class RMSNorm(nn.Module):
     """x / rms(x) x gain, with torch's default eps (finfo of the dtype)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, site: str) -> None:
+        """`site` is what the place of the scale is called by, such as `0.attn`."""
         super().__init__()
         self.gain = nn.Parameter(torch.ones(width))
+        self.hook_scale = Site(f"{site}{SCALE}")
 
-    def forward(self, x: Float[Tensor, "*batch D"], site: str, hook: Hook) -> Float[Tensor, "*batch D"]:
-        if hook is identity:
+    def forward(self, x: Float[Tensor, "*batch D"], hook: Hook) -> Float[Tensor, "*batch D"]:
+        if hook is identity and not self.hook_scale.watched:
             return rms_norm(x, self.gain)
         scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + torch.finfo(x.dtype).eps)
-        return x * hook(f"{site}.scale", scale) * self.gain
+        return x * self.hook_scale(scale, hook) * self.gain
 
 
 class LayerNorm(nn.Module):
     """(x - mean(x)) / std(x) x gain + shift, with GPT-2's eps of 1e-5 in the variance."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, site: str) -> None:
+        """`site` is as for `RMSNorm`."""
         super().__init__()
         self.gain = nn.Parameter(torch.ones(width))
         self.shift = nn.Parameter(torch.zeros(width))
+        self.hook_scale = Site(f"{site}{SCALE}")
 
-    def forward(self, x: Float[Tensor, "*batch D"], site: str, hook: Hook) -> Float[Tensor, "*batch D"]:
-        if hook is identity:
+    def forward(self, x: Float[Tensor, "*batch D"], hook: Hook) -> Float[Tensor, "*batch D"]:
+        if hook is identity and not self.hook_scale.watched:
             return F.layer_norm(x, self.gain.shape, self.gain, self.shift, LAYER_NORM_EPS)
         centred = x - x.mean(-1, keepdim=True)
         scale = torch.rsqrt(centred.square().mean(-1, keepdim=True) + LAYER_NORM_EPS)
-        return centred * hook(f"{site}.scale", scale) * self.gain + self.shift
+        return centred * self.hook_scale(scale, hook) * self.gain + self.shift
 
 
 NORMS = {"rms": RMSNorm, "layer": LayerNorm}

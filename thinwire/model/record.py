@@ -10,7 +10,6 @@ from torch import Tensor
 from thinwire.errors import UserError
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Edges, Hook, identity
-from thinwire.model.sites import other_sites
 
 
 @torch.no_grad()
@@ -26,7 +25,7 @@ def record(
     `sites` are names or patterns, such as `0.mlp.neuron`, `*.mlp.neuron` or `*.attn.pattern` (heads x T x T); without
     any all node sites are recorded. Raises `UserError` for one that names no place of the model.
     """
-    places = [*model.space.sites, *other_sites(model.config.n_layer)]
+    places = model.space.hook_sites
     wanted = set(model.space.sites) if not sites else set()
     for pattern in sites:
         if not (found := [place for place in places if fnmatchcase(place, pattern)]):

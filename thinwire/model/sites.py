@@ -1,15 +1,15 @@
 """Names of the places where a node can be read, gated or replaced. Plain strings, no torch.
 
 A node is one channel at one site (Gao et al. 2025, section 2.2). Hooks are called at every node site, and besides at
-two kinds of places that carry no nodes: RMSNorm scales (`0.attn.scale`, `final.scale`) and attention patterns
-(`0.attn.pattern`).
+three kinds of places that carry no nodes: RMSNorm scales (`0.attn.scale`, `final.scale`), attention patterns
+(`0.attn.pattern`) and the residual stream around attention and MLP (`0.resid.pre`), where it is no node site itself.
 """
 
 from thinwire.errors import UserError
 
 LAYER_SITES = ("attn.in", "attn.q", "attn.k", "attn.v", "attn.out", "mlp.in", "mlp.neuron", "mlp.out")
 RESIDUAL_SITES = ("resid.pre", "resid.mid", "resid.post")
-"""Sites on the residual stream before attention, before and after the MLP; only of models that act on it there."""
+"""Places on the residual stream before attention, before and after the MLP; node sites where a model acts on it."""
 EMBED = "embed"
 FINAL = "final"
 SCALE, PATTERN = ".scale", ".pattern"
@@ -23,10 +23,12 @@ def node_sites(n_layer: int, residual_sites: tuple[str, ...] = ()) -> tuple[str,
     return (EMBED, *(f"{layer}.{site}" for layer in range(n_layer) for site in here), FINAL)
 
 
-def other_sites(n_layer: int) -> tuple[str, ...]:
-    """Places where hooks are called besides: RMSNorm scales and attention patterns."""
-    layers = [f"{layer}.{name}" for layer in range(n_layer) for name in ("attn.scale", "attn.pattern", "mlp.scale")]
-    return (*layers, f"{FINAL}{SCALE}")
+def other_sites(n_layer: int, residual_sites: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Places where hooks are called besides: RMSNorm scales, attention patterns, the residual stream."""
+    pre, mid, post = RESIDUAL_SITES
+    order = (pre, "attn.scale", "attn.pattern", mid, "mlp.scale", post)
+    here = [place for place in order if place not in residual_sites]
+    return (*(f"{layer}.{place}" for layer in range(n_layer) for place in here), f"{FINAL}{SCALE}")
 
 
 def matrix_ends(n_layer: int) -> dict[str, tuple[str, str]]:

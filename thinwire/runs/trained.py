@@ -25,9 +25,12 @@ from torch import Tensor
 from thinwire.data.batches import heldout_windows
 from thinwire.data.tokenizer import Tokenizer
 from thinwire.errors import CorruptFile, MissingFile
+from thinwire.model.cache import Cache, cache
 from thinwire.model.checkpoint import fingerprint, load_model
 from thinwire.model.config import ModelConfig
 from thinwire.model.gpt import GPT
+from thinwire.model.hooks import Edges, Hook, identity
+from thinwire.model.names import Names
 from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
 from thinwire.sparsity.costs import CostRow, CostTable, from_rows
@@ -153,6 +156,23 @@ class Trained:
     def _weights(self) -> tuple[Mapping[str, Tensor], Path]:
         """Weights by name, and the file that they were read from."""
         return read_tensors(self.path, WEIGHTS), self.path / WEIGHTS
+
+    def cache(
+        self,
+        prompts: str | Sequence[str] | Sequence[Sequence[int]] | Tensor,
+        names: Names | None = None,
+        *,
+        hook: Hook = identity,
+        edges: Edges | None = None,
+        grad: bool = False,
+    ) -> Cache:
+        """Activations on prompts (texts, or token ids) by TransformerLens' names; see `model.cache.cache`."""
+        if isinstance(prompts, Tensor):
+            rows = torch.atleast_2d(prompts).tolist()
+        else:
+            given = [prompts] if isinstance(prompts, str) else prompts
+            rows = [self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt for prompt in given]
+        return cache(self.model, rows, names, hook, edges, grad)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -24,6 +24,7 @@ from thinwire.evidence.gather import pair_evidence
 from thinwire.evidence.logit_lens import node_words
 from thinwire.evidence.records import Examples
 from thinwire.interop.neuronpedia import neuronpedia_graph
+from thinwire.interop.node_dashboards import Text, node_batches
 from thinwire.model.sites import node_key, parse_key
 from thinwire.progress import Progress, silent
 from thinwire.runs.run import located, open_run, opened
@@ -31,7 +32,15 @@ from thinwire.runs.selection import Where, select
 from thinwire.runs.settings import settings_words
 from thinwire.runs.stored import directory_of, open_circuit, open_measured, run_of
 from thinwire.runs.trained import Trained, names_of
-from thinwire.storage.files import is_sealed, read_sealed_record, to_json, write_atomic
+from thinwire.storage.files import (
+    check_unused,
+    is_sealed,
+    new_directory,
+    read_sealed_record,
+    record_json,
+    to_json,
+    write_atomic,
+)
 from thinwire.viewer.constants import NOT_VERIFIED
 from thinwire.viewer.page import render_view, sandboxed
 from thinwire.viewer.view_contract import (
@@ -93,6 +102,8 @@ class Viewed:
     circuits: tuple[ShownCircuit, ...]
     graph: str | None = None
     """The first circuit as Neuronpedia's graph, where one was asked for."""
+    examples: str | None = None
+    """Examples of its nodes, where they were asked for."""
 
 
 def choose(paths: Sequence[str | Path], device: str = "auto", where: Sequence[str] = ()) -> list[Chosen]:
@@ -145,26 +156,34 @@ def view(
     out: str | Path | None = None,
     *,
     graph: Path | None = None,
+    examples: Path | None = None,
     where: Sequence[str] = (),
     device: str = "auto",
     progress: Progress = silent,
 ) -> Viewed:
     """Write the page of the circuits under `paths` to `out`, by default view.html in the first path.
 
-    `graph` also writes the first circuit as Neuronpedia's graph JSON.
+    `graph` also writes the first circuit as Neuronpedia's graph JSON, `examples` the examples of its nodes in held-out
+    text into a new directory, a file for each site, as SAEDashboard does.
     """
     chosen = choose(paths, device, where)
-    page = render_view(gather(chosen, progress))
+    if examples is not None:
+        check_unused(examples)
+    shown = gather(chosen, progress)
+    page = render_view(shown)
     out = Path(out) if out else located(paths[0]) / "view.html"
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, page)
     if graph is not None:
         write_atomic(Path(graph), to_json(_graph(chosen[0])))
+    if examples is not None:
+        _write_examples(examples, chosen[0], shown.circuits[0])
     return Viewed(
         view=str(out),
         bytes=len(page.encode()),
         circuits=tuple(ShownCircuit(item.model, str(item.path)) for item in chosen),
         graph=None if graph is None else str(graph),
+        examples=None if examples is None else str(examples),
     )
 
 
@@ -173,7 +192,19 @@ def _graph(item: Chosen) -> dict[str, Any]:
     prompts = Prompts.of(stored.pairs["test"], item.run.device)
     means = stored.means
     found = pair_evidence(model, stored.circuit, means, prompts, 0, item.run.tokenizer)
-    return neuronpedia_graph(stored.circuit, found, model.config.n_layer, item.model)
+    words = node_words(model, stored.circuit.nodes, item.run.tokenizer.token_text)
+    return neuronpedia_graph(stored.circuit, found, model.config.n_layer, model.config.d_head, item.model, words)
+
+
+def _write_examples(directory: Path, item: Chosen, shown: ViewCircuit) -> None:
+    """One file for each site, `0.mlp.neuron.json`."""
+    nodes = {key: (node.said, node.text) for key, node in shown.nodes.items() if node.text}
+    windows = item.run.windows(TEXT_WINDOWS * item.run.context)
+    text = Text(f"held-out text of {item.model}", len(windows), windows.shape[1] - 1)
+    batches = node_batches(item.model, item.run.model_config.n_layer, nodes, text, item.run.tokenizer.token_text)
+    with new_directory(directory) as made:
+        for site, batch in batches.items():
+            write_atomic(made / f"{site}.json", record_json(batch))
 
 
 class Shown:
@@ -300,6 +331,8 @@ def gather_circuit(item: Chosen) -> ViewCircuit:
     n_pairs = min(N_PAIRS, prompts.n_pairs)
     pairs = [pair_evidence(model, circuit, stored.means, prompts, i, run.tokenizer) for i in range(n_pairs)]
     small = circuit.n_edges <= GRAPH_LIMIT
+    nodes = _nodes(item, stored, alone, {key: e.loss - base.loss for key, e in effects.items()})
+    words, c = {key: node.said for key, node in nodes.items()}, model.config
     return ViewCircuit(
         id=circuit_id(item, circuit),
         model=item.model,
@@ -311,12 +344,12 @@ def gather_circuit(item: Chosen) -> ViewCircuit:
         node_prompts=2 * few.prompts.n_pairs,
         edge_prompts=2 * fewer.prompts.n_pairs,
         pairs=pairs,
-        nodes=_nodes(item, stored, alone, {key: e.loss - base.loss for key, e in effects.items()}),
+        nodes=nodes,
         edge_effects=_edges(circuit, fewer),
         ladder=_ladder(few, order),
         judgement=stored_judgement(item.path),
         requirements=ladder_of(run, circuit),
-        graph=neuronpedia_graph(circuit, pairs[0], model.config.n_layer, item.model) if small else None,
+        graph=neuronpedia_graph(circuit, pairs[0], c.n_layer, c.d_head, item.model, words) if small else None,
     )
 
 

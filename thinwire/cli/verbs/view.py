@@ -32,6 +32,12 @@ def _arguments(parser: Parser, argv: list[str]) -> None:
         "--graph", type=Path | None, default=None, help="Also write the first circuit as Neuronpedia's graph JSON."
     )
     parser.add_argument(
+        "--examples",
+        type=Path | None,
+        default=None,
+        help="Also write where the first circuit's nodes are most active in held-out text, in SAEDashboard's JSON.",
+    )
+    parser.add_argument(
         "--live", action="store_true", help="Serve the page on this machine alone: type prompts, take parts out."
     )
     parser.add_argument("--port", type=int, default=0, help="Port of the live page; 0 takes a free one.")
@@ -47,6 +53,7 @@ def _run(arguments: Namespace) -> "Viewed | Served":
         arguments.paths,
         arguments.out,
         graph=arguments.graph,
+        examples=arguments.examples,
         where=arguments.where,
         device=arguments.device,
         progress=RichProgress(),
@@ -57,8 +64,8 @@ def _serve(arguments: Namespace) -> Served:
     """Serve until interrupted, which is how a live page ends well."""
     from thinwire.workflows.live import live_server
 
-    if arguments.out or arguments.graph:
-        raise UserError("--live writes no files; drop --out and --graph")
+    if arguments.out or arguments.graph or arguments.examples:
+        raise UserError("--live writes no files; drop --out, --graph and --examples")
     server = live_server(
         arguments.paths, port=arguments.port, where=arguments.where, device=arguments.device, progress=RichProgress()
     )
