@@ -25,7 +25,7 @@ check: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-BENCHMARKS := train_step selection modes scaling memory prune viewer variants
+BENCHMARKS := train_step selection modes scaling memory prune viewer variants generate
 
 bench: $(DEV)
 	@for name in $(BENCHMARKS); do \

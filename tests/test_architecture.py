@@ -33,15 +33,17 @@ IMPORTS = {
     "ground_truth": {"circuits", "errors", "model", "storage", "tasks"},
     "pruning": {"circuits", "errors", "kernels", "model", "progress", "ranges", "storage", "tasks", "version"},
     "verification": {"circuits", "errors", "model", "progress", "ranges", "storage", "tasks"},
+    "inference": {"circuits", "data", "errors", "kernels", "model", "ranges", "storage"},
     "frontier": {"circuits"},
     "viewer": {"circuits", "errors", "evidence", "model", "storage"},
     "interop": {"circuits", "data", "errors", "evidence", "model", "storage", "version"},
     "runs": {
-        *("circuits", "data", "errors", "frontier", "model", "progress", "pruning", "sparsity", "storage"),
-        *("tasks", "training", "verification", "version"),
+        *("circuits", "data", "errors", "frontier", "inference", "model", "progress", "pruning", "sparsity"),
+        *("storage", "tasks", "training", "verification", "version"),
     },
     "workflows": {
-        *("circuits", "data", "errors", "evidence", "frontier", "ground_truth", "interop", "kernels", "model"),
+        *("circuits", "data", "errors", "evidence", "frontier", "ground_truth", "inference", "interop", "kernels"),
+        "model",
         *(
             "progress",
             "pruning",
@@ -57,8 +59,8 @@ IMPORTS = {
         ),
     },
     "cli": {
-        *("data", "errors", "frontier", "ground_truth", "progress", "pruning", "storage", "training", "verification"),
-        *("version", "workflows"),
+        *("data", "errors", "frontier", "ground_truth", "inference", "progress", "pruning", "storage", "training"),
+        *("verification", "version", "workflows"),
     },
     "__main__": {"cli"},
     "__init__": {"circuits", "model", "pruning", "runs", "tasks", "version", "workflows"},

@@ -45,7 +45,7 @@ def changed(circuit: Circuit, **changes: Any) -> Circuit:
 def test_a_true_circuit_agrees(hand: HandModel) -> None:
     check_belongs(hand.circuit, hand.model)
     check_circuit(hand.circuit, hand.model, "x")
-    check_means(hand.means, hand.model, "x")
+    check_means(hand.means, hand.model.space, "x")
     check_pairs(hand.pairs, hand.model, "x")
     check_answers(hand.circuit, hand.pairs, "x")
 
@@ -146,7 +146,7 @@ def test_means_are_finite_numbers_for_every_channel(
     value = change(means.get(site))
     means = {s: m for s, m in means.items() if s != site} | ({} if value is None else {site: value})
     with pytest.raises(CorruptFile, match=f"^here.*{words}"):
-        check_means(means, hand.model, "here")
+        check_means(means, hand.model.space, "here")
 
 
 def test_weights_are_finite_float32(hand: HandModel) -> None:

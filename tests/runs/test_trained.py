@@ -1,5 +1,6 @@
 """A model from elsewhere is a resident: it forges no training, and all that needs a model alone takes it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,11 @@ import torch
 from tiny_world import quick
 
 import thinwire
+from thinwire.circuits.artefact import load_circuit
+from thinwire.circuits.isolated import isolate_circuit
+from thinwire.circuits.prompts import Prompts
 from thinwire.errors import CorruptFile, MissingFile, UserError
+from thinwire.model.gpt import GPT
 from thinwire.runs.run import Run, load, load_run
 from thinwire.runs.trained import Origin, Trained, create_imported
 from thinwire.storage.files import add_sealed
@@ -127,3 +132,43 @@ def test_settings_that_are_no_config_are_refused_clearly(pruned_path: Path) -> N
         unwrap(thinwire.train)({"seed": 1}, pruned_path / "new")
     with pytest.raises(UserError, match="circuit is of type int; give what thinwire.prune returned, or its directory"):
         unwrap(directory_of)(load(pruned_path), 5)
+
+
+# --- text -----------------------------------------------------------------------------------------------------------
+
+
+def test_text_is_written_without_the_dense_model(imported: Path, tiny_path: Path) -> None:
+    """From weights that are stored by nonzeros and from those of a training's checkpoint, which are stored dense."""
+    found, run = load(imported, "cpu"), load(tiny_path, "cpu")
+    written = found.generate("while True:", max_tokens=9, seed=1).result()
+    assert written == run.generate("while True:", max_tokens=9, seed=1).result() and len(written.tokens) == 9
+    assert "model" not in vars(found) and "model" not in vars(run)
+    tokens = torch.tensor([found.tokenizer.encode("while True:")])
+    greedy = found.generate(["while True:"], max_tokens=1, temperature=0.0)[0]
+    assert greedy.tokens == (int(found.model(tokens)[0, -1].argmax()),)
+
+
+def test_a_circuit_writes_what_it_decides_alone(pruned_path: Path, tmp_path: Path) -> None:
+    run = load(pruned_path, "cpu")
+    (path,) = run.circuit_directories()
+    stored = load_circuit(path)
+    prompts = Prompts.of(stored.pairs["test"])
+    expected = isolate_circuit(run.model, stored.circuit, stored.means, prompts).logits().argmax(-1).tolist()
+    rows = [row[:length] for row, length in zip(prompts.tokens.tolist(), prompts.lengths.tolist(), strict=True)]
+    texts = [run.tokenizer.decode(row) for row in rows]
+    assert [run.tokenizer.encode(text) for text in texts] == rows
+    for circuit in (path, str(path), stored.circuit):
+        found = run.generate(texts[:5], max_tokens=1, temperature=0.0, circuit=circuit)
+        assert [text.tokens[0] for text in found] == expected[:5]
+    with pytest.raises(UserError, match="the circuit is not stored"):
+        run.generate("x", circuit=replace(stored.circuit, directory=None))
+    create_imported(tmp_path / "other", GPT(run.model_config), run.tokenizer, ORIGIN)
+    with pytest.raises(UserError, match="belongs to model .*, this model is"):
+        load(tmp_path / "other", "cpu").generate("x", circuit=path)
+
+
+def test_weights_that_do_not_fit_their_config_write_no_text(imported: Path) -> None:
+    config = (imported / "config.yaml").read_text().replace("d_model: 64", "d_model: 48")
+    add_sealed(imported, "config.yaml", config)
+    with pytest.raises(CorruptFile, match="does not fit its config.yaml: "):
+        load(imported, "cpu").generate("x")

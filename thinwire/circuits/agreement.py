@@ -18,7 +18,7 @@ from thinwire.circuits.stated import StatedEdge
 from thinwire.errors import CorruptFile, UserError
 from thinwire.model.checkpoint import check_finite, fingerprint
 from thinwire.model.gpt import GPT
-from thinwire.model.nodes import Nodes, list_nodes
+from thinwire.model.nodes import Nodes, NodeSpace, list_nodes
 from thinwire.tasks.task import Split
 from thinwire.tasks.tokens import TaskTokens
 
@@ -36,7 +36,12 @@ class OfModel(Protocol):
 
 def check_belongs(what: OfModel, model: GPT) -> None:
     """Raises `UserError` when the circuit was found in another model."""
-    if (actual := fingerprint(model)) != what.model_fingerprint:
+    check_fingerprint(what, fingerprint(model))
+
+
+def check_fingerprint(what: OfModel, actual: str) -> None:
+    """The same, of a model whose fingerprint is known."""
+    if actual != what.model_fingerprint:
         raise UserError(
             f"the circuit of {what.task} belongs to model {what.model_fingerprint[:12]}, this model is "
             f"{actual[:12]}; give the run that it was found in"
@@ -54,7 +59,7 @@ def check_tokenizer(task: str, stated: str, actual: str) -> None:
 
 def check_circuit(circuit: Circuit, model: GPT, where: Path | str) -> None:
     """Raises `CorruptFile` naming `where` unless the nodes are the model's and `edges` all weights between them."""
-    check_nodes(circuit.nodes, model, where)
+    check_nodes(circuit.nodes, model.space, where)
     induced = set(induced_edges(model, circuit.nodes))
     if strangers := set(circuit.edges) - induced:
         edge = min(strangers)
@@ -67,10 +72,10 @@ def check_circuit(circuit: Circuit, model: GPT, where: Path | str) -> None:
         raise CorruptFile(f"{where}: answer_tokens are not in the model's vocabulary; prune again")
 
 
-def check_nodes(nodes: Nodes, model: GPT, where: Path | str) -> None:
+def check_nodes(nodes: Nodes, space: NodeSpace, where: Path | str) -> None:
     """Raises `CorruptFile` naming `where` when a site or channel is not one of the model's."""
     try:
-        model.space.check(nodes)
+        space.check(nodes)
     except UserError as error:
         raise CorruptFile(f"{where}: {error}") from None
 
@@ -109,10 +114,10 @@ def _shown(edge: Edge) -> str:
     return f"{edge.source_site}:{edge.source} -> {edge.target_site}:{edge.target}"
 
 
-def check_means(means: Mapping[str, Tensor], model: GPT, where: Path | str) -> None:
+def check_means(means: Mapping[str, Tensor], space: NodeSpace, where: Path | str) -> None:
     """Raises `CorruptFile` naming `where` unless there is a finite float32 for every channel of every node site."""
     shapes = {site: tuple(mean.shape) for site, mean in means.items()}
-    if shapes != {site: (width,) for site, width in model.space.widths.items()}:
+    if shapes != {site: (width,) for site, width in space.widths.items()}:
         raise CorruptFile(f"{where} does not have this model's sites and widths; measure it again")
     check_finite(means, where)
 

@@ -25,6 +25,8 @@ from thinwire.model.gpt import GPT
 from thinwire.model.hooks import EdgeMask, Hook, compose, identity
 from thinwire.model.nodes import Nodes
 
+EdgeKind = Literal["induced", "minimal"]
+"""All weights between a circuit's nodes, or those that an edge sweep left."""
 NormScales = Literal["own", "whole"]
 """RMSNorm scales inside a circuit: those of its own residual stream, or the whole model's on the same prompt."""
 
@@ -86,9 +88,24 @@ def without(nodes: Nodes, removed: Iterable[tuple[str, int]]) -> dict[str, list[
 
 
 def isolate_circuit(
-    model: GPT, circuit: Circuit, means: Means, prompts: Prompts, edges: Literal["induced", "minimal"] = "induced"
+    model: GPT, circuit: Circuit, means: Means, prompts: Prompts, edges: EdgeKind = "induced"
 ) -> IsolatedCircuit:
     """One of our own circuits, with all induced or the minimal edges only, under the norms that it was found with.
+
+    Raises `UserError` when it has no minimal edges and these are asked for.
+    """
+    return IsolatedCircuit(
+        model,
+        circuit.nodes,
+        {site: mean.to(model.device) for site, mean in means.items()},
+        prompts,
+        removed_edges(circuit, edges),
+        circuit.norm_scales,
+    )
+
+
+def removed_edges(circuit: Circuit, edges: EdgeKind) -> tuple[Edge, ...]:
+    """Weights between a circuit's nodes that are no edges of it.
 
     Raises `UserError` when it has no minimal edges and these are asked for.
     """
@@ -96,11 +113,4 @@ def isolate_circuit(
         raise UserError(f"no edges of the circuit of {circuit.task} were swept; prune it with: --sweep edges")
     stated = circuit.edges if edges == "induced" or circuit.minimal_edges is None else circuit.minimal_edges
     kept = {edge[:4] for edge in stated}
-    return IsolatedCircuit(
-        model,
-        circuit.nodes,
-        {site: mean.to(model.device) for site, mean in means.items()},
-        prompts,
-        tuple(edge for edge in circuit.edges if edge[:4] not in kept),
-        circuit.norm_scales,
-    )
+    return tuple(edge for edge in circuit.edges if edge[:4] not in kept)

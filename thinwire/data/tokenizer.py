@@ -147,10 +147,14 @@ class Tokenizer:
 
     def token_text(self, token: int) -> str:
         """What one token stands for; bytes that are no valid UTF-8 are shown as `\\xNN`."""
+        return self.token_bytes(token).decode("utf-8", "backslashreplace")
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes that one token stands for, which may begin or end inside a character."""
         text = self._backend.id_to_token(token) if 0 <= token < self.vocab_size else None
         if text is None:
             raise UserError(f"token {token} is not in 0..{self.vocab_size - 1}; was it made by another tokenizer?")
-        return bytes(BYTE_OF[character] for character in text).decode("utf-8", "backslashreplace")
+        return bytes(BYTE_OF[character] for character in text)
 
 
 def _backend(model: models.BPE) -> tokenizers.Tokenizer:

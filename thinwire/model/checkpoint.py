@@ -23,8 +23,8 @@ def fingerprint_of(tensors: Mapping[str, Tensor]) -> str:
     -0.0 counts as 0.0, so that sparse storage, which keeps no zeros, gives the same value.
     """
     digest = hashlib.sha256()
-    for name, value in sorted(tensors.items()):
-        dense = value.detach().to("cpu", torch.float32) + 0.0
+    for name in sorted(tensors):  # each is asked for once: it may be made then
+        dense = tensors[name].detach().to("cpu", torch.float32) + 0.0
         digest.update(f"{name} {list(dense.shape)}\n".encode())
         digest.update(dense.contiguous().numpy().tobytes())
     return digest.hexdigest()

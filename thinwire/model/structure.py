@@ -57,3 +57,36 @@ def count_parameters(model: GPT) -> dict[str, int]:
         "sparse_parameters": sum(p.value.numel() for p in sparse),
         "sparse_nonzero": sum(int(p.value.count_nonzero()) for p in sparse),
     }
+
+
+def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Shape of every parameter of a model, in the order of `named_parameters`, without making one."""
+    d, vocab, width = config.d_model, config.vocab_size, config.variant.d_positions
+    layer_norm = config.variant.norm == "layer"
+
+    def norm(name: str, size: int) -> dict[str, tuple[int, ...]]:
+        return {f"{name}.gain": (size,)} | ({f"{name}.shift": (size,)} if layer_norm else {})
+
+    def maps(name: str, ends: dict[str, tuple[int, int]]) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {}
+        for part, (target, source) in ends.items():
+            shapes |= {f"{name}.{part}.weight": (target, source), f"{name}.{part}.bias": (target,)}
+        return shapes
+
+    read, attn, mlp = config.d_read, config.d_attn, config.d_mlp
+    shapes: dict[str, tuple[int, ...]] = {"bigram": (vocab, vocab)} if config.bigram else {}
+    shapes["embed.weight"] = (vocab, d)
+    if config.positions == "learned":
+        shapes["positions.weight"] = (config.context, width or d)
+    for layer in range(config.n_layer):
+        for block, ends in (
+            ("attn", {**dict.fromkeys("qkv", (attn, read)), "out": (d, attn)}),
+            ("mlp", {"neuron": (mlp, read), "out": (d, mlp)}),
+        ):
+            name = f"blocks.{layer}.{block}"
+            if block == "attn" and config.sink:
+                shapes[f"{name}.sink"] = (config.n_head,)
+            shapes |= norm(f"{name}.norm", d)
+            shapes |= norm(f"{name}.position_norm", width) if width else {}
+            shapes |= maps(name, ends)
+    return shapes | norm("norm", d) | {"unembed.weight": (vocab, d)}

@@ -102,7 +102,7 @@ def _means(path: Path, run: Trained, ablation: Ablation, pairs: dict[Split, Task
         return dict(stand_ins(ablation, run.model, lambda model: node_means(model, windows), train))
     where = path / "means.safetensors"
     means = parse_tensors(_read(path, "means.safetensors"), where)
-    check_means(means, run.model, where)
+    check_means(means, run.model.space, where)
     return {site: mean.to(run.device) for site, mean in means.items()}
 
 

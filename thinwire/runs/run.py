@@ -7,7 +7,6 @@ circuits/<task>/<settings hash>/<seed>/                                         
 steps/<step>/                                                weights of a step that is kept, and circuits/ of its own
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from thinwire.data.manifest import CorpusManifest
 from thinwire.data.shards import PreparedData
@@ -36,7 +34,6 @@ from thinwire.storage.files import (
     record_json,
     write_atomic,
 )
-from thinwire.storage.tensors import read_tensors
 from thinwire.training.checkpoint import (
     START,
     checkpoint_directories,
@@ -117,10 +114,10 @@ class Run(Trained):
         rows = read_metrics(self.path / "metrics.jsonl", state.step, state.metrics_sha256)
         return rows if self.step is None else [row for row in rows if row.step <= self.step]
 
-    def _weights(self) -> tuple[Mapping[str, Tensor], Path]:
-        """Those of `step`, or of the last checkpoint. Raises `UserError` when training has not come to its end."""
+    def _weights(self) -> Path:
+        """That of `step`, or of the last checkpoint. Raises `UserError` when training has not come to its end."""
         if self.step is not None:
-            return read_tensors(self.home, WEIGHTS), self.home / WEIGHTS
+            return self.home / WEIGHTS
         checkpoint = latest_checkpoint(self.path)
         state = read_state(checkpoint)
         if state.step < self.config.n_steps:
@@ -128,7 +125,7 @@ class Run(Trained):
                 f"{self.path} stopped at step {state.step} of {self.config.n_steps}; "
                 f"finish it with: thinwire train --resume --out {self.path}"
             )
-        return read_tensors(checkpoint, WEIGHTS), checkpoint / WEIGHTS
+        return checkpoint / WEIGHTS
 
 
 def load(path: str | Path, device: str = "auto", *, step: int | None = None) -> Trained:

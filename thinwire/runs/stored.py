@@ -30,7 +30,7 @@ def open_circuit(run: Trained, path: Path) -> StoredCircuit:
         PruneConfig.of(circuit.hyperparameters, circuit.seed)
     except (UserError, TypeError) as error:
         raise CorruptFile(f"{where}: hyperparameters: {error}; restore it or prune again") from None
-    check_means(stored.means, run.model, path / "means.safetensors")
+    check_means(stored.means, run.model.space, path / "means.safetensors")
     check_pairs(stored.pairs, run.model, path / "pairs.safetensors")
     return replace(stored, means={site: mean.to(run.device) for site, mean in stored.means.items()})
 

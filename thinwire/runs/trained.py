@@ -13,15 +13,20 @@ The directory of a training (`thinwire.runs.run`) holds more, and has no origin.
 lies beside it in either: final.json, means/, search/, circuits/, baselines/.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from thinwire.circuits.agreement import check_fingerprint, check_means, check_nodes, check_tokenizer
+from thinwire.circuits.artefact import load_circuit
+from thinwire.circuits.graph import Circuit
+from thinwire.circuits.isolated import EdgeKind
 from thinwire.data.batches import heldout_windows
 from thinwire.data.tokenizer import Tokenizer
 from thinwire.errors import CorruptFile, MissingFile
@@ -31,6 +36,16 @@ from thinwire.model.config import ModelConfig
 from thinwire.model.gpt import GPT
 from thinwire.model.hooks import Edges, Hook, identity
 from thinwire.model.names import Names
+from thinwire.errors import CorruptFile, MissingFile, UserError
+from thinwire.inference.alone import circuit_alone
+from thinwire.inference.decoder import Decoder
+from thinwire.inference.generation import Generated, Generation, generate_each
+from thinwire.inference.sampling import Sampling
+from thinwire.inference.weights import Dense, Weights, check_weights
+from thinwire.model.checkpoint import fingerprint, fingerprint_of, load_model
+from thinwire.model.config import ModelConfig
+from thinwire.model.gpt import GPT
+from thinwire.model.nodes import node_space
 from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
 from thinwire.sparsity.costs import CostRow, CostTable, from_rows
@@ -44,7 +59,7 @@ from thinwire.storage.files import (
     write_atomic,
 )
 from thinwire.storage.records import Loss, Positive, Sha256, Text, convert_list, parse_json
-from thinwire.storage.tensors import read_tensors, write_tensors
+from thinwire.storage.tensors import read_nonzeros, read_tensors, write_tensors
 from thinwire.training.config_file import model_from_yaml, model_to_yaml
 from thinwire.training.evaluate import heldout_loss
 
@@ -149,13 +164,91 @@ class Trained:
     @cached_property
     def model(self) -> GPT:
         """The model, frozen, in evaluation mode, on `device`."""
-        weights, where = self._weights()
-        model = load_model(self.model_config, weights, str(where))
+        where = self._weights()
+        model = load_model(self.model_config, read_tensors(where.parent, where.name), str(where))
         return model.requires_grad_(False).eval().to(self.device)
 
-    def _weights(self) -> tuple[Mapping[str, Tensor], Path]:
-        """Weights by name, and the file that they were read from."""
-        return read_tensors(self.path, WEIGHTS), self.path / WEIGHTS
+    @cached_property
+    def decoder(self) -> Decoder:
+        """The model by its nonzeros, for reading token by token on CPU. It is never held dense."""
+        return Decoder(self.model_config, self._nonzeros())
+
+    def circuit_decoder(self, circuit: Circuit | str | Path, edges: EdgeKind = "induced") -> Decoder:
+        """The same of a stored circuit alone: what `thinwire.prune` returned, or its directory.
+
+        Raises `UserError` when it was found in another model, is not stored or has no edges of that kind; `MissingFile`
+        or `CorruptFile` when a file of it is missing, is damaged or says what the model does not have.
+        """
+        path = circuit.directory if isinstance(circuit, Circuit) else Path(circuit)
+        if path is None:
+            raise UserError("the circuit is not stored; store it with thinwire.prune first")
+        stored, weights, space = load_circuit(path), self._nonzeros(), node_space(self.model_config)
+        check_fingerprint(stored.circuit, fingerprint_of(Dense(weights)))
+        check_tokenizer(stored.circuit.task, stored.circuit.tokenizer_sha256, self.tokenizer.sha256)
+        check_nodes(stored.circuit.nodes, space, path / "circuit.json")
+        check_means(stored.means, space, path / "means.safetensors")
+        return Decoder(self.model_config, weights, circuit_alone(space, stored.circuit, stored.means, edges))
+
+    @overload
+    def generate(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int = ...,
+        temperature: float = ...,
+        top_p: float = ...,
+        seed: int = ...,
+        circuit: Circuit | str | Path | None = ...,
+        edges: EdgeKind = ...,
+    ) -> Generation: ...
+
+    @overload
+    def generate(
+        self,
+        prompt: list[str],
+        *,
+        max_tokens: int = ...,
+        temperature: float = ...,
+        top_p: float = ...,
+        seed: int = ...,
+        circuit: Circuit | str | Path | None = ...,
+        edges: EdgeKind = ...,
+    ) -> list[Generated]: ...
+
+    def generate(
+        self,
+        prompt: str | list[str],
+        *,
+        max_tokens: int = 64,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        circuit: Circuit | str | Path | None = None,
+        edges: EdgeKind = "induced",
+    ) -> Generation | list[Generated]:
+        """How a prompt goes on: pieces of text to iterate over as they are written; their `result()` is all of it. Of
+        several prompts the results, the same as each has alone.
+
+        Nothing is put in front of a prompt. Settings are those of `inference.sampling.Sampling`; with `circuit` every
+        token is decided by that circuit alone, with its induced or minimal edges. A text ends where the model's context
+        does. It is computed on CPU, by nonzeros. Raises `UserError` for a prompt that is empty or longer than the
+        context, for settings out of range and as `circuit_decoder` does.
+        """
+        sampling = Sampling(max_tokens, temperature, top_p, seed)
+        decoder = self.decoder if circuit is None else self.circuit_decoder(circuit, edges)
+        if isinstance(prompt, str):
+            return Generation(decoder, self.tokenizer, prompt, sampling)
+        return generate_each(decoder, self.tokenizer, prompt, sampling)
+
+    def _nonzeros(self) -> Weights:
+        where = self._weights()
+        weights = read_nonzeros(where.parent, where.name)
+        check_weights(self.model_config, weights, str(where))
+        return weights
+
+    def _weights(self) -> Path:
+        """The file of the weights."""
+        return self.path / WEIGHTS
 
     def cache(
         self,

@@ -16,9 +16,10 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
 from stat import S_ISREG
-from typing import Annotated, Any, BinaryIO, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from msgspec import Meta
 
@@ -72,10 +73,15 @@ def sha256_file(path: Path) -> str:
 
     Raises `MissingFile` when there is no such file, `CorruptFile` when it is no ordinary one.
     """
-    digest = hashlib.sha256()
     with _opened(Path(path)) as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+        return _digest(file)
+
+
+def _digest(file: BufferedReader) -> str:
+    """Of all that is still to be read, in blocks of 1 MiB."""
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
     return digest.hexdigest()
 
 
@@ -93,7 +99,7 @@ def read_file(path: Path, limit: int | None = None) -> bytes:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Iterator[BufferedReader]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
@@ -189,20 +195,42 @@ def add_sealed(directory: Path, name: str, data: bytes | str) -> None:
     _write_manifest(directory, files | {name: entry})
 
 
+def _listed(directory: Path, name: str) -> Entry:
+    """What the manifest says of a file. Raises `MissingFile` if it says nothing."""
+    entry = read_manifest(directory).files.get(name)
+    if entry is None:
+        path = Path(directory) / name
+        there = f"not listed in {MANIFEST}" if os.path.lexists(path) else "missing"
+        raise MissingFile(f"{path} is {there}; make it again")
+    return entry
+
+
 def read_sealed(directory: Path, name: str) -> bytes:
     """Content of one file of a sealed directory.
 
     Raises `MissingFile` if it is absent or was never sealed, `CorruptFile` if a single bit changed.
     """
     directory = Path(directory)
-    entry = read_manifest(directory).files.get(name)
-    if entry is None:
-        there = os.path.lexists(directory / name)
-        raise MissingFile(f"{directory / name} is {f'not listed in {MANIFEST}' if there else 'missing'}; make it again")
+    entry = _listed(directory, name)
     data = read_file(directory / name, max(entry.bytes, entry.next.bytes if entry.next else 0))
     if not entry.allows(sha256(data)):
         raise CorruptFile(f"{directory / name} does not match its checksum; restore it or make it again")
     return data
+
+
+@contextmanager
+def open_sealed(directory: Path, name: str) -> Iterator[BufferedReader]:
+    """A file of a sealed directory, open for reading, once its checksum was found to be right; it is not held whole.
+
+    Raises as `read_sealed` does.
+    """
+    path = Path(directory) / name
+    entry = _listed(directory, name)
+    with _opened(path) as file:
+        if not entry.allows(_digest(file)):
+            raise CorruptFile(f"{path} does not match its checksum; restore it or make it again")
+        file.seek(0)
+        yield file
 
 
 def read_either(directory: Path, name: str, limit: int | None = MAX_RECORD) -> bytes:

@@ -10,7 +10,7 @@ every entry half precision holds exactly is stored in it. Zeros of what is store
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -23,6 +23,32 @@ from thinwire.storage.records import Count, convert, parse_json
 INDICES, VALUES = ".indices", ".values"
 MOST_ENTRIES = 1 << 32
 """Places are uint32."""
+
+
+@dataclass(frozen=True)
+class Nonzeros:
+    """A tensor by its entries that are not zero."""
+
+    shape: tuple[int, ...]
+    places: np.ndarray
+    """uint32, ascending, in the flattened tensor."""
+    values: Tensor
+    """The entries there."""
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> "Nonzeros":
+        """Raises `ValueError` for more than 2^32 entries."""
+        if tensor.numel() > MOST_ENTRIES:
+            raise ValueError(f"a tensor of {tensor.numel()} entries; places are uint32")
+        flat = tensor.detach().cpu().reshape(-1)
+        places = flat.nonzero().flatten()
+        return cls(tuple(tensor.shape), places.numpy().astype(np.uint32), flat[places])
+
+    def dense(self) -> Tensor:
+        """All of it."""
+        tensor = torch.zeros(self.shape, dtype=self.values.dtype)
+        tensor.view(-1)[torch.from_numpy(self.places.astype(np.int64))] = self.values
+        return tensor
 
 
 @dataclass(frozen=True)
@@ -51,12 +77,12 @@ def pack(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, st
     stored: dict[str, Tensor] = {}
     shapes: dict[str, list[int]] = {}
     for name, tensor in tensors.items():
-        parts = _parts(tensor.detach().cpu())
-        if parts is None:
-            stored[name] = tensor
+        found = sparser(tensor)
+        if isinstance(found, Nonzeros):
+            shapes[name] = list(found.shape)
+            stored[name + INDICES], stored[name + VALUES] = torch.from_numpy(found.places), found.values
         else:
-            shapes[name] = list(tensor.shape)
-            stored[name + INDICES], stored[name + VALUES] = parts
+            stored[name] = tensor
     assert len(stored) == len(tensors) + len(shapes), "a tensor has the name of another one's part"
     halved = [name for name, tensor in stored.items() if fits_half(tensor)]
     stored |= {name: stored[name].half() for name in halved}
@@ -68,36 +94,45 @@ def fits_half(tensor: Tensor) -> bool:
     return tensor.dtype == torch.float32 and tensor.equal(tensor.half().float())
 
 
-def _parts(tensor: Tensor) -> tuple[Tensor, Tensor] | None:
-    """(indices, values), or None where these take no less room."""
+def sparser(tensor: Tensor) -> Tensor | Nonzeros:
+    """The nonzeros of a tensor, or itself where these take no less room."""
     n_nonzero = int(tensor.count_nonzero())
     if n_nonzero * (tensor.element_size() + 4) >= tensor.nbytes or tensor.numel() > MOST_ENTRIES:
-        return None
-    flat = tensor.reshape(-1)
-    places = flat.nonzero().flatten()
-    return torch.from_numpy(places.numpy().astype(np.uint32)), flat[places]
+        return tensor
+    return Nonzeros.of(tensor)
 
 
 def unpack(stored: Mapping[str, Tensor], metadata: Mapping[str, str], where: str) -> dict[str, Tensor]:
     """Inverse of `pack`, dense. Raises `CorruptFile` naming `where` when the parts of a tensor do not fit together."""
+    found = unpack_each(stored, metadata, where)
+    return {name: tensor.dense() if isinstance(tensor, Nonzeros) else tensor for name, tensor in found}
+
+
+def unpack_each(
+    stored: Mapping[str, Tensor], metadata: Mapping[str, str], where: str
+) -> Iterator[tuple[str, Tensor | Nonzeros]]:
+    """Each name and what was packed: a tensor that is stored by places stays as it is. Raises as `unpack` does.
+
+    Every part of `stored` is asked for once, when its turn comes.
+    """
     packing = Packing.of(metadata, where)
-    stored = {name: tensor.float() if name in packing.halved else tensor for name, tensor in stored.items()}
+
+    def part(name: str) -> Tensor:
+        return stored[name].float() if name in packing.halved else stored[name]
+
     parts = {name + end for name in packing.sparse for end in (INDICES, VALUES)}
-    dense = {name: tensor for name, tensor in stored.items() if name not in parts}
+    yield from ((name, part(name)) for name in stored if name not in parts)
     for name, shape in packing.sparse.items():
         if name + INDICES not in stored or name + VALUES not in stored:
             raise CorruptFile(f"{where} lacks a part of {name}; make it again")
-        dense[name] = _whole(stored[name + INDICES], stored[name + VALUES], shape, f"{where}: {name}")
-    return dense
+        yield name, _checked(part(name + INDICES), part(name + VALUES), shape, f"{where}: {name}")
 
 
-def _whole(indices: Tensor, values: Tensor, shape: list[int], what: str) -> Tensor:
-    places = torch.from_numpy(indices.numpy().astype(np.int64))
+def _checked(indices: Tensor, values: Tensor, shape: list[int], what: str) -> Nonzeros:
     if math.prod(shape) > MOST_ENTRIES:
         raise CorruptFile(f"{what} has a shape of more than {MOST_ENTRIES} entries; make it again")
-    tensor = torch.zeros(shape, dtype=values.dtype)
-    inside = not len(places) or (places[0] >= 0 and places[-1] < tensor.numel() and bool((places.diff() > 0).all()))
-    if len(places) != len(values) or not inside:
+    places = indices.numpy().astype(np.int64)
+    inside = not len(places) or (places[0] >= 0 and places[-1] < math.prod(shape) and bool((np.diff(places) > 0).all()))
+    if places.ndim != 1 or places.shape != tuple(values.shape) or not inside:
         raise CorruptFile(f"{what} has places that are not ascending within its shape; make it again")
-    tensor.view(-1)[places] = values
-    return tensor
+    return Nonzeros(tuple(shape), places.astype(np.uint32), values)

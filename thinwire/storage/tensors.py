@@ -10,10 +10,11 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 from thinwire.errors import CorruptFile
-from thinwire.storage.files import read_sealed
+from thinwire.storage.files import open_sealed, read_sealed
 from thinwire.storage.records import parse_json
-from thinwire.storage.sparse_tensors import pack, unpack
+from thinwire.storage.sparse_tensors import Nonzeros, pack, sparser, unpack, unpack_each
 from thinwire.storage.temporary import temporary_file
+from thinwire.storage.tensor_file import METADATA, TensorFile
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], sparse: bool = False) -> None:
@@ -45,6 +46,18 @@ def read_tensors(directory: Path, name: str) -> dict[str, Tensor]:
     return parse_tensors(read_sealed(directory, name), Path(directory) / name)
 
 
+def read_nonzeros(directory: Path, name: str) -> dict[str, Tensor | Nonzeros]:
+    """The same, those that are mostly zeros by their nonzeros, however they are stored: one at a time is held whole.
+
+    Raises as `read_tensors` does.
+    """
+    where = Path(directory) / name
+    with open_sealed(directory, name) as file:
+        stored = TensorFile(file, where)
+        found = unpack_each(stored, stored.metadata, str(where))
+        return {name: sparser(t) if isinstance(t, Tensor) and t.is_floating_point() else t for name, t in found}
+
+
 def parse_tensors(content: bytes, where: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file. Raises `CorruptFile` naming `where`."""
     try:
@@ -57,4 +70,4 @@ def parse_tensors(content: bytes, where: Path) -> dict[str, Tensor]:
 def _metadata(content: bytes, where: Path) -> dict[str, str]:
     """Of a safetensors file: eight bytes with the length of its header, then the header, JSON."""
     header = parse_json(content[8 : 8 + int.from_bytes(content[:8], "little")], f"the header of {where}")
-    return header.get("__metadata__", {})
+    return header.get(METADATA, {})

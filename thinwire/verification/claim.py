@@ -68,7 +68,7 @@ def claim_of(stated: Circuit | StatedCircuit, model: GPT, where: Path | str = "c
         check_circuit(stated, model, where)
         return Claim.of(stated)
     nodes = {site: sorted(channels) for site, channels in stated.nodes.items() if channels}
-    check_nodes(nodes, model, where)
+    check_nodes(nodes, model.space, where)
     listed = stated.edges if stated.minimal_edges is None else stated.minimal_edges
     kind: EdgeKind = "induced" if listed is None else "listed" if stated.minimal_edges is None else "minimal"
     return Claim(
