@@ -23,8 +23,8 @@ from thinwire.model.config import ModelConfig
 class Cache:
     """Keys and values of what some sequences have read."""
 
-    keys: Float[np.ndarray, "L places W"]
-    values: Float[np.ndarray, "L places W"]
+    keys: Float[np.ndarray, "L places K H"]
+    values: Float[np.ndarray, "L places K H"]
     first: Int[np.ndarray, " n"]
     """The first place of every sequence."""
     rooms: Int[np.ndarray, " n"]
@@ -69,7 +69,7 @@ class Decoder:
         if any(room > config.context for room in rooms):
             raise ValueError(f"room for {max(rooms)} tokens is more than the context {config.context}")
         ends = np.cumsum(rooms, dtype=np.int64)
-        places = (config.n_layer, int(ends[-1]), config.d_attn)
+        places = (config.n_layer, int(ends[-1]), config.d_head, config.n_head)
         sizes = np.array(rooms, np.int64)
         return Cache(
             np.empty(places, np.float32),
@@ -129,12 +129,22 @@ class Decoder:
                 block.pre(x)
             h, scale = block.attn_in(x, rows.positions, given())  # (rows, R)
             scales.append(scale)
-            cache.keys[layer, rows.last], cache.values[layer, rows.last] = block.k(h), block.v(h)  # (rows, H K)
-            past = cache.keys[layer], cache.values[layer], rows.first, rows.last
-            mixed = attend(block.q(h), *past, block.sinks, self.config.n_head)  # (rows, H K + H)
-            block.mid(x, block.attn_out(mixed))
+            keys, values, n_head = cache.keys[layer], cache.values[layer], self.config.n_head
+            keys[rows.last], values[rows.last] = by_channel(block.k(h), n_head), by_channel(block.v(h), n_head)
+            mixed = attend(by_channel(block.q(h), n_head), keys, values, rows.first, rows.last, block.sinks)
+            block.mid(x, block.attn_out(by_head(*mixed)))
             h, scale = block.mlp_in(x, rows.positions, given())
             scales.append(scale)
             block.post(x, block.mlp_out(block.neuron(h)))
         final, scale = self._final(x[rows.ends], rows.positions, given())
         return final, [*scales, scale]
+
+
+def by_channel(x: Float[np.ndarray, "rows W"], n_head: int) -> Float[np.ndarray, "rows K H"]:
+    """The heads of a channel side by side, where they lay one after the other."""
+    return np.ascontiguousarray(x.reshape(len(x), n_head, -1).transpose(0, 2, 1))
+
+
+def by_head(x: Float[np.ndarray, "rows K H"], gains: Float[np.ndarray, "rows H"]) -> Float[np.ndarray, "rows W_and_H"]:
+    """Inverse of `by_channel`, with the gain of every head behind it."""
+    return np.concatenate([x.transpose(0, 2, 1).reshape(len(x), -1), gains], axis=1)

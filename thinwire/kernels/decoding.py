@@ -98,14 +98,20 @@ def _add_dense(row: np.ndarray, factor: float, line: np.ndarray) -> None:
 
 
 @kernel(fastmath={"contract"})
-def _add_line(
-    row: np.ndarray, factor: float, i: int, starts: np.ndarray, places: np.ndarray, values: np.ndarray
+def _add_product(
+    row: np.ndarray, factors: np.ndarray, starts: np.ndarray, places: np.ndarray, values: np.ndarray
 ) -> None:
+    """Add factors[i] x line i to `row`, all lines. The loops stand here because a call for each would cost more."""
     if places.size != values.size:
-        _add_dense(row, factor, values[starts[i] : starts[i + 1]])
+        for i in range(starts.size - 1):
+            if factors[i] != 0:
+                _add_dense(row, factors[i], values[starts[i] : starts[i + 1]])
         return
-    for n in range(starts[i], starts[i + 1]):
-        row[places[n]] += factor * values[n]
+    for i in range(starts.size - 1):
+        factor = factors[i]
+        if factor != 0:
+            for n in range(starts[i], starts[i + 1]):
+                row[places[n]] += factor * values[n]
 
 
 @kernel(parallel=True)
@@ -118,19 +124,17 @@ def _multiply_rows(x, starts, places, values, bias, function, n_kept, is_open, s
         for r in range(n_rows * block // n_blocks, n_rows * (block + 1) // n_blocks):
             row = y[r]
             row[:] = bias
-            for i in range(starts.size - 1):
-                if x[r, i] != 0:
-                    _add_line(row, x[r, i], i, starts, places, values)
+            _add_product(row, x[r], starts, places, values)
             _apply(row, function, activated, slopes)
             _at_site(row, n_kept, is_open, stand_in, bits, guess)
 
 
 @kernel(parallel=True)
 def _add_lines(wanted, starts, places, values, y, n_blocks):
-    n_rows = y.shape[0]
+    n_rows, one = y.shape[0], np.ones(1, np.float32)
     for block in prange(n_blocks):
         for r in range(n_rows * block // n_blocks, n_rows * (block + 1) // n_blocks):
-            _add_line(y[r], np.float32(1), wanted[r], starts, places, values)
+            _add_product(y[r], one, starts[wanted[r] : wanted[r] + 2], places, values)
 
 
 @kernel(fastmath={"contract", "reassoc"})
@@ -184,82 +188,73 @@ def _step_rows(x, added, bends, n_kept, is_open, stand_in, n_blocks):
 
 
 @kernel(fastmath={"contract"})
-def _score(query: np.ndarray, key: np.ndarray, d_head: int, factor: float, scores: np.ndarray) -> None:
-    """scores[h] = factor x query . key in every head: eight sums side by side, which become one vector register."""
-    eights = d_head // 8 * 8
-    for h in range(scores.size):
-        s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = np.float32(0)
-        for c in range(h * d_head, h * d_head + eights, 8):
-            s0 += query[c] * key[c]
-            s1 += query[c + 1] * key[c + 1]
-            s2 += query[c + 2] * key[c + 2]
-            s3 += query[c + 3] * key[c + 3]
-            s4 += query[c + 4] * key[c + 4]
-            s5 += query[c + 5] * key[c + 5]
-            s6 += query[c + 6] * key[c + 6]
-            s7 += query[c + 7] * key[c + 7]
-        for c in range(h * d_head + eights, (h + 1) * d_head):
-            s0 += query[c] * key[c]
-        scores[h] = (((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))) * factor
+def _score(query: np.ndarray, key: np.ndarray, scores: np.ndarray) -> None:
+    """scores[h] = query . key in every head; both (K, H)."""
+    scores[:] = 0
+    for c in range(query.shape[0]):
+        a, b = query[c], key[c]
+        for h in range(scores.size):
+            scores[h] += a[h] * b[h]
 
 
 @kernel(fastmath={"contract"})
-def _mix(shares: np.ndarray, value: np.ndarray, d_head: int, out: np.ndarray) -> None:
-    """out += shares[h] x value in every head, eight channels at a time."""
-    eights = d_head // 8 * 8
-    for h in range(shares.size):
-        share = shares[h]
-        for c in range(h * d_head, h * d_head + eights, 8):
-            o0 = out[c] + share * value[c]
-            o1 = out[c + 1] + share * value[c + 1]
-            o2 = out[c + 2] + share * value[c + 2]
-            o3 = out[c + 3] + share * value[c + 3]
-            o4 = out[c + 4] + share * value[c + 4]
-            o5 = out[c + 5] + share * value[c + 5]
-            o6 = out[c + 6] + share * value[c + 6]
-            o7 = out[c + 7] + share * value[c + 7]
-            out[c], out[c + 1], out[c + 2], out[c + 3] = o0, o1, o2, o3
-            out[c + 4], out[c + 5], out[c + 6], out[c + 7] = o4, o5, o6, o7
-        for c in range(h * d_head + eights, (h + 1) * d_head):
-            out[c] += share * value[c]
+def _mix(shares: np.ndarray, value: np.ndarray, out: np.ndarray) -> None:
+    """out += shares[h] x value in every head; `value` and `out` (K, H)."""
+    for c in range(value.shape[0]):
+        a, b = out[c], value[c]
+        for h in range(shares.size):
+            a[h] += shares[h] * b[h]
+
+
+@kernel()
+def _to_shares(scores: np.ndarray, n_keys: int, factor: float, powers: np.ndarray, gains: np.ndarray) -> None:
+    """softmax over rows of factor x scores, in place; what lies behind the keys' rows, a sink's logits, is no score.
+
+    `gains` become what the keys' shares add up to.
+    """
+    n_scores, n_head = scores.shape
+    most, totals = np.empty(n_head, np.float32), np.zeros(n_head, np.float32)
+    most[:] = np.float32(-np.inf)
+    for j in range(n_scores):
+        row = scores[j]
+        if j < n_keys:
+            row *= factor
+        for h in range(n_head):
+            most[h] = row[h] if row[h] > most[h] else most[h]
+    for j in range(n_scores):
+        row = scores[j]
+        for h in range(n_head):
+            row[h] -= most[h]
+    exp_(scores.ravel(), powers)
+    for j in range(n_scores):
+        totals += scores[j]
+    gains[:] = 0
+    for j in range(n_keys):
+        row = scores[j]
+        for h in range(n_head):
+            row[h] /= totals[h]
+            gains[h] += row[h]
 
 
 @kernel(parallel=True)
-def _attend_rows(q, keys, values, first, last, sinks, n_head, out, n_blocks):
-    (n_rows, width), d_head = q.shape, q.shape[1] // n_head
+def _attend_rows(q, keys, values, first, last, sinks, out, gains, n_blocks):
+    n_rows, d_head, n_head = q.shape
     factor, longest = np.float32(1 / math.sqrt(d_head)), np.int64(0)
     for r in range(n_rows):
         longest = max(longest, last[r] + 1 - first[r])
     for block in prange(n_blocks):
-        # One row of scores for each key, and one for the sink.
         scores, powers = np.empty((longest + 1, n_head), np.float32), np.empty((longest + 1) * n_head, np.int32)
-        most, totals = np.empty(n_head, np.float32), np.empty(n_head, np.float32)
         for r in range(n_rows * block // n_blocks, n_rows * (block + 1) // n_blocks):
             n_keys = last[r] + 1 - first[r]
             n_scores = n_keys + np.int64(sinks.size > 0)
             for j in range(n_keys):
-                _score(q[r], keys[first[r] + j], d_head, factor, scores[j])
+                _score(q[r], keys[first[r] + j], scores[j])
             if sinks.size:
                 scores[n_keys] = sinks
-            most[:] = scores[0]
-            for j in range(1, n_scores):
-                for h in range(n_head):
-                    most[h] = max(most[h], scores[j, h])
-            for j in range(n_scores):
-                for h in range(n_head):
-                    scores[j, h] -= most[h]
-            exp_(scores[:n_scores].ravel(), powers[: n_scores * n_head])
-            totals[:] = 0
-            for j in range(n_scores):
-                for h in range(n_head):
-                    totals[h] += scores[j, h]
-            out[r, :] = 0
-            gains = out[r, width:]
+            _to_shares(scores[:n_scores], n_keys, factor, powers[: n_scores * n_head], gains[r])
+            out[r] = 0
             for j in range(n_keys):
-                for h in range(n_head):
-                    scores[j, h] /= totals[h]
-                    gains[h] += scores[j, h]
-                _mix(scores[j], values[first[r] + j], d_head, out[r])
+                _mix(scores[j], values[first[r] + j], out[r])
 
 
 def _blocks_for(n_rows: int) -> int:
@@ -299,18 +294,13 @@ def step(x: np.ndarray, added: np.ndarray, bends: bool, site: Site) -> None:
 
 
 def attend(
-    q: np.ndarray,
-    keys: np.ndarray,
-    values: np.ndarray,
-    first: np.ndarray,
-    last: np.ndarray,
-    sinks: np.ndarray,
-    n_head: int,
-) -> np.ndarray:
-    """(rows, width + heads): values mixed over places `first[r]` to `last[r]`, behind them what shares add up to.
+    q: np.ndarray, keys: np.ndarray, values: np.ndarray, first: np.ndarray, last: np.ndarray, sinks: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(values mixed over places `first[r]` to `last[r]`, what the shares of each head add up to: 1 without `sinks`).
 
-    `keys` and `values` (places, width); without `sinks` the shares of a head add up to 1.
+    `q` and what comes out (rows, K, H), `keys` and `values` (places, K, H): the heads of a channel lie side by side, so
+    that all of them are worked on at once.
     """
-    out = np.empty((len(q), q.shape[1] + n_head), np.float32)
-    _attend_rows(q, keys, values, first, last, sinks, n_head, out, _blocks_for(len(q)))
-    return out
+    out, gains = np.empty_like(q), np.empty((len(q), q.shape[2]), np.float32)
+    _attend_rows(q, keys, values, first, last, sinks, out, gains, _blocks_for(len(q)))
+    return out, gains
