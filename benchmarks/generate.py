@@ -1,7 +1,7 @@
 """Does decoding by nonzeros beat dense torch by 5, in a quarter of its memory, with the same logits?
 
     python benchmarks/generate.py [--d-model 2048] [--n-layer 8] [--density 0.00390625] [--tokens 64] [--rounds 7]
-                                  [--gain 1] [--threads 2] [--json]
+                                  [--gain 1] [--activation-frac 0.25] [--threads 2] [--json]
 
 A new model, projected, is stored once and opened by two processes with `thinwire.load`. One decodes with
 `run.decoder`; the other with `run.model`, the dense torch model, and a cache of keys and values too (`dense_step`).
@@ -54,7 +54,8 @@ def store_model(path: Path, options: argparse.Namespace) -> None:
     from thinwire.sparsity.projection import project_topk_
 
     torch.manual_seed(0)
-    config = ModelConfig(2048, PROMPT + options.tokens, options.n_layer, options.d_model)
+    shape = (2048, PROMPT + options.tokens, options.n_layer, options.d_model)
+    config = ModelConfig(*shape, activation_frac=options.activation_frac)
     model = GPT(config).requires_grad_(False)
     for name, value, protect in sparse_parameters(model):
         if name.endswith("weight"):
@@ -221,6 +222,7 @@ def main() -> None:
     parser.add_argument("--n-layer", type=int, default=8)
     parser.add_argument("--density", type=float, default=1 / 256)
     parser.add_argument("--gain", type=float, default=1.0, help="factor of the weights of the new model")
+    parser.add_argument("--activation-frac", type=float, default=0.25, help="share that AbsTopK keeps; 1: no AbsTopK")
     parser.add_argument("--tokens", type=int, default=64, help="single tokens of a round")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)

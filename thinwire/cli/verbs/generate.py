@@ -17,7 +17,7 @@ def _arguments(parser: Parser, argv: list[str]) -> None:
     from thinwire.inference.sampling import Sampling
 
     parser.add_argument("run", type=Path, help="A run, one of its kept steps (RUN/steps/N), or an imported model.")
-    parser.add_argument("prompt", type=str, help="Text to go on from. Nothing is put in front of it.")
+    parser.add_argument("prompt", type=str, help="Text to go on from, such as \"def f(\". Nothing is put before it.")
     parser.add_argument(
         "--circuit",
         type=str | None,
@@ -71,9 +71,9 @@ VERB = Verb(
     name="generate",
     summary="Let a model, or one of its circuits alone, go on with a text, token by token.",
     usage="RUN PROMPT [--max_tokens N] [--temperature T] [--top_p P] [--seed N] [--circuit TASK|DIRECTORY]",
-    example="thinwire generate headline 'def f('\n"
-    "thinwire generate runs/demo/sparse 'import os' --temperature 0.7 --top_p 0.9 --max_tokens 40\n"
-    "thinwire generate headline 'x = \"a' --circuit single_double_quote --temperature 0 --max_tokens 1",
+    example="thinwire generate headline import\n"
+    "thinwire generate runs/demo/sparse def --temperature 0.7 --top_p 0.9 --max_tokens 40\n"
+    "thinwire generate headline 'print(\"empty' --circuit single_double_quote --temperature 0 --max_tokens 1",
     add_arguments=_arguments,
     run=_run,
     show=show,
