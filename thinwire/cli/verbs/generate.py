@@ -17,7 +17,7 @@ def _arguments(parser: Parser, argv: list[str]) -> None:
     from thinwire.inference.sampling import Sampling
 
     parser.add_argument("run", type=Path, help="A run, one of its kept steps (RUN/steps/N), or an imported model.")
-    parser.add_argument("prompt", type=str, help="Text to go on from, such as \"def f(\". Nothing is put before it.")
+    parser.add_argument("prompt", type=str, help='Text to go on from, such as "def f(". Nothing is put before it.')
     parser.add_argument(
         "--circuit",
         type=str | None,
