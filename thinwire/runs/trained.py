@@ -29,22 +29,18 @@ from thinwire.circuits.graph import Circuit
 from thinwire.circuits.isolated import EdgeKind
 from thinwire.data.batches import heldout_windows
 from thinwire.data.tokenizer import Tokenizer
-from thinwire.errors import CorruptFile, MissingFile
-from thinwire.model.cache import Cache, cache
-from thinwire.model.checkpoint import fingerprint, load_model
-from thinwire.model.config import ModelConfig
-from thinwire.model.gpt import GPT
-from thinwire.model.hooks import Edges, Hook, identity
-from thinwire.model.names import Names
 from thinwire.errors import CorruptFile, MissingFile, UserError
 from thinwire.inference.alone import circuit_alone
 from thinwire.inference.decoder import Decoder
 from thinwire.inference.generation import Generated, Generation, generate_each
 from thinwire.inference.sampling import Sampling
 from thinwire.inference.weights import Dense, Weights, check_weights
+from thinwire.model.cache import Cache, cache
 from thinwire.model.checkpoint import fingerprint, fingerprint_of, load_model
 from thinwire.model.config import ModelConfig
 from thinwire.model.gpt import GPT
+from thinwire.model.hooks import Edges, Hook, identity
+from thinwire.model.names import Names
 from thinwire.model.nodes import node_space
 from thinwire.model.structure import count_parameters
 from thinwire.progress import Progress, silent
