@@ -51,7 +51,9 @@ def _fill(parser: argparse.ArgumentParser, name: str, verb: Verb[Any]) -> None:
         if action.help == argparse.SUPPRESS or action.dest == "help":
             continue
         takes_none = action.nargs == 0 or action.dest == "print_config"
-        said = {"action": "store_true"} if takes_none else {"nargs": action.nargs, "choices": _choices(action)}
+        said: dict[str, Any] = (
+            {"action": "store_true"} if takes_none else {"nargs": action.nargs, "choices": _choices(action)}
+        )
         added = parser.add_argument(*(action.option_strings or [action.dest]), help=_help(action), **said)
         if not takes_none and (values := _values(action)):
             added.complete = values  # pyright: ignore[reportAttributeAccessIssue]  # shtab's own attribute
