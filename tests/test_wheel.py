@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from tempfile import gettempdir
 from zipfile import ZipFile
 
 import pytest
@@ -38,11 +37,16 @@ def run(*command: str | Path, code: int = 0) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        cwd=gettempdir(),
         env={name: value for name, value in os.environ.items() if name not in words},
     )
     assert done.returncode == code, done.stdout
     return done.stdout
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No checkout is near, and nothing that has the name of a model."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +93,6 @@ def test_it_works_in_a_clean_environment(place: Path) -> None:
 
 
 def test_what_is_missing_is_named_as_pip_takes_it(place: Path) -> None:
-    """No checkout is near, and thinwire is on no index: the packages themselves are named."""
+    """thinwire is on no index: the packages themselves are named."""
     said = run(place / "thinwire", "plot", "headline", code=2)
-    assert said.endswith("venv/bin/python -m pip install matplotlib\n")
+    assert said.endswith(f" {place}/python -m pip install matplotlib\n")
