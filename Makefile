@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 DEV := .venv/.installed-dev
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test test-all check bench clean
+.PHONY: demo test test-all check bench docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/thinwire demo --pretrained --out runs/pretrained
@@ -24,6 +24,11 @@ check: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+# The pages of docs/ as a site; the notebooks run as it is built, and a warning is an error.
+docs: $(DEV)
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -b html -d build/doctrees docs build/docs
+	@echo build/docs/index.html
 
 BENCHMARKS := train_step selection modes scaling memory prune viewer variants generate
 

@@ -79,9 +79,13 @@ TOOL_OF = {  # development tools that nothing imports -> where they are used
     "thinwire": ("pyproject.toml", "thinwire[search"),
     "axe-playwright-python": ("tests/chromium.py", "axe_playwright_python"),
     "beartype": ("pyproject.toml", "beartype.beartype"),
+    "furo": ("docs/conf.py", '"furo"'),
+    "ipykernel": ("docs/notebooks/your_own_task.ipynb", '"kernelspec"'),
+    "myst-nb": ("docs/conf.py", '"myst_nb"'),
     "pytest-timeout": ("pyproject.toml", "\ntimeout ="),
     "pytest-xdist": ("Makefile", "pytest -n"),
     "ruff": ("Makefile", "/ruff check"),
+    "sphinx": ("Makefile", "-m sphinx"),
     "pyright": ("Makefile", "/pyright"),
 }
 
@@ -138,9 +142,9 @@ def distributions(requirements: list[str]) -> list[str]:
 
 
 def optional(project: dict) -> set[str]:
-    """Modules that the extras bring, without development tools and packages whose sources are text to learn from."""
+    """Modules that the extras bring, without tools and packages whose sources are text to learn from."""
     extras = project["optional-dependencies"]
-    extras = {extra: names for extra, names in extras.items() if extra not in ("dev", "corpus")}
+    extras = {extra: names for extra, names in extras.items() if extra not in ("dev", "docs", "corpus")}
     return {MODULE_OF.get(name, name) for names in extras.values() for name in distributions(names)}
 
 
@@ -280,7 +284,8 @@ def test_every_development_tool_is_used() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     tests = sorted((ROOT / "tests").rglob("*.py"))
     imported = {module.partition(".")[0] for path in tests for module in imports(path)}
-    for name in distributions(project["optional-dependencies"]["dev"]):
+    tools = [name for extra in ("dev", "docs") for name in project["optional-dependencies"][extra]]
+    for name in distributions(tools):
         file, trace = TOOL_OF.get(name, ("", ""))
         assert name in imported or (file and trace in (ROOT / file).read_text()), f"{name} is installed for nothing"
 
@@ -292,7 +297,7 @@ def test_versions_are_pinned_for_every_dependency() -> None:
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
     wanted = {name for group in groups for name in distributions(group)} - {"thinwire"}
     assert wanted <= set(pinned)
-    assert pinned["torch"] == "2.13.0"
+    assert (pinned["torch"], pinned["triton"]) == ("2.13.0", "3.7.1"), "torch for Linux asks for one triton, exactly"
 
 
 @pytest.mark.parametrize(

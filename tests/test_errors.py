@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from thinwire.errors import MissingExtra, install_command
+from thinwire.errors import MissingExtra, install_command, reinstall_command
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,6 +23,11 @@ def test_from_elsewhere_the_checkout_is_named(monkeypatch: pytest.MonkeyPatch, t
 
 def test_without_a_checkout_the_packages_are_named(tmp_path: Path) -> None:
     assert install_command("hf", "datasets pyarrow", tmp_path).endswith(" -m pip install datasets pyarrow")
+
+
+def test_an_environment_is_set_up_again_as_it_was_set_up(tmp_path: Path) -> None:
+    assert reinstall_command("torch numba") == "rm -rf .venv && make test"
+    assert reinstall_command("torch numba", tmp_path).endswith(" -m pip install --force-reinstall torch numba")
 
 
 def test_a_missing_extra_is_one_line_with_its_remedy() -> None:

@@ -5,10 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from tiny_world import quick
 
 from thinwire.cli.registry import VERBS
 from thinwire.verification.registry import TESTS
+from thinwire.version import __version__
 from thinwire.workflows import prune
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +48,12 @@ def test_every_command_exists() -> None:
 def test_every_file_that_is_linked_is_there() -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
     assert [link for link in links if not (ROOT / link.partition("#")[0]).exists()] == []
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == __version__
+    assert {"cff-version", "message", "title", "authors", "license"} <= citation.keys()
 
 
 def test_the_number_of_tests_is_that_of_the_registry() -> None:

@@ -39,6 +39,13 @@ def install_command(extra: str, packages: str, checkout: Path = Path(__file__).p
     return f"{pip} -c {shlex.quote(constraints)} -e {shlex.quote(f'{root}[{extra}]')}"
 
 
+def reinstall_command(packages: str, checkout: Path = Path(__file__).parents[1]) -> str:
+    """How to set the environment up again: a checkout's own way, else the packages that are broken."""
+    if (checkout / "pyproject.toml").exists():
+        return "rm -rf .venv && make test"
+    return f"{shlex.quote(_from_here(Path(sys.executable)))} -m pip install --force-reinstall {packages}"
+
+
 def _from_here(path: Path) -> str:
     """As seen from the working directory where it lies below that. Links stay: an environment's python is one."""
     absolute = Path(os.path.abspath(path))

@@ -1,6 +1,7 @@
 """Which circuits a verb means, and that it never takes sizes for one another that were asked for different things."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -64,6 +65,16 @@ def test_circuits_are_selected_by_task_seed_setting_and_hash(monkeypatch: pytest
     assert found("task=quotes", "task=brackets") == paths  # values of one name are alternatives
     with pytest.raises(UserError, match=r"no circuit here has seed=7; .* lists the 3 there are"):
         found("seed=7")
+
+
+def test_a_setting_that_a_file_leaves_out_has_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But not in another tool's circuit, which states no settings."""
+    plain, robust, foreign = circuit(5), circuit(9, require="robust"), circuit(7, "brackets")
+    foreign = foreign[0], replace(foreign[1], hyperparameters={})
+    paths = stored(monkeypatch, plain, robust, foreign)
+    assert "require" not in plain[1].hyperparameters
+    assert select(paths, Where.of(["require=sufficient"])) == [plain[0]]
+    assert select(paths, Where.of(["require=robust", "starts=1"])) == [robust[0]]
 
 
 @pytest.mark.parametrize(

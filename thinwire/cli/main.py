@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from thinwire.cli.arguments import new_parser, parse, spelt
+from thinwire.cli.completion import completion_script
 from thinwire.cli.registry import VERBS
 from thinwire.cli.tables import new_console, show_json, show_verbs
 from thinwire.errors import UserError
@@ -61,6 +62,9 @@ def _run(argv: list[str]) -> int:
         return 0
     if argv == ["--version"]:
         print(f"thinwire {__version__}")
+        return 0
+    if spelt(argv[:1]) == ["--print_completion"]:
+        print(completion_script("".join(argv[1:2]), VERBS), end="")
         return 0
     name, rest = _split(argv)
     verb, words = VERBS[name], spelt(rest)

@@ -57,6 +57,7 @@ def show_verbs(summaries: Mapping[str, str]) -> None:
     console.print("Train weight-sparse transformers, find their task circuits, check and show them.\n")
     console.print(grid([f"  thinwire {verb}", summary] for verb, summary in summaries.items()))
     console.print("\nthinwire VERB --help explains a verb and shows an example. Start with: thinwire demo")
+    console.print("thinwire --print_completion SHELL writes what completes this command in bash, zsh or fish.")
 
 
 def new_console() -> Console:

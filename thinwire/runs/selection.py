@@ -46,7 +46,8 @@ class Where:
 
     def admits(self, path: Path, circuit: Circuit) -> bool:
         """Whether the circuit at `path` meets every condition."""
-        has = {"task": circuit.task, "seed": circuit.seed, **circuit.hyperparameters}
+        left_out = DEFAULTS if circuit.hyperparameters else {}  # another tool's circuit states no settings at all
+        has = {**left_out, **circuit.hyperparameters, "task": circuit.task, "seed": circuit.seed}
         return all(
             path.parent.name.startswith(allowed) if name == "settings" else _is_one_of(has.get(name), allowed)
             for name, allowed in self.values.items()

@@ -12,10 +12,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
+from thinwire.errors import reinstall_command
 from thinwire.runs.environment import PACKAGES, memory_bytes, usable_cores
 
 GIB = 1 << 30
-REINSTALL = "set the environment up again: rm -rf .venv && make test"
+REINSTALL = f"set the environment up again: {reinstall_command(' '.join(PACKAGES))}"
 
 
 @dataclass(frozen=True)
