@@ -39,7 +39,7 @@ def sparse(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(small_tasks: None, members: list[Member], sparse: Path, tmp_path_factory: pytest.TempPathFactory) -> Frontier:
     out = tmp_path_factory.mktemp("frontier") / "out"
-    return frontier(out, members, reuse=[sparse], tasks=[SOLVED], config=quick())
+    return frontier(out, members, reuse=[sparse], tasks=[SOLVED], config=quick(sweep="nodes"))
 
 
 def test_models_circuits_and_ratios_are_there(found: Frontier, sparse: Path) -> None:
@@ -47,7 +47,7 @@ def test_models_circuits_and_ratios_are_there(found: Frontier, sparse: Path) -> 
     assert {one.requirement for one in found.circuits} == {"sufficient"}
     assert {one.task for one in found.circuits if one.model == "sparse"} >= {SOLVED}
     assert {(one.requirement, one.counted) for one in found.ratios} == {
-        *(("sufficient", counted) for counted in ("n_edges_unswept", "n_edges", "n_minimal_edges"))
+        *(("sufficient", counted) for counted in ("n_edges_unswept", "n_edges"))
     }
     for one in found.ratios:  # every task that the sparse model does either enters, or is named with the reason
         tasks = {row.task for row in one.tasks}
@@ -73,7 +73,7 @@ def test_it_is_stored_and_a_second_call_does_nothing_anew(
     figures = {path: Path(path).read_bytes() for path in found.figures}
     monkeypatch.setattr("thinwire.workflows.prune.prune_model", None)
     monkeypatch.setattr("thinwire.workflows.train.train_step", None, raising=False)
-    again = frontier(out, members, reuse=[sparse], tasks=[SOLVED], config=quick())
+    again = frontier(out, members, reuse=[sparse], tasks=[SOLVED], config=quick(sweep="nodes"))
     assert again == found
     assert {path: Path(path).read_bytes() for path in again.figures} == figures
 

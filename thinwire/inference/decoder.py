@@ -20,7 +20,7 @@ from thinwire.model.config import ModelConfig
 
 
 @dataclass(frozen=True)
-class Cache:
+class KVCache:
     """Keys and values of what some sequences have read."""
 
     keys: Float[np.ndarray, "L places K H"]
@@ -31,7 +31,7 @@ class Cache:
     """The number of its places."""
     lengths: Int[np.ndarray, " n"]
     """Tokens that it has read; changes as they are read."""
-    whole: "Cache | None" = None
+    whole: "KVCache | None" = None
     """What the whole model has read, where a circuit takes its norms."""
 
 
@@ -49,7 +49,7 @@ class _Rows(NamedTuple):
 
 
 class Decoder:
-    """The whole model or, with `alone`, one of its circuits. Immutable: what was read lies in a `Cache`."""
+    """The whole model or, with `alone`, one of its circuits. Immutable: what was read lies in a `KVCache`."""
 
     def __init__(self, config: ModelConfig, weights: Weights, alone: Alone | None = None) -> None:
         """`weights` fit `config` (`inference.weights.check_weights`) and are not written to."""
@@ -63,7 +63,7 @@ class Decoder:
         self._bigram = build.table("bigram") if config.bigram else None
         self._whole = Decoder(config, weights) if alone is not None and not alone.own_scales else None
 
-    def start(self, rooms: Sequence[int]) -> Cache:
+    def start(self, rooms: Sequence[int]) -> KVCache:
         """An empty cache for sequences of up to so many tokens. Raises `ValueError` for more than the context."""
         config = self.config
         if any(room > config.context for room in rooms):
@@ -71,7 +71,7 @@ class Decoder:
         ends = np.cumsum(rooms, dtype=np.int64)
         places = (config.n_layer, int(ends[-1]), config.d_head, config.n_head)
         sizes = np.array(rooms, np.int64)
-        return Cache(
+        return KVCache(
             np.empty(places, np.float32),
             np.empty(places, np.float32),
             ends - sizes,
@@ -80,7 +80,7 @@ class Decoder:
             self._whole.start(rooms) if self._whole else None,
         )
 
-    def read(self, cache: Cache, new: Mapping[int, Sequence[int]]) -> Float[np.ndarray, "n V"]:
+    def read(self, cache: KVCache, new: Mapping[int, Sequence[int]]) -> Float[np.ndarray, "n V"]:
         """Logits after the last of the tokens that each sequence, named by its number, goes on with.
 
         Raises `ValueError` for tokens that are none, for a sequence without any and for one that its room cannot hold.
@@ -98,7 +98,7 @@ class Decoder:
                 one.lengths[list(new)] += [len(tokens) for tokens in new.values()]
         return logits
 
-    def _rows(self, cache: Cache, new: Mapping[int, Sequence[int]]) -> _Rows:
+    def _rows(self, cache: KVCache, new: Mapping[int, Sequence[int]]) -> _Rows:
         numbers, counts = np.array(list(new)), np.array([len(tokens) for tokens in new.values()])
         if not counts.all() or not counts.size:
             raise ValueError("there is no token to read")
@@ -113,7 +113,7 @@ class Decoder:
         return _Rows(tokens, positions, first, first + positions, ends - 1)
 
     def _run(
-        self, cache: Cache, rows: _Rows, frozen: list[np.ndarray] | None
+        self, cache: KVCache, rows: _Rows, frozen: list[np.ndarray] | None
     ) -> tuple[Float[np.ndarray, "n D"], list[np.ndarray]]:
         """(what the unembedding reads at the last tokens, the scales of all norms); `frozen` are used where given."""
         scales: list[np.ndarray] = []

@@ -14,7 +14,7 @@ from typing import Any
 
 from thinwire.errors import CorruptFile, UserError
 from thinwire.storage.files import read_file, sha256
-from thinwire.storage.records import Count, Positive, Ratio, Seconds, Share, convert, parse_json, plain
+from thinwire.storage.records import Count, Number, Positive, Ratio, Seconds, Share, convert, parse_json, plain
 
 CLOCKED = ("seconds", "seconds_saved")
 """The fields of a row that the clock decides."""
@@ -41,7 +41,7 @@ class StepRow:
     weights alone were computed."""
     exchanges: Count | None = None
     """... weights that came back; on steps that follow the nonzeros."""
-    norm_error: Ratio | None = None
+    norm_error: Number | None = None
     """... relative error of the estimated gradient norm, where the true one is known."""
     seconds_saved: Seconds | None = None
     """... that the spared gradients of zeroed weights would have cost, of all steps so far."""

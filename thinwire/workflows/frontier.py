@@ -55,7 +55,7 @@ class Frontier:
     fronts: Mapping[str, tuple[str, ...]]
     """Requirement -> models of that table that no other beats in both loss and size."""
     ratios: tuple[Ratio, ...]
-    """Every group of sparse models, requirement and way of counting edges."""
+    """Every group of sparse models, requirement and way of counting edges that the sweeps allow."""
     figures: tuple[str, ...]
 
 
@@ -264,10 +264,11 @@ def _compare(
         name: pareto({model: (losses[model], mean) for model, mean in table.means.items()})
         for name, table in tables.items()
     }
+    ways = [counted for counted in SWEEPS if any(getattr(one.cell, counted) is not None for one in circuits)]
     ratios = tuple(
         ratio(group, models, circuits, name, counted)
         for name in requirements
-        for counted in SWEEPS
+        for counted in ways
         for group in groups.values()
     )
     return Frontier(RULE, requirements, models, circuits, tables, fronts, ratios, figures=())
