@@ -36,12 +36,16 @@ class Generation(Iterator[str]):
     def __init__(self, decoder: Decoder, tokenizer: Tokenizer, prompt: str, sampling: Sampling) -> None:
         """Raises `UserError` for a prompt that is empty or longer than the context."""
         self._tokenizer, self._prompt = tokenizer, prompt
-        self._ids = encoded(prompt, tokenizer, decoder.config.context)
+        self._decoder, self._ids = decoder, encoded(prompt, tokenizer, decoder.config.context)
         self._steps = draw(decoder, tokenizer, [self._ids], sampling)
         self._bytes = codecs.getincrementaldecoder("utf-8")("replace")
         self._tokens: list[int] = []
         self._pieces: list[str] = []
         self._stopped: Stopped | None = None
+
+    def warm_up(self) -> None:
+        """Read one token to no purpose: kernels are compiled when they are first used, once on a machine."""
+        self._decoder.read(self._decoder.start([1]), {0: self._ids[:1]})
 
     def __next__(self) -> str:
         if self._stopped is not None:

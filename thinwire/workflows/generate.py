@@ -9,6 +9,7 @@ from thinwire.circuits.isolated import EdgeKind
 from thinwire.errors import MissingFile, UserError
 from thinwire.inference.generation import Stopped
 from thinwire.inference.sampling import Sampling
+from thinwire.progress import Progress, silent
 from thinwire.runs.run import open_run
 from thinwire.runs.selection import Where, choose
 from thinwire.runs.trained import Trained
@@ -31,7 +32,7 @@ class GeneratedText:
     stopped: Stopped
     """`max_tokens`; `context`: the model reads no more; `end_of_text`: it drew the end."""
     seconds: float
-    """From the first token of the prompt to the last one of the text, the model being loaded."""
+    """From the first token of the prompt to the last one of the text, the model being loaded and kernels compiled."""
 
 
 def _unseen(_piece: str) -> None:
@@ -47,6 +48,7 @@ def generate(
     where: Sequence[str] = (),
     edges: EdgeKind = "induced",
     on_text: Callable[[str], None] = _unseen,
+    progress: Progress = silent,
 ) -> GeneratedText:
     """How a prompt goes on; `on_text` is given the prompt, then every piece of text as it is written.
 
@@ -59,6 +61,9 @@ def generate(
     if path is None and where:
         raise UserError("--where chooses among circuits; name their task with --circuit")
     writing = run.generate(prompt, **vars(sampling), circuit=path, edges=edges)
+    with progress("first token, which compiles kernels", total=1, unit="token") as advance:
+        writing.warm_up()
+        advance()
     on_text(prompt)
     began = time.perf_counter()
     for piece in writing:

@@ -6,7 +6,7 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from thinwire.cli.arguments import Parser, add_config, add_where
-from thinwire.cli.console import announce, duration
+from thinwire.cli.console import RichProgress, announce, duration
 from thinwire.cli.verb import Verb
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def _run(arguments: Namespace) -> "GeneratedText":
         where=arguments.where,
         edges=arguments.edges,
         on_text=_write,
+        progress=RichProgress(),
     )
 
 
