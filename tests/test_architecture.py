@@ -29,6 +29,7 @@ IMPORTS = {
     "tasks": {"errors", "storage"},
     "training": {"data", "errors", "kernels", "model", "progress", "ranges", "sparsity", "storage"},
     "circuits": {"errors", "model", "progress", "storage", "tasks"},
+    "decompile": {"circuits", "errors", "model", "progress"},
     "evidence": {"circuits", "data", "model"},
     "ground_truth": {"circuits", "errors", "model", "storage", "tasks"},
     "pruning": {"circuits", "errors", "kernels", "model", "progress", "ranges", "storage", "tasks", "version"},
@@ -42,9 +43,10 @@ IMPORTS = {
         *("storage", "tasks", "training", "verification", "version"),
     },
     "workflows": {
-        *("circuits", "data", "errors", "evidence", "frontier", "ground_truth", "inference", "interop", "kernels"),
-        "model",
+        *("circuits", "data", "decompile", "errors", "evidence", "frontier", "ground_truth", "inference", "interop"),
+        "kernels",
         *(
+            "model",
             "progress",
             "pruning",
             "ranges",
