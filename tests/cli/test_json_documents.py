@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 import pytest
 
 from thinwire.cli.tables import plain, show_json
+from thinwire.decompile.judge import Agreement
 from thinwire.frontier.compare import Summary
 from thinwire.workflows.benchmark import (
     BenchmarkResult,
@@ -15,6 +16,7 @@ from thinwire.workflows.benchmark import (
     VerdictCounts,
 )
 from thinwire.workflows.data import Inspected, InspectedSource, TaskRates
+from thinwire.workflows.decompile import Facts, WrittenProgram
 from thinwire.workflows.demo import DemoPlan, DemoResult
 from thinwire.workflows.doctor import Check, Checkup
 from thinwire.workflows.tasks import ListedTask, ShownTask, TaskList
@@ -33,6 +35,10 @@ RESULTS = {
     Plan: "recipe parameters nonzero steps tokens memory_bytes threads",
     TimedPlan: "recipe parameters nonzero steps tokens memory_bytes threads seconds",
     VerifyResult: "run budget circuits",
+    WrittenProgram: "program facts",
+    Facts: "task circuit requirement n_edges exact lines exact_error validation test right circuit_right shifted kept "
+    "n_tried",
+    Agreement: "pairs prompts n_pairs",
     BenchmarkResult: "out summary models",
     BenchmarkSummary: "n_models methods verdicts",
     MethodSummary: "n_exact n_minimal_sufficient nodes edges seconds",

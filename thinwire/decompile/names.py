@@ -17,6 +17,8 @@ LONGEST = 24
 
 def token_name(token: str) -> str:
     """A token as part of an identifier: `("` is `paren_double_quote`."""
+    if token and not token.strip(" "):
+        return f"spaces_{len(token)}"
     spoken = [
         part if part.isascii() and part.isidentifier() or part.isdecimal() else WORDS.get(part, "other")
         for part in re.findall(r"[A-Za-z]+|[0-9]+|.", token.strip(" ") or token, re.DOTALL)
