@@ -12,7 +12,10 @@ from decompiled import run_alone, texts_of
 
 from thinwire.circuits.isolated import isolate_circuit
 from thinwire.circuits.prompts import Prompts
+from thinwire.cli.arguments import new_parser
 from thinwire.cli.main import main
+from thinwire.cli.registry import VERBS
+from thinwire.decompile.simplify import LEAST
 from thinwire.runs.run import load
 from thinwire.runs.shipped import SHIPPED
 from thinwire.runs.stored import open_circuit
@@ -121,3 +124,10 @@ def test_a_file_of_somebody_else_is_not_written_over(
     assert main(["decompile", str(headline.path), "bracket_brace", "--out", str(out)]) == 2
     assert "--out" in capsys.readouterr().err
     assert out.read_text() == "print('mine')\n"
+
+
+def test_the_verb_asks_for_as_much_as_the_function() -> None:
+    verb = VERBS["decompile"]
+    parser = new_parser("decompile", verb.usage, verb.summary, verb.example)
+    verb.add_arguments(parser, [])
+    assert parser.get_defaults()["least"] == LEAST

@@ -1,6 +1,5 @@
 """A circuit as a Python program that does what it does: exact, or as simple as its answers allow."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -117,7 +116,7 @@ def decompile(
         task=stored.circuit.task,
         circuit=str(path),
         requirement=stored.circuit.requirement,
-        n_edges=len(stored.circuit.minimal_edges or stored.circuit.edges),
+        n_edges=stored.circuit.n_edges if edges == "induced" else stored.circuit.n_minimal_edges or 0,
         exact=exact,
         lines=0,
         exact_error=float(np.abs(ours - theirs).max()),
@@ -129,12 +128,7 @@ def decompile(
         kept=kept,
         n_tried=n_tried,
     )
-    return _numbered(lambda known: source(program, head(run, stored, known)), facts)
-
-
-def _numbered(write: Callable[[Facts], str], facts: Facts) -> Decompiled:
-    """The source, with its own number of lines among the facts."""
-    text = write(facts)
+    text = source(program, head(run, stored, facts))
     return Decompiled(text, replace(facts, lines=len(text.splitlines())))
 
 
