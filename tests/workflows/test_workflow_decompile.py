@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from decompiled import run_alone, texts_of
+from decompiled import evaluated, logits_of, program_of, run_alone, texts_of
 
 from thinwire.circuits.isolated import isolate_circuit
 from thinwire.circuits.prompts import Prompts
 from thinwire.cli.arguments import new_parser
 from thinwire.cli.main import main
 from thinwire.cli.registry import VERBS
+from thinwire.decompile.evaluate import Batch
 from thinwire.decompile.simplify import LEAST
 from thinwire.runs.run import load
 from thinwire.runs.shipped import SHIPPED
@@ -82,7 +83,11 @@ def test_the_exact_program_gives_the_circuits_logits_on_all_test_pairs(
 @pytest.mark.slow
 def test_every_shipped_circuit_unrolls_exactly(headline: Trained) -> None:
     for path in headline.circuit_directories():
-        assert decompile(headline, path, exact=True).facts.exact_error < 1e-5, path
+        stored = open_circuit(headline, path)
+        prompts = Prompts.of(stored.pairs["test"])
+        alone = isolate_circuit(headline.model, stored.circuit, stored.means, prompts, "minimal")
+        found = evaluated(program_of(alone), Batch.of(prompts))
+        assert np.abs(found - logits_of(alone)).max() < 1e-5, path
 
 
 def test_it_runs_as_a_script_on_lists_of_tokens(headline: Trained, tmp_path: Path) -> None:
