@@ -39,8 +39,7 @@ def test_the_dense_size_is_read_off_between_its_neighbours_in_the_logarithm() ->
     assert [row.sparse for row in found.tasks] == pytest.approx([10, 3])
     assert [row.dense for row in found.tasks] == pytest.approx([200, 90])
     assert found.ratio == pytest.approx(math.sqrt(20 * 30))
-    assert found.low is not None and found.high is not None
-    assert (found.low, found.high) == (pytest.approx(20), pytest.approx(30))
+    assert (found.low, found.high) == (None, None)  # two tasks are too few
 
 
 def test_what_does_not_enter_is_named_with_its_reason() -> None:
@@ -94,8 +93,18 @@ def test_a_curve_passes_through_its_points_and_stays_between_them(curve: list[tu
         assert interpolated(curve, loss) == pytest.approx(math.exp(sum(same) / len(same)))
 
 
-def test_an_interval_needs_two_tasks_and_covers_a_known_spread() -> None:
+def test_seeds_of_a_dense_model_are_one_point_of_the_curve() -> None:
+    """Sizes 300 and 1,200 at losses 3.0 and 3.2 count as 600 at 3.1."""
+    seeds = [model("d", "dense", 3.0, "d"), model("d-s1", "dense", 3.2, "d"), model("s", "sparse", 3.1)]
+    more = [circuit("d", "a", 300), circuit("d-s1", "a", 1200), circuit("s", "a", 6)]
+    (row,) = ratio(seeds[2:], seeds, more, "sufficient", "n_edges").tasks
+    assert (row.dense, row.between) == (pytest.approx(600), ("d and d-s1", "d and d-s1"))
+
+
+def test_an_interval_needs_five_tasks_and_covers_a_known_spread() -> None:
     """The mean of n logarithms of standard deviation s has an interval of about 2 x 1.96 s / sqrt(n)."""
+    five = [TaskRatio("m", f"t{i}", 1.0, 10.0 + i, ("d", "d")) for i in range(5)]
+    assert interval(five[:4]) == (None, None) != interval(five)
     assert interval([TaskRatio("m", "a", 1.0, 10.0, ("d", "d"))]) == (None, None)
     logs = np.random.default_rng(1).normal(2.0, 0.5, 200)
     low, high = interval([TaskRatio("m", f"t{i}", 1.0, math.exp(x), ("d", "d")) for i, x in enumerate(logs)])

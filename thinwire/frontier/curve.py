@@ -3,12 +3,13 @@
 Source: Gao et al. 2025, section 3.2 and figure 3: geometric means of edges over tasks, sparse against dense at matched
 pretraining loss. Here task by task: the sizes of one task's circuits in the dense models that do it make a curve over
 held-out loss, and a sparse model's circuit is set against that curve at its own loss. A task enters where the sparse
-model does it, and a dense one of a loss as low, and one of a loss as high. Nothing is extrapolated.
+model does it on test pairs, and a dense one of a loss as low, and one of a loss as high. Nothing is extrapolated.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from thinwire.frontier.points import CircuitPoint, Kind, ModelPoint
 
 DRAWS = 10_000
 """Bootstrap samples behind an interval."""
+FEWEST = 5
+"""Tasks below which there is no interval: a bootstrap of three gives their smallest and largest."""
 
 Sizes = Mapping[tuple[str, str], float]
 """(model, task) -> edges, the geometric mean over seeds of the pruning."""
@@ -59,7 +62,8 @@ class TaskRatio:
     sparse: float
     dense: float
     between: tuple[str, str]
-    """The dense models that the size at that loss lies between, the lower loss first; twice one of just that loss."""
+    """The dense models that the size at that loss lies between, the lower loss first; twice one of just that loss.
+    Seeds of one model count as one, at their mean."""
 
     @property
     def ratio(self) -> float:
@@ -80,7 +84,8 @@ class Ratio:
     ratio: float | None
     """Geometric mean over tasks and models; None without a task."""
     low: float | None
-    """Bootstrap 95 % interval over tasks and over models of the group; None for a single task."""
+    """Bootstrap 95 % interval over tasks and over models of the group; None for fewer than `FEWEST` tasks. Noise of the
+    pruning and of the dense models is not in it."""
     high: float | None
     tasks: tuple[TaskRatio, ...]
     left_out: Mapping[str, str]
@@ -125,18 +130,37 @@ def _against(model: ModelPoint, task: str, rivals: Sequence[ModelPoint], found: 
     """The comparison, or why there is none."""
     size = found.get((model.name, task))
     if size is None:
-        return f"{model.name} has no circuit that meets what was asked"
-    able = [rival for rival in rivals if (rival.name, task) in found]
-    below = [rival for rival in able if rival.heldout_loss <= model.heldout_loss]
-    above = [rival for rival in able if rival.heldout_loss >= model.heldout_loss]
+        return f"{model.name} does not do it on test pairs, or has no circuit that meets what was asked"
+    able = list(_curve(task, rivals, found))
+    below = [point for point in able if point.loss <= model.heldout_loss]
+    above = [point for point in able if point.loss >= model.heldout_loss]
     if not below or not above:
         side = "low" if not below else "high"
         return f"no dense model of a loss as {side} as {model.name}'s does it, with a circuit that meets what was asked"
-    lower, higher = max(below, key=lambda m: m.heldout_loss), min(above, key=lambda m: m.heldout_loss)
-    curve = [(rival.heldout_loss, found[rival.name, task]) for rival in (lower, higher)]
-    dense = interpolated(curve, model.heldout_loss)
+    lower, higher = max(below, key=lambda point: point.loss), min(above, key=lambda point: point.loss)
+    dense = interpolated([(lower.loss, lower.size), (higher.loss, higher.size)], model.heldout_loss)
     assert dense is not None
     return TaskRatio(model.name, task, size, dense, (lower.name, higher.name))
+
+
+class _Point(NamedTuple):
+    """One model of the curve, or several that differ in the seed of their training."""
+
+    name: str
+    loss: float
+    size: float
+
+
+def _curve(task: str, rivals: Sequence[ModelPoint], found: Sizes) -> Iterator[_Point]:
+    """The dense models that do the task: seeds of one model are one point, of their mean loss and size."""
+    able: dict[str, list[ModelPoint]] = {}
+    for rival in rivals:
+        if (rival.name, task) in found:
+            able.setdefault(rival.group, []).append(rival)
+    for own in able.values():
+        loss = sum(model.heldout_loss for model in own) / len(own)
+        logs = [math.log(max(1.0, found[model.name, task])) for model in own]
+        yield _Point(" and ".join(model.name for model in own), loss, math.exp(sum(logs) / len(logs)))
 
 
 def _mean_ratio(rows: Sequence[TaskRatio]) -> float | None:
@@ -146,10 +170,10 @@ def _mean_ratio(rows: Sequence[TaskRatio]) -> float | None:
 def interval(rows: Sequence[TaskRatio], seed: int = 0, draws: int = DRAWS) -> tuple[float | None, float | None]:
     """Bootstrap 95 % interval of the geometric mean: tasks are drawn with replacement, and so are models.
 
-    (None, None) for fewer than two tasks. With few tasks it is too narrow, as every bootstrap of few is.
+    (None, None) for fewer than `FEWEST` tasks. With few tasks it is too narrow, as every bootstrap of few is.
     """
     tasks, models = sorted({row.task for row in rows}), sorted({row.model for row in rows})
-    if len(tasks) < 2:
+    if len(tasks) < FEWEST:
         return None, None
     logs = np.full((len(tasks), len(models)), np.nan)
     for row in rows:

@@ -66,6 +66,8 @@ class Decoder:
     def start(self, rooms: Sequence[int]) -> KVCache:
         """An empty cache for sequences of up to so many tokens. Raises `ValueError` for more than the context."""
         config = self.config
+        if not rooms:
+            raise ValueError("there is no sequence to make room for")
         if any(room > config.context for room in rooms):
             raise ValueError(f"room for {max(rooms)} tokens is more than the context {config.context}")
         ends = np.cumsum(rooms, dtype=np.int64)

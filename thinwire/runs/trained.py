@@ -259,7 +259,9 @@ class Trained:
         if isinstance(prompts, Tensor):
             rows = torch.atleast_2d(prompts).tolist()
         else:
-            given = [prompts] if isinstance(prompts, str) else prompts
+            given = [prompts] if isinstance(prompts, str) else list(prompts)
+            if given and isinstance(given[0], int):
+                raise UserError("a prompt of token ids stands in a list of prompts; write [ids]")
             rows = [self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt for prompt in given]
         return cache(self.model, rows, names, hook, edges, grad)
 

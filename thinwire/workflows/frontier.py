@@ -23,22 +23,23 @@ from thinwire.progress import Progress, silent
 from thinwire.pruning.config import PruneConfig
 from thinwire.ranges import check_range
 from thinwire.runs.jobs import local_pool, run_jobs
-from thinwire.runs.run import Run, load_run
+from thinwire.runs.run import Run, load_run, take_threads
 from thinwire.runs.verdicts import stored_verification
 from thinwire.storage.files import MANIFEST, add_sealed, is_sealed, seal, sha256, to_json
-from thinwire.tasks.registry import all_tasks
+from thinwire.tasks.registry import all_tasks, resolve_task
 from thinwire.training.families import Member
 from thinwire.workflows.frontier_figures import draw_frontier
 from thinwire.workflows.prune import circuit_directory, means_of, prune_settings, rungs
 from thinwire.workflows.report import verified
 from thinwire.workflows.tasks import check_task
-from thinwire.workflows.train import dry_run, resolve, timed_dry_run, train
+from thinwire.workflows.train import TimedPlan, dry_run, resolve, timed_dry_run, train
 
 FRONTIER_FILE = "frontier.json"
 RULE = (
-    "A task enters where the sparse model does it on held-out pairs, and so do a dense model of a held-out loss as low "
-    "and one of a loss as high, each with circuits that met what was asked. The dense size at the sparse model's loss "
-    "lies on the straight line between the nearest two, in the logarithm of edges. Nothing is extrapolated."
+    "A task enters where the sparse model does it on test pairs, and so do a dense model of a held-out loss as low and "
+    "one of a loss as high, each with circuits that met what was asked on validation pairs. The dense size at the "
+    "sparse model's loss lies on the straight line between the nearest two, in the logarithm of edges. Nothing is "
+    "extrapolated."
 )
 
 
@@ -80,13 +81,20 @@ class FamilyPlan:
     """Of all trainings, one after the other; None where one of them was not probed."""
 
 
-def plan(members: Sequence[Member], device: str = "auto", *, timed: bool = True) -> FamilyPlan:
-    """What the trainings of a family cost: steps of each are timed. Pruning is not in it."""
+def plan(
+    members: Sequence[Member], device: str = "auto", *, timed: bool = True, progress: Progress = silent
+) -> FamilyPlan:
+    """What the trainings of a family cost, steps of each being timed; no pruning. Raises `UserError` for none."""
+    if not members:
+        raise UserError("there is nothing to train; name a family")
     rows = []
-    for member in members:
-        found = timed_dry_run(member.config, device) if timed else dry_run(member.config)
-        seconds = getattr(found, "seconds", None)
-        rows.append(MemberPlan(member.name, found.parameters, found.nonzero, sum(found.memory_bytes.values()), seconds))
+    with progress("time steps of every model", total=len(members), unit="model") as advance:
+        for member in members:
+            found = timed_dry_run(member.config, device) if timed else dry_run(member.config)
+            seconds = found.seconds if isinstance(found, TimedPlan) else None
+            memory = sum(found.memory_bytes.values())
+            rows.append(MemberPlan(member.name, found.parameters, found.nonzero, memory, seconds))
+            advance(1)
     known = [row.seconds for row in rows if row.seconds is not None]
     return FamilyPlan(tuple(rows), sum(known) if len(known) == len(rows) else None)
 
@@ -114,9 +122,12 @@ def frontier(
     out, asked = Path(out), _asked(config or PruneConfig(), seeds)
     if not members and not reuse:
         raise UserError("no models to compare; name a family, or runs with --reuse")
+    for task in tasks:
+        resolve_task(task)
+    reused = _reused(reuse, [member.name for member in members], device)
+    _check_comparable(reused)
     with local_pool(workers) if workers > 1 else nullcontext() as pool:
-        runs = _trained(out, members, device, pool, progress)
-        runs |= _reused(reuse, runs, device)
+        runs = _trained(out, members, device, pool, progress) | reused
         _check_comparable(runs)
         done = {name: _tasks_done(run, tasks, progress) for name, run in runs.items()}
         _prune(runs, done, asked, pool, progress)
@@ -138,7 +149,8 @@ def _trained(
     out: Path, members: Sequence[Member], device: str, pool: Executor | None, progress: Progress
 ) -> dict[str, Run]:
     """The family's runs; what is missing is trained, one model a worker."""
-    if out.exists() and any(out.iterdir()) and not is_sealed(out):
+    others = [name for name in ("config.yaml", "demo.json", "origin.json", "circuit.json") if is_sealed(out, name)]
+    if out.exists() and any(out.iterdir()) and (others or not is_sealed(out)):
         raise UserError(f"{out} holds something else than a frontier; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     if not is_sealed(out):
@@ -160,11 +172,13 @@ def train_member(path: Path, member: Member, device: str, progress: Progress = s
     train(config, path, resume=resume, device=device, progress=progress)
 
 
-def _reused(paths: Sequence[str | Path], runs: Mapping[str, Run], device: str) -> dict[str, Run]:
+def _reused(paths: Sequence[str | Path], names: Sequence[str], device: str) -> dict[str, Run]:
+    """Runs that are there, by name; `names` are taken."""
     found: dict[str, Run] = {}
     for path in paths:
         run = load_run(path, device)
-        if run.name in runs or run.name in found:
+        _ = run.model  # a training that was not finished is an error, and not after days
+        if run.name in names or run.name in found:
             raise UserError(f"two models are called {run.name}; rename the directory of one")
         found[run.name] = run
     return found
@@ -172,6 +186,8 @@ def _reused(paths: Sequence[str | Path], runs: Mapping[str, Run], device: str) -
 
 def _check_comparable(runs: Mapping[str, Run]) -> None:
     """Losses per token can be compared on the same tokens alone. Raises `UserError` naming a model that has others."""
+    if not runs:
+        return
     first, *others = runs.values()
     text = sha256(first.heldout.tobytes())
     for run in others:
@@ -239,7 +255,7 @@ def _prune(
 
 def prune_task(run_path: str, task: str, configs: Sequence[PruneConfig], device: str) -> None:
     """All circuits of one task in one model, found and stored."""
-    prune_settings(load_run(run_path, device), task, configs, resume=True)
+    prune_settings(take_threads(load_run(run_path, device)), task, configs, resume=True)
 
 
 def _circuits(name: str, run: Run, tasks: Sequence[str], asked: Sequence[PruneConfig]) -> Iterator[CircuitPoint]:
@@ -248,7 +264,7 @@ def _circuits(name: str, run: Run, tasks: Sequence[str], asked: Sequence[PruneCo
             path = circuit_directory(run, task, config)
             circuit = load_circuit(path).circuit
             judged = cell(circuit, verified(stored_verification(path)))
-            yield CircuitPoint(name, task, str(config.require), config.seed, circuit.target_met, judged)
+            yield CircuitPoint(name, task, config.requirement, config.seed, circuit.target_met, judged)
 
 
 def _compare(
@@ -256,7 +272,7 @@ def _compare(
 ) -> Frontier:
     models = tuple(_point(run, progress) for run in runs.values())
     circuits = tuple(point for name, run in runs.items() for point in _circuits(name, run, done[name], asked))
-    requirements = tuple(dict.fromkeys(str(config.require) for config in asked))
+    requirements = tuple(dict.fromkeys(config.requirement for config in asked))
     groups = {model.group: [m for m in models if m.group == model.group] for model in models if model.kind == "sparse"}
     losses = {model.name: model.heldout_loss for model in models}
     tables = {name: full_table(models, sizes(circuits, name, "n_edges")) for name in requirements}

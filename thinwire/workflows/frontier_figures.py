@@ -1,4 +1,4 @@
-"""The frontier's two figures: edges against held-out loss, and how many times smaller each task's circuit is."""
+"""The frontier's figures: edges against held-out loss, task by task, and how many times smaller circuits are."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -91,7 +91,7 @@ def _panel(axes: "Axes", models: Sequence[ModelPoint], means: Mapping[str, float
 
 def _label(model: ModelPoint) -> str:
     if model.density == 1:
-        return f"{model.d_model}"
+        return f"{model.d_model}, {model.n_tokens / 1e6:g}M tokens"
     return f"{model.d_model}, 1/{1 / Fraction(model.density).limit_denominator(10_000)}"
 
 
@@ -150,8 +150,10 @@ def ratio_figure(models: Sequence[ModelPoint], ratios: Sequence[Ratio]) -> "Figu
         squeeze=False, sharey=True, layout="constrained",
     )  # fmt: skip
     labels = {model.name: _label(model) for model in models}
+    groups = list(dict.fromkeys(one.group for one in ratios))
     for axes, requirement in zip(panels[0], requirements, strict=True):
-        for i, one in enumerate(one for one in ratios if one.requirement == requirement):
+        for one in (one for one in ratios if one.requirement == requirement):
+            i = groups.index(one.group)
             colour = (LINE, POSITIVE, NEGATIVE, SOFT)[i % 4]
             face = colour if i < 4 else "none"
             heights = [tasks.index(row.task) + 1 for row in one.tasks]
@@ -170,7 +172,10 @@ def ratio_figure(models: Sequence[ModelPoint], ratios: Sequence[Ratio]) -> "Figu
         axes.set_yticks([0, *range(1, len(tasks) + 1)], ["all: mean and 95 %", *tasks])
         axes.set_title(requirement, loc="left")
         axes.set_xlabel("times fewer edges at equal loss")
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7)
+    handles = {
+        label: handle for axes in panels[0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4, fontsize=7)
     return figure
 
 

@@ -58,8 +58,10 @@ def generate(
     sampling = sampling or Sampling()
     run = open_run(run_path, "cpu")
     path = None if circuit is None else circuit_of(run, circuit, where)
-    if path is None and where:
-        raise UserError("--where chooses among circuits; name their task with --circuit")
+    if where and (path is None or path == Path(str(circuit))):
+        raise UserError("--where chooses among a task's circuits; name the task with --circuit")
+    if path is None and edges != "induced":
+        raise UserError("--edges is of a circuit; name one with --circuit")
     writing = run.generate(prompt, **vars(sampling), circuit=path, edges=edges)
     with progress("first token, which compiles kernels", total=1, unit="token") as advance:
         writing.warm_up()

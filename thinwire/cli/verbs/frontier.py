@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from thinwire.frontier.points import ModelPoint
     from thinwire.workflows.frontier import FamilyPlan, Frontier
 
-COUNTED = {"n_edges_unswept": "before the sweep", "n_edges": "induced", "n_minimal_edges": "minimal"}
+COUNTED = {"n_edges_unswept": "before any sweep", "n_edges": "after that of nodes", "n_minimal_edges": "minimal"}
 
 
 def _arguments(parser: Parser, argv: list[str]) -> None:
@@ -46,7 +46,7 @@ def _run(arguments: Namespace) -> "Frontier | FamilyPlan":
 
     members = family(arguments.family) if arguments.family else ()
     if arguments.dry_run:
-        return plan(members, arguments.device)
+        return plan(members, arguments.device, progress=RichProgress())
     if arguments.out is None:
         raise UserError("where to? name a directory with --out")
     return frontier(
@@ -81,8 +81,8 @@ def show(console: Console, result: "Frontier | FamilyPlan") -> None:
             table("times fewer edges than dense, at equal held-out loss", [_ratio(r, names) for r in result.ratios])
         )
     console.print(Text(result.rule, style="dim"))
-    left_out = {(r.models, task): why for r in result.ratios for task, why in r.left_out.items()}
-    console.print(grid([f"{', '.join(models)}: {task}", why] for (models, task), why in left_out.items()))
+    left_out = {(r.models, r.requirement, task): why for r in result.ratios for task, why in r.left_out.items()}
+    console.print(grid([f"{', '.join(key[0])}, {key[1]}: {key[2]}", why] for key, why in left_out.items()))
     console.print(grid(["figure", path] for path in result.figures))
 
 
@@ -111,7 +111,8 @@ def _model(model: "ModelPoint", mean: float | None, front: tuple[str, ...]) -> R
 
 
 def _ratio(found: "Ratio", names: dict[str, str]) -> Row:
-    interval = "" if found.low is None or found.high is None else f"{found.low:.1f} to {found.high:.1f}"
+    interval = "too few" if found.low is None or found.high is None else f"{found.low:.1f} to {found.high:.1f}"
+    by_task = sorted(row.ratio for row in found.tasks)
     return {
         "sparse": names[found.group],
         "models": len(found.models),
@@ -119,6 +120,7 @@ def _ratio(found: "Ratio", names: dict[str, str]) -> Row:
         "asked for": found.requirement,
         "edges": COUNTED[found.counted],
         "ratio": found.ratio,
+        "by task": ", ".join(f"{ratio:.1f}" for ratio in by_task),
         "95 %": interval,
         "tasks": len({row.task for row in found.tasks}),
     }
