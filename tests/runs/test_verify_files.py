@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from damage import reseal
 
 import thinwire
 from thinwire.circuits.ablation import node_means
@@ -14,7 +15,7 @@ from thinwire.pruning.config import PruneConfig
 from thinwire.runs.circuit_files import read_circuit_files
 from thinwire.runs.run import Run
 from thinwire.storage.files import read_sealed
-from thinwire.storage.tensors import write_tensors
+from thinwire.storage.tensors import read_tensors, write_tensors
 from thinwire.verification.registry import TESTS
 from thinwire.workflows.verify import verify, verify_run
 
@@ -85,6 +86,16 @@ def test_a_task_of_their_own_without_pairs_is_refused(own_pruned: Run, theirs: P
     (theirs / "pairs.safetensors").unlink()
     with pytest.raises(UserError, match="has no pairs.safetensors and its task 'own' is no built-in one"):
         verify(own_pruned, theirs)
+
+
+def test_means_that_are_not_those_of_the_run_are_refused(own_pruned: Run) -> None:
+    """Every key one higher moves all scores alike: the circuit's loss is the stated one."""
+    (path,) = own_pruned.circuit_directories()
+    means = read_tensors(path, "means.safetensors")
+    write_tensors(path / "means.safetensors", means | {"0.attn.k": means["0.attn.k"] + 1})
+    reseal(path / "means.safetensors")
+    with pytest.raises(CorruptFile, match=r"means\.safetensors has other means at 0\.attn\.k than .*; prune again"):
+        read_circuit_files(path, own_pruned)
 
 
 def test_means_that_do_not_fit_the_model_are_refused(own_pruned: Run, theirs: Path) -> None:

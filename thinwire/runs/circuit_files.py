@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from thinwire.circuits.ablation import node_means
@@ -26,7 +27,7 @@ from thinwire.runs.trained import Trained
 from thinwire.runs.verdicts import circuit_sha256
 from thinwire.storage.files import MAX_RECORD, is_sealed, read_either
 from thinwire.storage.records import parse_json
-from thinwire.storage.tensors import parse_tensors
+from thinwire.storage.tensors import parse_tensors, read_tensors
 from thinwire.tasks.registry import all_tasks, get_task
 from thinwire.tasks.task import SPLITS, Split
 from thinwire.tasks.tokens import TaskTokens, tokenize
@@ -64,6 +65,8 @@ def read_circuit_files(path: Path, run: Trained) -> CircuitFiles:
     if isinstance(stated, Circuit):
         check_answers(stated, pairs, path / "pairs.safetensors")
     means = _means(path, run, stated.ablation, pairs)
+    if isinstance(stated, Circuit) and stated.ablation == "mean":
+        _check_measured(path, means, run, stated.hyperparameters.get("means_tokens"))
     return CircuitFiles(claim, means, pairs, stated.hyperparameters, _stated_loss(stated), circuit_sha256(path))
 
 
@@ -104,6 +107,17 @@ def _means(path: Path, run: Trained, ablation: Ablation, pairs: dict[Split, Task
     means = parse_tensors(_read(path, "means.safetensors"), where)
     check_means(means, run.model.space, where)
     return {site: mean.to(run.device) for site, mean in means.items()}
+
+
+def _check_measured(path: Path, means: dict[str, Tensor], run: Trained, n_tokens: Any) -> None:
+    """Hold a circuit's means to those that the run has measured, where it has: a key's mean shifts all scores alike, so
+    that no loss would tell."""
+    kept = run.means_directory(n_tokens) if isinstance(n_tokens, int) else None
+    if kept is None or not is_sealed(kept, "means.safetensors"):
+        return
+    for site, measured in read_tensors(kept, "means.safetensors").items():
+        if not torch.allclose(means[site], measured.to(run.device), rtol=1e-3, atol=1e-4):
+            raise CorruptFile(f"{path / 'means.safetensors'} has other means at {site} than {kept}; prune again")
 
 
 def _is_there(path: Path, name: str) -> bool:

@@ -10,10 +10,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from thinwire.storage.records import Count, Seed, Text, Threads
+from thinwire.storage.records import Count, Seed, Threads
 from thinwire.version import __version__
 
 PACKAGES = ("torch", "numpy", "numba", "tokenizers", "safetensors")
+Label = Annotated[str, Meta(max_length=200)]
 Commit = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?(-modified)?\Z")]
 
 
@@ -21,8 +22,8 @@ Commit = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?(-modified)?\
 class Machine:
     """What a computation ran on."""
 
-    platform: Text
-    cpu: Text
+    platform: Label
+    cpu: Label
     cores: Count
     """Usable by this process."""
     memory_bytes: Count | None
@@ -33,7 +34,7 @@ class Machine:
 class Environment:
     """The content of `env.json`; nothing in it depends on the clock."""
 
-    versions: dict[Text, Text]
+    versions: dict[Label, Label]
     commit: Commit | None
     machine: Machine
     seed: Seed

@@ -300,6 +300,10 @@ class Trained:
     def _measured_loss(self, progress: Progress) -> float:
         return heldout_loss(self.model, self.windows(FINAL_TOKENS), progress)
 
+    def means_directory(self, n_tokens: int) -> Path:
+        """Where the means over so many held-out tokens are kept, once they were measured."""
+        return self.home / "means" / f"{self.fingerprint[:12]}-{n_tokens}"
+
     def windows(self, n_tokens: int) -> Tensor:
         """Held-out windows (N, T+1) that hold up to `n_tokens` tokens, at least one, on `device`."""
         context = self.context

@@ -56,7 +56,7 @@ def task_pairs(run: Trained, task: str | Task, scope: Sequence[str] = ()) -> dic
 
 def means_of(run: Trained, config: PruneConfig, progress: Progress = silent) -> Means:
     """Means over `config.means_tokens` of held-out text: measured once and kept in the run's directory."""
-    path = run.home / "means" / f"{run.fingerprint[:12]}-{config.means_tokens}"
+    path = run.means_directory(config.means_tokens)
     if (path / MANIFEST).exists():
         try:
             stored = read_tensors(path, "means.safetensors")
