@@ -1,4 +1,4 @@
-"""The part of docs/results.md that follows from docs/results/frontier.json: python tests/results_page.py writes it."""
+"""The parts of docs/results.md that follow from docs/results/*.json: python tests/results_page.py writes them."""
 
 import json
 import re
@@ -7,30 +7,34 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGE, FRONTIER = DOCS / "results.md", DOCS / "results" / "frontier.json"
-BLOCK = re.compile(r"(?<=<!-- from frontier\.json -->\n).*?(?=<!-- end -->)", re.DOTALL)
-COUNTED = {"n_edges_unswept": "before the sweep", "n_edges": "after it", "n_minimal_edges": "minimal"}
+PAGE, FRONTIER, DEMANDS = DOCS / "results.md", DOCS / "results/frontier.json", DOCS / "results/frontier-robust.json"
+BLOCK = re.compile(r"(?<=<!-- from the files -->\n).*?(?=<!-- end -->)", re.DOTALL)
+COUNTED = {"n_edges_unswept": "before any sweep", "n_edges": "after that of nodes", "n_minimal_edges": "minimal"}
 
 
-def generated() -> str:
-    """Ratios, circuits behind them, and what does not enter."""
+def generated() -> list[str]:
+    """Ratios, circuits behind them, and what does not enter; then the ratios by requirement."""
     found = json.loads(FRONTIER.read_text(encoding="utf-8"))
+    demands = json.loads(DEMANDS.read_text(encoding="utf-8"))
     sizes = ("nodes", "edges", "minimal", "circuit's test loss")
     parts = [
-        table(("asked for", "edges", "times fewer at equal loss", "95 %", "tasks"), map(ratio_row, found["ratios"])),
+        ratio_table(found),
         table(
             ("model", "kind", "held-out loss", "task", "asked for", *sizes, "the model does it"), circuit_rows(found)
         ),
         left_out(found),
     ]
-    return "\n\n".join(parts) + "\n"
+    return ["\n\n".join(parts) + "\n", f"{ratio_table(demands)}\n"]
+
+
+def ratio_table(found: dict[str, Any]) -> str:
+    return table(("asked for", "edges", "times fewer at equal loss", "by task"), map(ratio_row, found["ratios"]))
 
 
 def ratio_row(one: dict[str, Any]) -> tuple[str, ...]:
-    interval = "one task" if one["low"] is None else f"{one['low']:.1f} to {one['high']:.1f}"
     value = "-" if one["ratio"] is None else f"{one['ratio']:.1f}"
     tasks = ", ".join(f"`{row['task']}` {row['dense'] / row['sparse']:.1f}" for row in one["tasks"])
-    return f"`{one['requirement']}`", COUNTED[one["counted"]], value, interval, tasks or "none"
+    return f"`{one['requirement']}`", COUNTED[one["counted"]], value, tasks or "none"
 
 
 def circuit_rows(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -57,4 +61,5 @@ def table(head: tuple[str, ...], rows: Any) -> str:
 
 if __name__ == "__main__":
     page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(BLOCK.sub(lambda _: generated(), page), encoding="utf-8")
+    blocks = iter(generated())
+    PAGE.write_text(BLOCK.sub(lambda _: next(blocks), page), encoding="utf-8")
