@@ -55,7 +55,8 @@ def test_a_prompt_is_taken_as_it_stands(prompt: str, tiny_path: Path, capsys: py
         (["x", "--max_tokens", "0"], "max_tokens 0 is not in [1, 1e6]"),
         (["x", "--circuit", "for_while"], "holds no circuit of for_while; there are circuits of own; find one with"),
         (["x", "--circuit", "own", "--where", "seed=7"], "no circuit here has seed=7"),
-        (["x", "--where", "seed=7"], "--where chooses among circuits; name their task with --circuit"),
+        (["x", "--where", "seed=7"], "--where chooses among a task's circuits; name the task with --circuit"),
+        (["x", "--edges", "minimal"], "--edges is of a circuit; name one with --circuit"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
