@@ -38,7 +38,6 @@ from thinwire.workflows.prune import means_of, task_pairs
 
 TASK = "single_double_quote"
 GIB = 1 << 30
-TURNS = 3
 
 
 def write_released(directory: Path, config: ModelConfig, density: float) -> None:
@@ -89,8 +88,8 @@ def prune_stage(run: Path, target: float) -> dict[str, Any]:
     }
 
 
-def steps_stage(run_path: Path, target: float, n_steps: int) -> dict[str, Any]:
-    """Seconds of `n_steps` steps on the gates, ours and plain in turns, in one process."""
+def steps_stage(run_path: Path, target: float, n_steps: int, turns: int, with_plain: bool) -> dict[str, Any]:
+    """Seconds of `n_steps` steps on the gates, in turns with plain ones where these are wanted, in one process."""
     run = load(run_path, device="cpu")
     config = PruneConfig(target_loss=target, steps=n_steps)
     problem = Problem(
@@ -101,15 +100,20 @@ def steps_stage(run_path: Path, target: float, n_steps: int) -> dict[str, Any]:
     )
     learn_gates(problem.objective("train", config), run.model.space, [PruneConfig(target_loss=target, steps=1)])
     ours, plain = [], []
-    for _ in range(TURNS):
+    peak_bytes = peak()
+    for _ in range(turns):
         began = time.perf_counter()
         learn_gates(problem.objective("train", config), run.model.space, [config])
         between = time.perf_counter()
-        plain_gates(problem, config)
         ours.append((between - began) / n_steps)
-        plain.append((time.perf_counter() - between) / n_steps)
-    ratios = [theirs / own for own, theirs in zip(ours, plain, strict=True)]
-    return {"ours": median(ours), "plain": median(plain), "ratio": median(ratios), "ratios": ratios}
+        if with_plain:
+            plain_gates(problem, config)
+            plain.append((time.perf_counter() - between) / n_steps)
+    found: dict[str, Any] = {"peak_bytes": peak_bytes, "ours": median(ours), "all_ours": ours}
+    if plain:
+        ratios = [theirs / own for own, theirs in zip(ours, plain, strict=True)]
+        found |= {"plain": median(plain), "ratio": median(ratios), "ratios": ratios}
+    return found
 
 
 def main() -> None:
@@ -119,6 +123,9 @@ def main() -> None:
     parser.add_argument("--density", type=Fraction, default=Fraction(1, 256))
     parser.add_argument("--target", type=float, default=0.5)
     parser.add_argument("--steps", type=int, default=2, help="steps on the gates in each turn of the comparison")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--no-circuit", action="store_true", help="leave out the circuit, which takes longest")
+    parser.add_argument("--no-plain", action="store_true", help="time our steps alone: a plain one takes many minutes")
     parser.add_argument("--keep", type=Path, help="a folder for the model and its import, made once")
     parser.add_argument("--stage", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
@@ -133,7 +140,9 @@ def main() -> None:
             "write": lambda: write_released(source, config, float(arguments.density)) or {},
             "import": lambda: import_stage(source, run),
             "prune": lambda: prune_stage(run, arguments.target),
-            "steps": lambda: steps_stage(run, arguments.target, arguments.steps),
+            "steps": lambda: steps_stage(
+                run, arguments.target, arguments.steps, arguments.turns, not arguments.no_plain
+            ),
         }
         print(json.dumps(stages[name]()))
         return
@@ -141,9 +150,15 @@ def main() -> None:
         folder = str(arguments.keep or folder)
         Path(folder).mkdir(parents=True, exist_ok=True)
         words = [f"--n-layer={arguments.n_layer}", f"--d-model={arguments.d_model}", f"--density={arguments.density}"]
-        words += [f"--target={arguments.target}", f"--steps={arguments.steps}"]
+        words += [
+            f"--target={arguments.target}",
+            f"--steps={arguments.steps}",
+            f"--turns={arguments.turns}",
+            *(["--no-plain"] if arguments.no_plain else []),
+        ]
         done = Path(folder, "run").exists()
-        names = ("prune", "steps") if done else ("write", "import", "prune", "steps")
+        names = [] if done else ["write", "import"]
+        names += ["steps"] if arguments.no_circuit else ["prune", "steps"]
         found = {name: alone("--stage", name, folder, *words) for name in names}
     found["threads"] = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "all")}
     if arguments.json:
@@ -153,11 +168,15 @@ def main() -> None:
         row = found["import"]
         print(f"import: {row['parameters']:,} parameters, {row['nonzero']:,} nonzero, {row['seconds']:.0f} s,")
         print(f"  {row['peak_bytes'] / GIB:.2f} GiB at the peak, {row['disk'] / GIB:.3f} GiB on disk")
-    row = found["prune"]
-    print(f"one circuit: {row['circuit_seconds']:.0f} s, {row['peak_bytes'] / GIB:.2f} GiB at the peak,")
-    print(f"  {row['status']}, {row['nodes']} nodes, {row['edges']} edges")
+    if "prune" in found:
+        row = found["prune"]
+        print(f"one circuit: {row['circuit_seconds']:.0f} s, {row['peak_bytes'] / GIB:.2f} GiB at the peak,")
+        print(f"  {row['status']}, {row['nodes']} nodes, {row['edges']} edges")
     row = found["steps"]
-    print(f"a step on the gates: {row['ours']:.2f} s, plain {row['plain']:.2f} s: {row['ratio']:.1f} times as fast")
+    print(f"gates: {row['peak_bytes'] / GIB:.2f} GiB at the peak of our steps")
+    print(f"a step on the gates: {row['ours']:.2f} s")
+    if "plain" in row:
+        print(f"  plain {row['plain']:.2f} s: {row['ratio']:.1f} times as fast")
 
 
 if __name__ == "__main__":
