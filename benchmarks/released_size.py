@@ -116,6 +116,44 @@ def steps_stage(run_path: Path, target: float, n_steps: int, turns: int, with_pl
     return found
 
 
+def run_stage(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What a process of its own does, in the folder that it is given."""
+    name, folder = arguments.stage
+    source, run = Path(folder, "released"), Path(folder, "run")
+    if name == "write":
+        shape = {"n_layer": arguments.n_layer, "d_model": arguments.d_model}
+        config = ModelConfig(vocab_size=2048, context=256, positions="none", **shape)
+        write_released(source, config, float(arguments.density))
+        return {}
+    if name == "import":
+        return import_stage(source, run)
+    if name == "prune":
+        return prune_stage(run, arguments.target)
+    return steps_stage(run, arguments.target, arguments.steps, arguments.turns, not arguments.no_plain)
+
+
+def measure(folder: Path, no_circuit: bool) -> dict[str, Any]:
+    """All stages, one process after the other, each with the options of this call."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [] if (folder / "run").exists() else ["write", "import"]
+    names += ["steps"] if no_circuit else ["prune", "steps"]
+    found = {name: alone(*sys.argv[1:], "--stage", name, str(folder)) for name in names}
+    return found | {"threads": os.environ.get("OMP_NUM_THREADS", "all")}
+
+
+def show(found: dict[str, Any]) -> None:
+    if row := found.get("import"):
+        print(f"import: {row['parameters']:,} parameters, {row['nonzero']:,} nonzero, {row['seconds']:.0f} s,")
+        print(f"  {row['peak_bytes'] / GIB:.2f} GiB at the peak, {row['disk'] / GIB:.3f} GiB on disk")
+    if row := found.get("prune"):
+        print(f"one circuit: {row['circuit_seconds']:.0f} s, {row['peak_bytes'] / GIB:.2f} GiB at the peak,")
+        print(f"  {row['status']}, {row['nodes']} nodes, {row['edges']} edges")
+    row = found["steps"]
+    print(f"a step on the gates: {row['ours']:.2f} s, {row['peak_bytes'] / GIB:.2f} GiB at the peak")
+    if "plain" in row:
+        print(f"  plain {row['plain']:.2f} s: {row['ratio']:.1f} times as fast")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n-layer", type=int, default=8)
@@ -131,52 +169,14 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if arguments.stage:
-        name, folder = arguments.stage
-        source, run = Path(folder, "released"), Path(folder, "run")
-        config = ModelConfig(
-            vocab_size=2048, context=256, n_layer=arguments.n_layer, d_model=arguments.d_model, positions="none"
-        )
-        stages = {
-            "write": lambda: write_released(source, config, float(arguments.density)) or {},
-            "import": lambda: import_stage(source, run),
-            "prune": lambda: prune_stage(run, arguments.target),
-            "steps": lambda: steps_stage(
-                run, arguments.target, arguments.steps, arguments.turns, not arguments.no_plain
-            ),
-        }
-        print(json.dumps(stages[name]()))
+        print(json.dumps(run_stage(arguments)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        folder = str(arguments.keep or folder)
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        words = [f"--n-layer={arguments.n_layer}", f"--d-model={arguments.d_model}", f"--density={arguments.density}"]
-        words += [
-            f"--target={arguments.target}",
-            f"--steps={arguments.steps}",
-            f"--turns={arguments.turns}",
-            *(["--no-plain"] if arguments.no_plain else []),
-        ]
-        done = Path(folder, "run").exists()
-        names = [] if done else ["write", "import"]
-        names += ["steps"] if arguments.no_circuit else ["prune", "steps"]
-        found = {name: alone("--stage", name, folder, *words) for name in names}
-    found["threads"] = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "all")}
+        found = measure(arguments.keep or Path(folder), arguments.no_circuit)
     if arguments.json:
         print(json.dumps(found, indent=1))
-        return
-    if "import" in found:
-        row = found["import"]
-        print(f"import: {row['parameters']:,} parameters, {row['nonzero']:,} nonzero, {row['seconds']:.0f} s,")
-        print(f"  {row['peak_bytes'] / GIB:.2f} GiB at the peak, {row['disk'] / GIB:.3f} GiB on disk")
-    if "prune" in found:
-        row = found["prune"]
-        print(f"one circuit: {row['circuit_seconds']:.0f} s, {row['peak_bytes'] / GIB:.2f} GiB at the peak,")
-        print(f"  {row['status']}, {row['nodes']} nodes, {row['edges']} edges")
-    row = found["steps"]
-    print(f"gates: {row['peak_bytes'] / GIB:.2f} GiB at the peak of our steps")
-    print(f"a step on the gates: {row['ours']:.2f} s")
-    if "plain" in row:
-        print(f"  plain {row['plain']:.2f} s: {row['ratio']:.1f} times as fast")
+    else:
+        show(found)
 
 
 if __name__ == "__main__":

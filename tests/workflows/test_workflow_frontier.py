@@ -72,9 +72,11 @@ def test_it_is_stored_and_a_second_call_does_nothing_anew(
     assert [row["name"] for row in stored["models"]] == [model.name for model in found.models]
     figures = {path: Path(path).read_bytes() for path in found.figures}
     monkeypatch.setattr("thinwire.workflows.prune.prune_model", None)
-    monkeypatch.setattr("thinwire.workflows.train.train_step", None, raising=False)
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("checkpoints/*/model.safetensors")}
     again = frontier(out, members, reuse=[sparse], tasks=[SOLVED], config=quick(sweep="nodes"))
     assert again == found
+    assert len(stamps) == len(members)
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps, "trained again"
     assert {path: Path(path).read_bytes() for path in again.figures} == figures
 
 
